@@ -1,0 +1,20 @@
+"""ChatGPT API Platform: a gateway that lets a group share an OpenAI-compatible model service safely.
+
+The nouns, and who calls whom:
+
+    Call       one request, as the gateway sees it: endpoint, caller, headers, body     gateway/call
+    Admission  may it go on: address, key, one token from each of the caller's buckets  access, limits
+    Upstream   the model service, by its name and the client that reaches it            upstream
+    Reply      the answer: a head, and a whole body or a stream                         gateway/call
+    Record     what the access log tells of the call                                    observe
+
+    cli -> web (bytes in, Call out) -> gateway (admit, forward, account) -> upstream
+                                         \\-> Reply -> web (bytes out)
+
+``simulator`` is a stand-in upstream, a server of its own. Imports run downwards only:
+cli -> simulator | web -> gateway -> access | upstream | limits | observe | locales -> settings -> errors.
+"""
+
+from typing import Final
+
+__version__: Final = "0.1.0"

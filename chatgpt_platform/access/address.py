@@ -1,0 +1,182 @@
+"""Who a caller is, by address: behind trusted proxies, under the allow and deny lists, and for the limits.
+
+    book = AddressBook(trusted_proxies, allow, deny)          # one for each configuration
+    client = book.client("203.0.113.9", forwarded_for)        # the socket's peer; all X-Forwarded-For values
+
+Each proxy appends the address that called it, so X-Forwarded-For is true from its right end for as long as
+the one who wrote the entry is trusted; all left of that anybody may have made up. The walk therefore goes
+from the right: a trusted entry vouches for the next one, the first that is not trusted is the client, and
+one that cannot be read ends it at the last address known to be true.
+
+An IPv4 address in IPv6 clothes (``::ffff:192.0.2.1``) is that IPv4 address everywhere, zones are dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_MAX_ENTRIES: Final = 64
+_MAX_TEXT: Final = 4096
+"""How much of X-Forwarded-For is looked at, from the right: far more than any chain of real proxies."""
+
+_MAX_PEERS: Final = 4096
+"""Peers remembered. Addresses that rotate only cost their own parsing again."""
+
+_UNKNOWN: Final = "unknown"
+
+_V4: Final = r"[0-9.]{7,15}"
+_V6: Final = r"[0-9A-Fa-f:.]{2,45}"
+_ZONE: Final = r"(?:%[0-9A-Za-z._~-]{1,64})?"
+_PORT: Final = r"(?::([0-9]{1,5}))?"
+_ENTRY: Final = re.compile(rf"({_V4}){_PORT}|\[({_V6}){_ZONE}\]{_PORT}|({_V6}){_ZONE}")
+"""An address as proxies write it. The digits are spelt out: ``\\d`` would let other scripts' digits in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A caller. ``address``: its address as plain text, never the text it sent. ``key``: what its limits
+    count by.
+
+    ``allowed``: whether the allow and deny lists let it in.
+    """
+
+    address: str
+    key: str
+    allowed: bool
+
+
+def client_key(address: Address) -> str:
+    """What limits count by: an IPv4 address, or an IPv6 /64, the least that one subscriber is given.
+
+    Whoever has a /64 has all of its addresses (RFC 6177), so to count them one by one would be no limit.
+    """
+    address = _unmapped(address)
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(IPv6Network((int(address) >> 64 << 64, 64)))
+
+
+class AddressBook:
+    """The address rules of one configuration: three lists of networks.
+
+    An empty ``allow`` means everyone; ``deny`` wins. A network inside ``::ffff:0:0/96`` is the IPv4 network
+    that it stands for; any other IPv6 network holds no IPv4 address.
+    """
+
+    def __init__(
+        self,
+        trusted_proxies: Iterable[Network],
+        allow: Iterable[Network],
+        deny: Iterable[Network],
+    ) -> None:
+        self._trusted: Final = _Networks(trusted_proxies)
+        self._allow: Final = _Networks(allow)
+        self._deny: Final = _Networks(deny)
+        self._peers: Final[dict[str, Client]] = {}
+
+    def client(self, peer: str, forwarded_for: str) -> Client:
+        """Who calls. ``peer``: the socket's. ``forwarded_for``: the header's values joined by commas, or
+        ``""``.
+
+        A peer that has no address (a Unix socket) is one client, ``unknown``, let in only without an allow
+        list.
+        """
+        known = self._peers.get(peer)
+        if known is not None:
+            return known
+        address = _read(peer)
+        if address is not None and address in self._trusted:
+            return self._client(self._forwarded(address, forwarded_for))
+        client = self._unknown() if address is None else self._client(address)
+        if len(self._peers) >= _MAX_PEERS:
+            self._peers.clear()
+        self._peers[peer] = client
+        return client
+
+    def _forwarded(self, proxy: Address, forwarded_for: str) -> Address:
+        """The client on whose behalf a trusted proxy calls."""
+        true = proxy
+        for entry in _from_right(forwarded_for):
+            address = _read(entry)
+            if address is None:
+                return true
+            true = address
+            if address not in self._trusted:
+                return true
+        return true
+
+    def _client(self, address: Address) -> Client:
+        allowed = address not in self._deny and (not self._allow or address in self._allow)
+        return Client(str(address), client_key(address), allowed)
+
+    def _unknown(self) -> Client:
+        return Client(_UNKNOWN, _UNKNOWN, allowed=not self._allow)
+
+
+class _Networks:
+    """A set of networks. A look costs one step for each prefix length in use, however many networks there
+    are."""
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        prefixes: dict[tuple[int, int], set[int]] = defaultdict(set)
+        for network in map(_unmapped_network, networks):
+            shift = network.max_prefixlen - network.prefixlen
+            prefixes[network.version, shift].add(int(network.network_address) >> shift)
+        self._by_version: Final = {
+            version: [(shift, found) for (of, shift), found in prefixes.items() if of == version]
+            for version in (4, 6)
+        }
+
+    def __bool__(self) -> bool:
+        return any(self._by_version.values())
+
+    def __contains__(self, address: Address) -> bool:
+        value = int(address)
+        return any(value >> shift in found for shift, found in self._by_version[address.version])
+
+
+def _unmapped(address: Address) -> Address:
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or address
+    return address
+
+
+def _unmapped_network(network: Network) -> Network:
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
+        inside = network.network_address.ipv4_mapped
+        if inside is not None:
+            return IPv4Network((inside, network.prefixlen - 96))
+    return network
+
+
+def _read(text: str) -> Address | None:
+    """The address in one entry, maybe with a port, brackets, a zone or blanks around; None for anything
+    else.""" match = _ENTRY.fullmatch(text.strip(" \t")) if match is None:
+        return None
+    v4, v4_port, bracketed, v6_port, bare = match.groups()
+    if int(v4_port or v6_port or 0) > 65535:
+        return None
+    try:
+        return IPv4Address(v4) if v4 else _unmapped(IPv6Address(bracketed or bare))
+    except ValueError:
+        return None
+
+
+def _from_right(forwarded_for: str) -> Iterator[str]:
+    """The entries, last first, within the bounds. One that the bound cuts is left out: half of it may be an
+    address.""" end = len(forwarded_for) start = max(0, end - _MAX_TEXT) for _ in range(_MAX_ENTRIES):
+        comma = forwarded_for.rfind(",", start, end)
+        if comma < 0:
+            if start == 0:
+                yield forwarded_for[:end]
+            return
+        yield forwarded_for[comma + 1 : end]
+        end = comma

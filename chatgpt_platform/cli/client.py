@@ -1,0 +1,78 @@
+"""What ``ask`` and ``chat`` share: the official SDK pointed at a running gateway, its errors as one line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types.chat import ChatCompletionMessageParam
+
+DEFAULT_URL: Final = "http://127.0.0.1:5000"
+KEY_VARIABLE: Final = "OPENAI_API_KEY"
+PLACEHOLDER: Final = "none"
+"""The SDK insists on a key; a gateway with a key of its own ignores this one."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of both commands."""
+    parser.add_argument("--url", default=DEFAULT_URL, metavar="U", help=f"the gateway (default {DEFAULT_URL})")
+    parser.add_argument(
+        "--key", metavar="K", help=f"your own key; better in the variable {KEY_VARIABLE}, which no process list shows"
+    )
+    parser.add_argument("--model", default="gpt-4o-mini", metavar="M", help="the model (default gpt-4o-mini)")
+
+
+def connect(arguments: argparse.Namespace, environment: Mapping[str, str]) -> OpenAI:
+    """A client of the gateway that the arguments name."""
+    # Takes about a second, so only those who ask pay for it.
+    from openai import OpenAI  # noqa: PLC0415
+
+    key = arguments.key or environment.get(KEY_VARIABLE) or PLACEHOLDER
+    url = arguments.url.rstrip("/")
+    return OpenAI(base_url=url if url.endswith("/v1") else f"{url}/v1", api_key=key, max_retries=0)
+
+
+def say(
+    client: OpenAI, model: str, messages: list[ChatCompletionMessageParam], *, stream: bool
+) -> str:
+    """Ask, print the answer as it comes, and return it."""
+    if not stream:
+        whole = client.chat.completions.create(model=model, messages=messages)
+        text = whole.choices[0].message.content or ""
+        print(text)
+        return text
+    pieces: list[str] = []
+    for chunk in client.chat.completions.create(model=model, messages=messages, stream=True):
+        piece = (chunk.choices[0].delta.content or "") if chunk.choices else ""
+        pieces.append(piece)
+        print(piece, end="", flush=True)
+    print()
+    return "".join(pieces)
+
+
+def attempt(url: str, act: Callable[[], Any]) -> bool:
+    """Run ``act``; when the gateway fails it, say why in one line. Returns whether it went well."""
+    import openai  # noqa: PLC0415 - imported already when this is called
+
+    try:
+        act()
+    except openai.APIStatusError as error:
+        wait = error.response.headers.get("retry-after")
+        print(f"{error.status_code}: {_reason(error)}" + (f" (retry after {wait} s)" if wait else ""), file=sys.stderr)
+    except openai.APIConnectionError as error:
+        print(f"{url} cannot be reached: {error.__cause__ or error}", file=sys.stderr)
+    except openai.OpenAIError as error:
+        print(f"{url}: {_reason(error)}", file=sys.stderr)
+    else:
+        return True
+    return False
+
+
+def _reason(error: Exception) -> str:
+    body = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, dict) else None
+    return " ".join(str(message or error).split())

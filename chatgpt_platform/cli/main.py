@@ -1,0 +1,63 @@
+"""The command line: parse, run the command, turn what went wrong into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
+
+from chatgpt_platform.cli import ask, chat, check, healthcheck, init, serve, simulate, version
+from chatgpt_platform.errors import ConfigurationError
+
+COMMANDS: Final = (serve, check, init, ask, chat, simulate, healthcheck, version)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    root = _Parser(
+        prog="chatgpt-platform",
+        description="Share access to an OpenAI-compatible model service: one key, limits for each caller.",
+    )
+    root.add_argument("--debug", action="store_true", help="show tracebacks")
+    commands = root.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return root
+
+
+def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A console or a file that lacks a character shows its escape; it never ends the program.
+            stream.reconfigure(errors="backslashreplace")
+    arguments = parser().parse_args(argv)
+    run = arguments.run
+    try:
+        code: int = run(arguments, os.environ if environment is None else environment)
+    except ConfigurationError as error:
+        print(*error.lines, sep="\n", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Who read our output has left, as ``| head`` does; nothing more can be said there.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        return 1
+    except Exception as error:
+        # The last resort: one line rather than a traceback, which --debug shows.
+        if arguments.debug:
+            raise
+        print(f"{type(error).__name__}: {error} (--debug shows more)", file=sys.stderr)
+        return 1
+    return code

@@ -1,0 +1,186 @@
+"""``serve``: runs the gateway until it is asked to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import ipaddress
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from chatgpt_platform import __version__
+from chatgpt_platform.cli.life import Stop, on_reload, on_stop
+from chatgpt_platform.errors import ConfigurationError
+from chatgpt_platform.observe.logs import Logs
+from chatgpt_platform.observe.redact import Redactor
+from chatgpt_platform.settings.load import load
+from chatgpt_platform.settings.schema import Secret, Settings, Upstream
+from chatgpt_platform.simulator.server import Behaviour, Simulator
+from chatgpt_platform.web.server import Server
+from chatgpt_platform.web.service import Service
+
+FLUSH_EVERY: Final = 0.25
+"""Seconds between two writes of the log files: a kill at any moment loses no more."""
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("serve", help="run the gateway")
+    parser.add_argument("--config", metavar="FILE", help="the configuration file")
+    parser.add_argument("--host", metavar="H", help="the address to listen on (server.host)")
+    parser.add_argument("--port", metavar="P", help="the port to listen on (server.port)")
+    parser.add_argument("--demo", action="store_true", help="use the built-in simulator: no key, no network")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    flags = {"server.host": arguments.host, "server.port": arguments.port}
+    given = {path: value for path, value in flags.items() if value is not None}
+
+    def read_settings() -> Settings:
+        return load(environment, config=arguments.config, flags=given).settings
+
+    return asyncio.run(_serve(read_settings(), read_settings, demo=arguments.demo))
+
+
+async def _serve(settings: Settings, read_settings: Callable[[], Settings], *, demo: bool) -> int:
+    loop, stop = asyncio.get_running_loop(), Stop()
+    on_stop(loop, stop)
+    simulator = Simulator(Behaviour(interval=0.02)) if demo else None
+    try:
+        if simulator is None:
+            return await _Running(settings, read_settings, stop).run()
+        port = simulator.listen()
+        return await _Running(
+            _with_simulator(settings, port), lambda: _with_simulator(read_settings(), port), stop
+        ).run()
+    finally:
+        if simulator is not None:
+            await simulator.stop()
+
+
+class _Running:
+    """One run of the gateway, from listening to the last log line."""
+
+    def __init__(self, settings: Settings, read_settings: Callable[[], Settings], stop: Stop) -> None:
+        self._settings = settings
+        self._read_settings: Final = read_settings
+        self._stop: Final = stop
+        self._logs = _open_logs(settings)
+        self._service: Final = Service(settings, self._logs)
+        self._server: Final = Server(self._service)
+
+    async def run(self) -> int:
+        server = self._settings.server
+        flushing = asyncio.create_task(self._flush(), name="flush the logs")
+        try:
+            port = self._server.listen(server.host, server.port)
+        except OSError as error:
+            print(_no_listening(error, server.host, server.port), file=sys.stderr)
+            return 1
+        else:
+            on_reload(asyncio.get_running_loop(), self._reload)
+            self._say_ready(port)
+            await self._stop.wanted.wait()
+            return await self._drain()
+        finally:
+            flushing.cancel()
+            await self._server.close()
+            await self._service.close()
+            self._logs.close()
+
+    async def _drain(self) -> int:
+        log, timeout = self._logs.logger, self._settings.server.timeouts.drain
+        log.info("stopping: no new calls; what is under way has %g s", timeout)
+        draining = asyncio.create_task(self._server.drain(timeout), name="drain")
+        ending = asyncio.create_task(self._stop.at_once.wait(), name="end at once")
+        await asyncio.wait((draining, ending), return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not draining.done():
+            draining.cancel()
+            log.warning("ended at once, as asked for by a second signal")
+            return 1
+        cut = draining.result()
+        if cut:
+            log.warning("%d calls were still under way after %g s and are cut", cut, timeout)
+        log.info("stopped")
+        return 0
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            self._logs.flush()
+
+    def _reload(self) -> None:
+        log = self._logs.logger
+        try:
+            settings = self._read_settings()
+        except ConfigurationError as error:
+            for line in error.lines:
+                log.error("reload refused: %s", line)
+            log.error("reload refused: the former settings stay in force")
+            return
+        for path in _restarts(self._settings, settings):
+            log.warning("%s has changed: this takes effect after a restart", path)
+        former = self._logs
+        if (settings.logging, settings.upstreams) != (self._settings.logging, self._settings.upstreams):
+            former.close()
+            self._logs = _open_logs(settings)
+        self._settings = settings
+        self._service.apply(settings, self._logs)
+        self._server.rebuild()
+        self._logs.logger.info("the settings were read again and are in force")
+
+    def _say_ready(self, port: int) -> None:
+        log, settings = self._logs.logger, self._settings
+        host = settings.server.host
+        log.info("chatgpt-platform %s serves http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port)
+        if settings.upstreams[0].api_keys and not settings.access.allow and not _is_loopback(host):
+            log.warning(
+                "everybody who reaches %s:%d can spend the configured key: set access.allow to the addresses "
+                "that may, or limits for all", host, port,
+            )  # fmt: skip
+        self._logs.flush()
+
+
+def _open_logs(settings: Settings) -> Logs:
+    logging = settings.logging
+    secrets = [key.reveal() for upstream in settings.upstreams for key in upstream.api_keys]
+    return Logs(
+        logging.directory, logging.level, logging.rotate.size, logging.rotate.keep, Redactor(secrets), sys.stdout
+    )
+
+
+def _with_simulator(settings: Settings, port: int) -> Settings:
+    simulator = Upstream(
+        name="simulator", base_url=f"http://127.0.0.1:{port}/v1", api_keys=(Secret("demo-key"),)
+    )
+    return replace(settings, upstreams=(simulator,))
+
+
+def _restarts(old: Settings, new: Settings) -> list[str]:
+    pairs = {
+        "server.host": (old.server.host, new.server.host),
+        "server.port": (old.server.port, new.server.port),
+        "server.timeouts.idle": (old.server.timeouts.idle, new.server.timeouts.idle),
+    }
+    return [path for path, (before, after) in pairs.items() if before != after]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _no_listening(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is in use: stop the other program, or choose another port (--port, PORT, server.port)"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs more rights: choose one above 1023 (--port, PORT, server.port)"
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    return f"cannot listen on {host}:{port}: {reason}; check server.host and server.port"

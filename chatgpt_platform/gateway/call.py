@@ -1,0 +1,69 @@
+"""A Call goes in, a Reply comes out: what the gateway and the web server below it say to each other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from chatgpt_platform.gateway.endpoints import Api, Endpoint
+
+if TYPE_CHECKING:
+    from chatgpt_platform.access.address import Client
+    from chatgpt_platform.observe.access import Record
+
+@dataclass(slots=True)
+class Call:
+    """One request, as the gateway sees it.
+
+    ``headers``: names in lower case; several of one name are joined by ``, ``. ``query``: the raw query
+    string. ``tail``: what follows the endpoint's path (a model's id). ``body`` is empty until it was read.
+    ``started``: monotonic seconds.
+    """
+
+    endpoint: Endpoint
+    method: str
+    tail: str
+    query: str
+    headers: Mapping[bytes, bytes]
+    client: Client
+    record: Record
+    started: float
+    body: bytes = b""
+    quota: tuple[tuple[bytes, bytes], ...] = ()
+    """RateLimit headers, once admission was reached."""
+
+    @property
+    def api(self) -> Api:
+        return self.endpoint.api
+
+    def header(self, name: bytes) -> str | None:
+        """A header's text, or None when it was not sent."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+class Stream(ABC):
+    """A streamed answer: pieces as they come, then the end."""
+
+    broken: bool = False
+    """True once the answer broke off: close the connection without ending the body properly."""
+
+    @abstractmethod
+    async def next(self) -> bytes | None:
+        """The next piece, None at the end. The first may be empty: the head is due, text is not yet there."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the upstream go; at once, where it is not done. May be called at any time, and again."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """The answer: a head, and either a whole body or a stream."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+    stream: Stream | None = None

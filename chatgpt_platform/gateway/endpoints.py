@@ -1,0 +1,49 @@
+"""What is served: each endpoint once, with what the gateway must know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Api(Enum):
+    """The two shapes in which questions and failures are written."""
+
+    PLATFORM = "platform"
+    OPENAI = "openai"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """``upstream_path`` is joined to the upstream's base URL.
+
+    ``token_members``: members that bound the answer's length, the one to add first.
+    ``counted``: whether a call takes tokens from the caller's buckets.
+    """
+
+    api: Api
+    upstream_path: bytes
+    methods: tuple[str, ...] = ("POST",)
+    upstream_method: bytes = b"POST"
+    token_members: tuple[str, ...] = ()
+    counted: bool = True
+
+
+_CHAT_TOKENS: Final = ("max_tokens", "max_completion_tokens")
+
+PLATFORM: Final = Endpoint(
+    Api.PLATFORM, b"/chat/completions", methods=("GET", "POST"), token_members=_CHAT_TOKENS
+)
+CHAT: Final = Endpoint(Api.OPENAI, b"/chat/completions", token_members=_CHAT_TOKENS)
+COMPLETIONS: Final = Endpoint(Api.OPENAI, b"/completions", token_members=("max_tokens",))
+RESPONSES: Final = Endpoint(Api.OPENAI, b"/responses", token_members=("max_output_tokens",))
+EMBEDDINGS: Final = Endpoint(Api.OPENAI, b"/embeddings")
+MODERATIONS: Final = Endpoint(Api.OPENAI, b"/moderations")
+MODELS: Final = Endpoint(Api.OPENAI, b"/models", methods=("GET",), upstream_method=b"GET", counted=False)
+
+OPENAI_POSTS: Final = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MODERATIONS)
+
+HEALTH: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False)
+NOWHERE: Final = {api: Endpoint(api, b"", methods=(), counted=False) for api in Api}
+"""Paths that lead nowhere, by the shape in which that is said."""

@@ -1,0 +1,114 @@
+"""What an upstream's failing answers mean: statuses, error bodies, error events; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import msgspec
+
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.upstream.sse import Event
+
+_KINDS: Final[Mapping[int, Kind]] = {
+    401: Kind.KEY_REFUSED,
+    403: Kind.FORBIDDEN,
+    408: Kind.UPSTREAM_TIMEOUT,
+    429: Kind.UPSTREAM_BUSY,
+}
+_CODES: Final[Mapping[str, int]] = {
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "insufficient_quota": 429,
+    "tokens": 429,
+    "requests": 429,
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "invalid_request_error": 400,
+    "context_length_exceeded": 400,
+    "content_filter": 400,
+    "overloaded_error": 503,
+}
+_LONGEST_WAIT: Final = 7 * 86_400
+
+
+def is_error_object(data: bytes) -> bool:
+    """Whether a JSON body or an event's data is an error in OpenAI's shape, or nearly so."""
+    return _error_of(data) is not None
+
+
+def event_status(event: Event) -> int | None:
+    """The status that an error event stands for, 500 when it does not say; None when it is no error."""
+    if event.name != b"error" and b'"error"' not in event.data:
+        return None
+    error = _error_of(event.data)
+    if error is None:
+        return None
+    for name in ("status", "status_code", "code"):
+        figure = error.get(name)
+        if isinstance(figure, str) and figure.isascii() and figure.isdigit():
+            figure = int(figure[:4])
+        if isinstance(figure, int) and 400 <= figure <= 599:
+            return figure
+    words = (error.get("code"), error.get("type"))
+    return next((_CODES[word] for word in words if isinstance(word, str) and word in _CODES), 500)
+
+
+def problem_of(status: int, body: bytes, retry_after: str | None, *, now: float) -> Problem:
+    """The Problem of a failing answer, by the contract's table. ``body``: already masked. ``now``: epoch."""
+    kind = _KINDS.get(status, Kind.BAD_REQUEST if 400 <= status <= 499 else Kind.BAD_UPSTREAM)
+    detail = f"the upstream answered {status}"
+    reason = _message_of(body)
+    if kind is not Kind.BAD_REQUEST:
+        wait = seconds_of(retry_after, now) if kind is Kind.UPSTREAM_BUSY else None
+        return Problem(kind, retry_after=wait, detail=f"{detail}: {reason}" if reason else detail)
+    if not reason:
+        return Problem(kind, "upstream_refused", detail=detail, status=status)
+    return Problem(kind, "unknown_model" if status == 404 else "upstream_said", detail=detail, reason=reason)
+
+
+def seconds_of(retry_after: str | None, now: float) -> int | None:
+    """Whole seconds of a Retry-After header (RFC 9110, 10.2.3: seconds or a date), None when unreadable."""
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return min(int(text[:9]), _LONGEST_WAIT)
+    try:
+        wait = parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(0, -int(-wait // 1)), _LONGEST_WAIT)
+
+
+def _error_of(data: bytes) -> dict[str, object] | None:
+    """The members of an error object: those of ``error``, or its own where it is flat."""
+    decoded = _decode(data)
+    if decoded is None:
+        return None
+    error = decoded.get("error")
+    if isinstance(error, dict):
+        return error
+    if isinstance(error, str) and error:
+        return {**decoded, "message": error}
+    return decoded if decoded.get("type") == "error" else None
+
+
+def _message_of(body: bytes) -> str:
+    decoded = _decode(body) or {}
+    error = _error_of(body) or decoded
+    reason = next((error[name] for name in ("message", "detail") if isinstance(error.get(name), str)), "")
+    return str(reason)[:1000]
+
+
+def _decode(data: bytes) -> dict[str, object] | None:
+    try:
+        data.decode()
+        decoded = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return decoded if isinstance(decoded, dict) else None

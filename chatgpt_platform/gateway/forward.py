@@ -1,0 +1,90 @@
+"""One call to the upstream: its head from an allow-list, its answer sorted into body, stream or failure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from chatgpt_platform.access.keys import Key
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway.call import Call
+from chatgpt_platform.observe.redact import mask
+from chatgpt_platform.upstream.client import Client, Response
+
+MAX_ERROR: Final = 256 * 1024
+"""Bytes of an error body that are read; more is no error message but nonsense."""
+
+_CALLER_HEADERS: Final = (b"accept", b"openai-beta", b"idempotency-key")
+_OWN_KEY_HEADERS: Final = (b"openai-organization", b"openai-project")
+"""They choose who pays, so they count only beside the caller's own key."""
+
+_ANSWER_HEADERS: Final = frozenset(
+    (b"content-type", b"retry-after", b"retry-after-ms", b"x-should-retry")
+)
+_ANSWER_PREFIXES: Final = (b"x-ratelimit-", b"openai-")
+
+
+def request_headers(call: Call, key: Key) -> bytes:
+    """The header lines for the upstream: the key, the type, and what the allow-list lets through."""
+    lines = [b"Authorization: Bearer %b\r\n" % key.value.encode()]
+    if call.body:
+        lines.append(b"Content-Type: application/json\r\n")
+    names = _CALLER_HEADERS + _OWN_KEY_HEADERS if key.own else _CALLER_HEADERS
+    for name in names:
+        value = call.headers.get(name)
+        if value and b"\n" not in value and b"\r" not in value and b"\0" not in value:
+            lines.append(b"%b: %b\r\n" % (name, value))
+    return b"".join(lines)
+
+
+def question_headers(key: Key) -> bytes:
+    """The header lines for a question of the platform API: nothing of the caller's travels on."""
+    return b"Authorization: Bearer %b\r\nContent-Type: application/json\r\n" % key.value.encode()
+
+
+def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
+    """The upstream's header lines that go to the caller, the key masked."""
+    secret = key.value.encode()
+    return [
+        (name, value.replace(secret, b"***"))
+        for name, value in response.headers
+        if name in _ANSWER_HEADERS or name.startswith(_ANSWER_PREFIXES)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """An upstream by its name, and the client that reaches it."""
+
+    name: str
+    client: Client
+
+    async def send(self, call: Call, path: bytes, headers: bytes, body: bytes) -> Response:
+        """Ask the upstream; the record tells whose answer it was. Raises Problem."""
+        call.record.upstream = self.name
+        response = await self.client.open(call.endpoint.upstream_method, path, headers, body)
+        upstream_id = response.header(b"x-request-id")
+        if upstream_id is not None:
+            call.record.upstream_request_id = upstream_id.decode("latin-1")[:200]
+        return response
+
+
+async def error_body(response: Response, key: Key) -> bytes:
+    """The whole body of a failing answer, the key masked. Raises Problem when it is too large to be one."""
+    return mask(await response.read_all(MAX_ERROR), key.value)
+
+
+def content_type(response: Response) -> bytes:
+    """The media type alone, in lower case; empty when there is none."""
+    value = response.header(b"content-type") or b""
+    return value.partition(b";")[0].strip().lower()
+
+
+def is_json(media_type: bytes) -> bool:
+    return media_type == b"application/json" or media_type.endswith(b"+json")
+
+
+def unusable(response: Response) -> Problem:
+    """An answer that nobody asked for: a page, a redirect, a body of another kind."""
+    kind = content_type(response).decode("latin-1") or "no content type"
+    return Problem(Kind.BAD_UPSTREAM, detail=f"the upstream answered {response.status} with {kind}")

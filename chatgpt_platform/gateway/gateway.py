@@ -1,0 +1,140 @@
+"""The use case: screen a call, admit it, answer it, and never answer with anything but a Reply."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+from chatgpt_platform.access.keys import KeyPolicy
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway.call import Call, Reply
+from chatgpt_platform.gateway.endpoints import Api
+from chatgpt_platform.gateway.forward import Upstream
+from chatgpt_platform.gateway.openai_api import OpenAIApi
+from chatgpt_platform.gateway.platform_api import FormReader, PlatformApi
+from chatgpt_platform.gateway.render import Renderer
+from chatgpt_platform.gateway.tokens import TokenCap
+from chatgpt_platform.limits.store import Decision, Store
+from chatgpt_platform.settings.schema import Settings
+from chatgpt_platform.upstream.client import Client
+
+_JSON_TYPES: Final = ("application/json",)
+_FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class Gateway:
+    """Everything that is decided for a call under one configuration; a reload makes a new one.
+
+    The limiter and the upstream client are handed in, since they may outlive a configuration.
+    """
+
+    def __init__(
+        self, settings: Settings, limiter: Store, client: Client, read_multipart: FormReader,
+        logger: logging.Logger,
+    ) -> None:  # fmt: skip
+        first, models = settings.upstreams[0], settings.models
+        upstream = Upstream(first.name, client)
+        keys = KeyPolicy(settings.access.caller_keys, first.api_keys[0].reveal() if first.api_keys else None)
+        cap = TokenCap(models.max_tokens.default, models.max_tokens.cap)
+        self.renderer: Final = Renderer(settings.server.language, settings.environment_language)
+        self.max_body: Final = settings.server.max_body
+        self._openai: Final = OpenAIApi(
+            upstream, keys, models.aliases, cap, self.renderer, log_prompts=settings.logging.prompts
+        )
+        self._platform: Final = PlatformApi(
+            upstream, keys, models.aliases, models.default, cap, self.renderer, read_multipart,
+            log_prompts=settings.logging.prompts,
+        )  # fmt: skip
+        self._limiter: Final = limiter
+        self._log: Final = logger
+
+    def screen(self, call: Call) -> None:
+        """What is checked before the body is read: address, type, declared length, key, the buckets.
+
+        Takes nothing from the buckets of a call that goes on; a call refused here for what it is still
+        counts, as each call does. Raises Problem.
+        """
+        if not call.client.allowed:
+            raise Problem(Kind.ADDRESS_DENIED)
+        try:
+            self._check_body_head(call)
+            self._check_key_head(call)
+        except Problem:
+            self._count(call)
+            raise
+        if call.endpoint.counted:
+            self._admit(call, self._limiter.look(call.client.key, time.monotonic_ns()))
+
+    async def handle(self, call: Call) -> Reply:
+        """Answer a screened call. Never raises but for its cancellation: every failure is a Reply."""
+        try:
+            self._count(call)
+            if call.api is Api.PLATFORM:
+                return await self._platform.answer(call)
+            return await self._openai.answer(call)
+        except Problem as problem:
+            return self.refuse(call, problem)
+        except Exception:
+            # A fault of ours is one well-formed answer too, and a line in the log.
+            self._log.exception("%s: a fault of this gateway", call.record.request_id)
+            return self.refuse(call, Problem(Kind.FAULT))
+
+    def refuse(self, call: Call, problem: Problem) -> Reply:
+        """The answer to a call that failed, said in the log as loudly as its kind asks."""
+        call.record.error = str(problem)
+        level = logging.getLevelNamesMapping()[problem.kind.level.upper()]
+        if level > logging.INFO:
+            self._log.log(level, "%s: %s", call.record.request_id, problem)
+        return self.renderer.reply(problem, call.api, call.header(b"accept-language") or "")
+
+    def overrun(self, call: Call) -> Problem:
+        """The Problem of a body that grew above ``server.max_body`` while it came; the call counts."""
+        try:
+            self._count(call)
+        except Problem as denied:
+            return denied
+        return self._too_large()
+
+    def _too_large(self) -> Problem:
+        return Problem(Kind.TOO_LARGE, limit=_size(self.max_body))
+
+    def _count(self, call: Call) -> None:
+        """Take the call's token from each bucket of its client; raises Problem when one is empty."""
+        if call.endpoint.counted:
+            self._admit(call, self._limiter.take(call.client.key, time.monotonic_ns()))
+
+    def _admit(self, call: Call, decision: Decision) -> None:
+        call.quota = decision.headers
+        if not decision.admitted:
+            wait = decision.retry_after
+            raise Problem(Kind.TOO_MANY_REQUESTS, retry_after=wait, seconds=wait)
+
+    def _check_body_head(self, call: Call) -> None:
+        if call.method == "GET":
+            return
+        encoding = (call.header(b"content-encoding") or "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise Problem(Kind.MEDIA_TYPE, "encoding")
+        media_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
+        types = _JSON_TYPES if call.api is Api.OPENAI else _JSON_TYPES + _FORM_TYPES
+        if media_type and media_type not in types and not media_type.endswith("+json"):
+            raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
+        declared = call.header(b"content-length") or "0"
+        if declared.isascii() and declared.isdigit() and int(declared[:19]) > self.max_body:
+            raise self._too_large()
+
+    def _check_key_head(self, call: Call) -> None:
+        if call.api is Api.OPENAI:
+            self._openai.key(call)
+        else:
+            self._platform.check_key_head(call)
+
+
+def _size(figure: int) -> str:
+    for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if figure % factor == 0:
+            return f"{figure // factor} {unit}"
+    return f"{figure} bytes"
+
+

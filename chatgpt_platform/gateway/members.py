@@ -1,0 +1,119 @@
+"""The members of a JSON body that the gateway reads, and how it changes some of them; pure.
+
+msgspec decodes: it skips what it is not asked for, and ``Raw`` carries members through untouched. What
+it lets pass is caught here: the last of duplicate members, bytes that are not UTF-8, bottomless nesting.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from chatgpt_platform.errors import Kind, Problem
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+_PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+_ESCAPED_NAME: Final = re.compile(rb'"(?:[A-Za-z_]{0,40}\\u00[4-7][0-9A-Fa-f]){1,40}[A-Za-z_]{0,40}"\s{0,40}:')
+_WRONG_TYPES: Final = (
+    ("`str", "wrong_type_string"),
+    ("`int", "wrong_type_integer"),
+    ("`float", "wrong_type_number"),
+    ("`bool", "wrong_type_boolean"),
+)
+
+
+class OpenAIBody(msgspec.Struct):
+    """What is read of a body on the OpenAI API; all else passes through unseen."""
+
+    model: str | msgspec.UnsetType = msgspec.UNSET
+    stream: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    max_output_tokens: int | None = None
+    api_base: msgspec.Raw = msgspec.Raw()
+    base_url: msgspec.Raw = msgspec.Raw()
+    api_key: msgspec.Raw = msgspec.Raw()
+    extra_headers: msgspec.Raw = msgspec.Raw()
+
+
+FORBIDDEN: Final = ("api_base", "base_url", "api_key", "extra_headers")
+"""Members with which a request would choose the upstream's address, key or headers."""
+
+_openai_decoder: Final = msgspec.json.Decoder(OpenAIBody)
+_members_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: Iterable[str]) -> Shape:
+    """Decode the members that matter.
+
+    Raises:
+        Problem: the body is not UTF-8, not JSON, not an object, nested too deeply, a member has the
+            wrong type or, being one of ``names``, stands there twice; the member is named.
+    """
+    try:
+        if not body.isascii():
+            body.decode()
+        value = decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_type(str(error)) from None
+    except UnicodeDecodeError:
+        raise Problem(Kind.BAD_REQUEST, "not_utf8") from None
+    except msgspec.DecodeError as error:
+        raise Problem(Kind.BAD_REQUEST, "bad_json", detail=str(error)) from None
+    except RecursionError:
+        raise Problem(Kind.BAD_REQUEST, "too_deep") from None
+    _refuse_duplicates(body, names)
+    return value
+
+
+def read_openai(body: bytes) -> OpenAIBody:
+    """The members of a body on the OpenAI API; raises Problem as ``read`` does, and for a forbidden one."""
+    members = read(body, _openai_decoder, OpenAIBody.__struct_fields__)
+    for name in FORBIDDEN:
+        if bytes(getattr(members, name)):
+            raise Problem(Kind.BAD_REQUEST, "forbidden_member", param=name, member=name)
+    return members
+
+
+def rewrite(body: bytes, changes: Mapping[str, object]) -> bytes:
+    """The same object with some members changed or added; the bytes of all other values stay as they are.
+
+    ``body`` must have passed ``read``. Without changes the very same bytes come back.
+    """
+    if not changes:
+        return body
+    members: dict[str, Any] = dict(_members_decoder.decode(body))
+    members.update(changes)
+    return msgspec.json.encode(members)
+
+
+def _wrong_type(message: str) -> Problem:
+    place = _PLACE.search(message)
+    member = place.group(1) if place else ""
+    if not member:
+        return Problem(Kind.BAD_REQUEST, "not_an_object")
+    if member.startswith("continuous"):
+        return Problem(Kind.BAD_REQUEST, "wrong_type_turns", param=member, member=member)
+    if message.startswith("Integer value out of range"):
+        return Problem(Kind.BAD_REQUEST, "wrong_type_integer", param=member, member=member)
+    text = next((text for sign, text in _WRONG_TYPES if f"Expected {sign}" in message), "bad_request")
+    return Problem(Kind.BAD_REQUEST, text, param=member, member=member)
+
+
+def _refuse_duplicates(body: bytes, names: Iterable[str]) -> None:
+    # A name that stands there once cannot be double: only the rest pays for a slow, exact look.
+    doubtful = [name for name in names if body.count(b'"%b"' % name.encode()) > 1]
+    if b"\\u00" in body and _ESCAPED_NAME.search(body):
+        doubtful = list(names)
+    if not doubtful:
+        return
+    pairs: list[tuple[str, object]] = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
+    present = [name for name, _ in pairs]
+    for name in doubtful:
+        if present.count(name) > 1:
+            raise Problem(Kind.BAD_REQUEST, "duplicate_member", param=name, member=name)

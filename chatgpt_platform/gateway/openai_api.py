@@ -1,0 +1,146 @@
+"""The OpenAI API: bodies pass through unchanged, both ways."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from chatgpt_platform.access.keys import Key, KeyPolicy, bearer_token
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway import endpoints, failures, forward, members
+from chatgpt_platform.gateway.call import Call, Reply
+from chatgpt_platform.gateway.forward import Upstream
+from chatgpt_platform.gateway.render import JSON, Renderer
+from chatgpt_platform.gateway.streams import ErrorEvent, EventSource, Passage, Relay
+from chatgpt_platform.gateway.tokens import TokenCap
+from chatgpt_platform.gateway.usage import tokens_of
+from chatgpt_platform.observe.redact import mask
+from chatgpt_platform.upstream.client import Response
+
+MAX_HELD: Final = 4 * 1024 * 1024
+"""Bytes of a JSON answer that are held to be checked and accounted; a longer one is passed on as it comes."""
+
+EVENT_STREAM: Final = b"text/event-stream"
+STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+"""Proxies in front of the gateway must neither keep a stream nor collect it."""
+
+
+class OpenAIApi:
+    """Answers calls to ``/v1/…`` from the upstream."""
+
+    def __init__(
+        self, upstream: Upstream, keys: KeyPolicy, aliases: Mapping[str, str], cap: TokenCap, renderer: Renderer,
+        *, log_prompts: bool,
+    ) -> None:  # fmt: skip
+        self._upstream: Final = upstream
+        self._keys: Final = keys
+        self._aliases: Final = aliases
+        self._cap: Final = cap
+        self._renderer: Final = renderer
+        self._log_prompts: Final = log_prompts
+
+    def key(self, call: Call) -> Key:
+        """Whose key pays; raises Problem when there is none or it cannot be one."""
+        return self._keys.for_openai(bearer=bearer_token(call.header(b"authorization") or ""))
+
+    async def answer(self, call: Call) -> Reply:
+        """Forward the call. Raises Problem."""
+        key = self.key(call)
+        path = self._path(call)
+        if call.endpoint is not endpoints.MODELS:
+            call.body = self._prepared(call)
+            if self._log_prompts:
+                call.record.prompt = call.body.decode()
+        headers = forward.request_headers(call, key)
+        response = await self._upstream.send(call, path, headers, call.body)
+        try:
+            reply = await self._reply(call, key, response)
+        except BaseException:
+            response.close()
+            raise
+        if reply.stream is None:
+            response.close()
+        return reply
+
+    def _path(self, call: Call) -> bytes:
+        if not call.tail:
+            return call.endpoint.upstream_path
+        if any(segment in ("", ".", "..") for segment in call.tail.split("/")):
+            raise Problem(Kind.NOT_FOUND, path=call.record.path)
+        model = self._aliases.get(call.tail, call.tail)
+        call.record.model = model
+        return call.endpoint.upstream_path + b"/" + quote(model, safe="/:@").encode()
+
+    def _prepared(self, call: Call) -> bytes:
+        asked = members.read_openai(call.body)
+        model = "" if isinstance(asked.model, msgspec.UnsetType) else asked.model
+        real = self._aliases.get(model, model)
+        changes: dict[str, object] = {"model": real} if real != model else {}
+        figures = {name: getattr(asked, name) for name in call.endpoint.token_members}
+        changes |= self._cap.changes(figures, call.endpoint.token_members, real)
+        call.record.model = real or None
+        call.record.stream = bool(asked.stream)
+        return members.rewrite(call.body, changes)
+
+    async def _reply(self, call: Call, key: Key, response: Response) -> Reply:
+        media_type = forward.content_type(response)
+        if response.status >= 400:
+            return await self._failure(call, key, response)
+        if not 200 <= response.status < 300:
+            raise forward.unusable(response)
+        if media_type == EVENT_STREAM:
+            return await self._stream(call, key, response)
+        if not forward.is_json(media_type):
+            raise forward.unusable(response)
+        return await self._body(call, key, response)
+
+    async def _failure(self, call: Call, key: Key, response: Response) -> Reply:
+        body = await forward.error_body(response, key)
+        if not failures.is_error_object(body):
+            retry_after = response.header(b"retry-after")
+            text = retry_after.decode("latin-1") if retry_after else None
+            raise failures.problem_of(response.status, body, text, now=time.time())
+        call.record.error = f"the upstream answered {response.status}"
+        return Reply(response.status, forward.answer_headers(response, key), body)
+
+    async def _body(self, call: Call, key: Key, response: Response) -> Reply:
+        headers = forward.answer_headers(response, key)
+        body = b""
+        while len(body) <= MAX_HELD:
+            data = await response.read()
+            if not data:
+                break
+            body = body + data if body else data
+        else:
+            length = response.header(b"content-length")
+            if length is not None:
+                headers.append((b"content-length", length))
+            return Reply(response.status, headers, stream=Passage(response, body, call))
+        try:
+            tokens = tokens_of(body)
+        except ValueError as error:
+            raise Problem(Kind.BAD_UPSTREAM, detail=f"the answer is not JSON: {error}") from None
+        call.record.prompt_tokens, call.record.completion_tokens = tokens.prompt, tokens.completion
+        call.record.first_byte_ms = (time.monotonic() - call.started) * 1000
+        if self._log_prompts:
+            call.record.answer = body.decode(errors="replace")
+        return Reply(response.status, headers, body)
+
+    async def _stream(self, call: Call, key: Key, response: Response) -> Reply:
+        source = EventSource(response, release_long=True)
+        try:
+            first = await source.first()
+        except ErrorEvent as event:
+            call.record.error = "the upstream sent an error event"
+            return Reply(event.status, [JSON], mask(event.data, key.value))
+        language = call.header(b"accept-language") or ""
+
+        def render(problem: Problem) -> bytes:
+            return self._renderer.body(problem, call.api, language)[1]
+
+        headers = [*forward.answer_headers(response, key), *STREAM_HEADERS]
+        return Reply(200, headers, stream=Relay(source, first, call, render, key.value))

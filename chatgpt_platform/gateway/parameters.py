@@ -1,0 +1,194 @@
+"""The parameters of the platform API, from wherever they come: query, form or JSON, under either name; pure.
+
+A body wins over the query. Under two names the first of the contract's table wins.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway import members
+
+Turn = dict[str, msgspec.Raw]
+"""One turn of a conversation, ``{role, content}``; the values are JSON as the caller wrote it."""
+
+MAX_PARAMETERS: Final = 100
+
+_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "prompt": ("prompt", "user_content"),
+    "system": ("system_content", "sys_content"),
+    "model": ("model",),
+    "api_key": ("api_key",),
+    "turns": ("continuous", "continuous_dialogue"),
+    "max_tokens": ("max_tokens",),
+    "temperature": ("temperature",),
+    "top_p": ("top_p",),
+    "stream": ("stream",),
+}
+
+
+class _PlatformBody(msgspec.Struct):
+    prompt: str | None = None
+    user_content: str | None = None
+    system_content: str | None = None
+    sys_content: str | None = None
+    model: str | None = None
+    api_key: str | None = None
+    continuous: list[dict[str, msgspec.Raw]] | None = None
+    continuous_dialogue: list[dict[str, msgspec.Raw]] | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stream: bool | None = None
+
+
+_body_decoder: Final = msgspec.json.Decoder(_PlatformBody)
+_turns_decoder: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a caller of the platform API asks. ``prompt`` is never blank; "" and None mean "not given"."""
+
+    prompt: str
+    system: str
+    model: str
+    api_key: str | None
+    turns: Sequence[Turn]
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    stream: bool
+
+    def __repr__(self) -> str:
+        return f"Question(model={self.model!r}, turns={len(self.turns)}, stream={self.stream})"
+
+
+def from_json(body: bytes) -> dict[str, Any]:
+    """The parameters of a JSON body, by their names; those not given are left out. Raises Problem."""
+    decoded = members.read(body, _body_decoder, _PlatformBody.__struct_fields__)
+    given = {name: value for name, value in msgspec.structs.asdict(decoded).items() if value is not None}
+    for name in _NAMES["turns"]:
+        if name in given:
+            _check_turns(given[name], name)
+    return given
+
+
+def from_query(query: str) -> list[tuple[str, str]]:
+    """The pairs of a query string or a urlencoded form. Raises Problem for too many or text not UTF-8."""
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
+    except UnicodeDecodeError:
+        raise Problem(Kind.BAD_REQUEST, "not_utf8") from None
+    except ValueError:
+        raise Problem(Kind.BAD_REQUEST, "too_many_parameters", limit=MAX_PARAMETERS) from None
+
+
+def from_text(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The parameters among the pairs of a query or a form, each read by its type. Raises Problem."""
+    given: dict[str, Any] = {}
+    for name, text in pairs:
+        read = _READERS.get(name)
+        if read is None:
+            continue
+        if name in given:
+            raise Problem(Kind.BAD_REQUEST, "duplicate_member", param=name, member=name)
+        given[name] = read(name, text)
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def question(given: Mapping[str, Any], header_model: str | None, accept: str) -> Question:
+    """Put the parameters together. ``given``: the query's, overlaid by the body's. Raises Problem."""
+    values = {field: _first(given, names) for field, names in _NAMES.items()}
+    prompt = values["prompt"]
+    if prompt is None or not prompt.strip():
+        raise Problem(Kind.BAD_REQUEST, "missing_prompt", param="prompt")
+    max_tokens = values["max_tokens"]
+    if max_tokens is not None and max_tokens < 1:
+        raise Problem(Kind.BAD_REQUEST, "out_of_range", param="max_tokens", member="max_tokens", low=1)
+    system, stream = values["system"] or "", values["stream"]
+    return Question(
+        prompt=prompt,
+        system=system if system.strip() else "",
+        model=values["model"] or header_model or "",
+        api_key=values["api_key"],
+        turns=values["turns"] or (),
+        max_tokens=max_tokens,
+        temperature=values["temperature"],
+        top_p=values["top_p"],
+        stream="text/event-stream" in accept.lower() if stream is None else stream,
+    )
+
+
+def _first(given: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((given[name] for name in names if name in given), None)
+
+
+def _check_turns(turns: Sequence[Turn], name: str) -> None:
+    for index, turn in enumerate(turns):
+        role, content = bytes(turn.get("role", b"")), bytes(turn.get("content", b""))
+        # Raw values are JSON already: a role is a string, a content a string or a list of parts.
+        if not (role.startswith(b'"') and len(role) > 2 and content.startswith((b'"', b"["))):
+            member = f"{name}[{index}]"
+            raise Problem(Kind.BAD_REQUEST, "wrong_type_turns", param=member, member=member)
+
+
+def _read_text(name: str, text: str) -> str | None:
+    return text
+
+
+def _read_integer(name: str, text: str) -> int | None:
+    if not text.strip():
+        return None
+    digits = text.strip().removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+        raise Problem(Kind.BAD_REQUEST, "wrong_type_integer", param=name, member=name)
+    return int(text)
+
+
+def _read_number(name: str, text: str) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and text.isascii()):
+        raise Problem(Kind.BAD_REQUEST, "wrong_type_number", param=name, member=name)
+    return number
+
+
+def _read_boolean(name: str, text: str) -> bool | None:
+    meaning = {"": None, "true": True, "1": True, "false": False, "0": False}
+    word = text.strip().lower()
+    if word not in meaning:
+        raise Problem(Kind.BAD_REQUEST, "wrong_type_boolean", param=name, member=name)
+    return meaning[word]
+
+
+def _read_turns(name: str, text: str) -> list[Turn] | None:
+    if not text.strip():
+        return None
+    try:
+        turns = _turns_decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        raise Problem(Kind.BAD_REQUEST, "wrong_type_turns", param=name, member=name) from None
+    _check_turns(turns, name)
+    return turns
+
+
+_READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
+    **dict.fromkeys((*_NAMES["prompt"], *_NAMES["system"], "model", "api_key"), _read_text),
+    **dict.fromkeys(_NAMES["turns"], _read_turns),
+    "max_tokens": _read_integer,
+    "temperature": _read_number,
+    "top_p": _read_number,
+    "stream": _read_boolean,
+}

@@ -1,0 +1,147 @@
+"""The platform API: a prompt in, one answer out; a conversation travels as ``continuous`` and ``result``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from chatgpt_platform.access.keys import Key, KeyPolicy, bearer_token
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway import conversation, failures, forward, parameters, tokens, usage
+from chatgpt_platform.gateway.call import Call, Reply
+from chatgpt_platform.gateway.openai_api import EVENT_STREAM, STREAM_HEADERS
+from chatgpt_platform.gateway.parameters import Question, Turn
+from chatgpt_platform.gateway.forward import Upstream
+from chatgpt_platform.gateway.render import JSON, Renderer
+from chatgpt_platform.gateway.streams import ErrorEvent, EventSource, Telling, whole_stream
+from chatgpt_platform.gateway.tokens import TokenCap
+from chatgpt_platform.observe.redact import mask
+from chatgpt_platform.upstream.client import Response
+
+MAX_ANSWER: Final = 16 * 1024 * 1024
+
+_STREAM_HEADERS: Final = [(b"content-type", EVENT_STREAM + b"; charset=utf-8"), *STREAM_HEADERS]
+
+FormReader = Callable[[str, bytes], list[tuple[str, str]]]
+"""Content type and body of a multipart form in, its text fields out; raises Problem."""
+
+
+class PlatformApi:
+    """Answers calls to ``/chatgpt`` and the conversation route from the upstream's chat completions."""
+
+    def __init__(
+        self, upstream: Upstream, keys: KeyPolicy, aliases: Mapping[str, str], default_model: str, cap: TokenCap,
+        renderer: Renderer, read_multipart: FormReader, *, log_prompts: bool,
+    ) -> None:  # fmt: skip
+        self._upstream: Final = upstream
+        self._keys: Final = keys
+        self._aliases: Final = {tokens.RETIRED_MODEL: default_model, **aliases}
+        self._default_model: Final = default_model
+        self._cap: Final = cap
+        self._renderer: Final = renderer
+        self._read_multipart: Final = read_multipart
+        self._log_prompts: Final = log_prompts
+
+    async def answer(self, call: Call) -> Reply:
+        """Ask the question that the call holds. Raises Problem."""
+        question = self._question(call)
+        model = self._aliases.get(question.model or self._default_model, question.model or self._default_model)
+        call.record.model, call.record.stream = model, question.stream
+        key = self._key(call, question.api_key)
+        turns = conversation.messages(question)
+        if self._log_prompts:
+            call.record.prompt = question.prompt
+        response = await self._ask(call, key, question, turns, model)
+        try:
+            reply = await self._reply(call, key, turns, response)
+        except BaseException:
+            response.close()
+            raise
+        if reply.stream is None:
+            response.close()
+        return reply
+
+    def check_key_head(self, call: Call) -> None:
+        """Refuse a header's key that cannot be one before the body is read; a missing key may be in there."""
+        try:
+            self._key(call, None)
+        except Problem as problem:
+            if problem.kind is not Kind.MISSING_KEY:
+                raise
+
+    def _key(self, call: Call, member: str | None) -> Key:
+        bearer = bearer_token(call.header(b"authorization") or "")
+        return self._keys.for_platform(member=member, header=call.header(b"apikey"), bearer=bearer)
+
+    def _question(self, call: Call) -> Question:
+        given: dict[str, Any] = parameters.from_text(parameters.from_query(call.query))
+        given |= self._from_body(call)
+        return parameters.question(given, call.header(b"model"), call.header(b"accept") or "")
+
+    def _from_body(self, call: Call) -> dict[str, Any]:
+        kind = call.header(b"content-type") or ""
+        media_type = kind.partition(";")[0].strip().lower()
+        if call.method == "GET" or not call.body:
+            return {}
+        if media_type == "application/x-www-form-urlencoded":
+            try:
+                form = call.body.decode("ascii")
+            except UnicodeDecodeError:
+                raise Problem(Kind.BAD_REQUEST, "bad_form") from None
+            return parameters.from_text(parameters.from_query(form))
+        if media_type == "multipart/form-data":
+            return parameters.from_text(self._read_multipart(kind, call.body))
+        return parameters.from_json(call.body)
+
+    async def _ask(
+        self, call: Call, key: Key, question: Question, turns: Sequence[Turn], model: str
+    ) -> Response:
+        member = tokens.token_member(call.endpoint.token_members, model)
+        limit = {} if question.max_tokens is None else {member: question.max_tokens}
+        limit |= self._cap.changes(limit, call.endpoint.token_members, model)
+        body = conversation.request_body(question, turns, model, limit)
+        headers = forward.question_headers(key)
+        return await self._upstream.send(call, call.endpoint.upstream_path, headers, body)
+
+    async def _reply(self, call: Call, key: Key, turns: Sequence[Turn], response: Response) -> Reply:
+        media_type = forward.content_type(response)
+        if response.status >= 400:
+            raise self._failure(response, await forward.error_body(response, key))
+        if response.status != 200:
+            raise forward.unusable(response)
+        if media_type == EVENT_STREAM and call.record.stream:
+            return await self._stream(call, key, turns, response)
+        if not forward.is_json(media_type):
+            raise forward.unusable(response)
+        body = await response.read_all(MAX_ANSWER)
+        said = conversation.answer(body)
+        said.model = said.model or call.record.model or ""
+        figures = usage.tokens_of(body)
+        call.record.prompt_tokens, call.record.completion_tokens = figures.prompt, figures.completion
+        call.record.first_byte_ms = (time.monotonic() - call.started) * 1000
+        if self._log_prompts:
+            call.record.answer = said.text
+        if call.record.stream:
+            return Reply(200, _STREAM_HEADERS.copy(), whole_stream(turns, said))
+        return Reply(200, [JSON], conversation.success(turns, said))
+
+    async def _stream(self, call: Call, key: Key, turns: Sequence[Turn], response: Response) -> Reply:
+        def problem_of(status: int, data: bytes) -> Problem:
+            return failures.problem_of(status, mask(data, key.value), None, now=time.time())
+
+        def render(problem: Problem) -> bytes:
+            return self._renderer.body(problem, call.api, call.header(b"accept-language") or "")[1]
+
+        source = EventSource(response, release_long=False)
+        try:
+            first = await source.first()
+        except ErrorEvent as event:
+            raise problem_of(event.status, event.data) from None
+        return Reply(200, _STREAM_HEADERS.copy(), stream=Telling(source, first, call, render, turns, problem_of))
+
+    @staticmethod
+    def _failure(response: Response, body: bytes) -> Problem:
+        retry_after = response.header(b"retry-after")
+        text = retry_after.decode("latin-1") if retry_after else None
+        return failures.problem_of(response.status, body, text, now=time.time())

@@ -1,0 +1,34 @@
+"""The text said in a stream of the OpenAI API, for owners who log prompts and answers; pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from chatgpt_platform.upstream.sse import events
+
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def of_events(block: bytes) -> str:
+    """What the chat, completions or responses events of a block add to the answer."""
+    return "".join(_of_event(event.data) for event in events(block))
+
+
+def _of_event(data: bytes) -> str:
+    try:
+        event: Any = _decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    if not isinstance(event, dict):
+        return ""
+    if event.get("type") == "response.output_text.delta":
+        return str(event.get("delta", ""))
+    choices = event.get("choices")
+    first: Any = choices[0] if isinstance(choices, list) and choices else {}
+    if not isinstance(first, dict):
+        return ""
+    delta = first.get("delta")
+    text = delta.get("content") if isinstance(delta, dict) else first.get("text")
+    return text if isinstance(text, str) else ""

@@ -1,0 +1,110 @@
+"""What an answer says of itself: the tokens used, and whether a stream came to its end; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from chatgpt_platform.upstream.sse import events
+
+_LAST_RESPONSES_EVENTS: Final = ("response.completed", "response.incomplete", "response.failed", "error")
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class _Response(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Body(msgspec.Struct):
+    """What is read of an answer or of one event of it, on any endpoint."""
+
+    usage: _Usage | None = None
+    response: _Response | None = None
+    choices: list[_Choice] | None = None
+    type: str = ""
+    error: msgspec.Raw = msgspec.Raw()
+
+
+@dataclass(slots=True)
+class Tokens:
+    """Tokens as the upstream reported them; None where it did not."""
+
+    prompt: int | None = None
+    completion: int | None = None
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a stream ended. ``complete``: it said so itself. ``failed``: its last word was an error event."""
+
+    complete: bool = False
+    failed: bool = False
+    tokens: Tokens | None = None
+
+
+_decoder: Final = msgspec.json.Decoder(_Body)
+_any_decoder: Final = msgspec.json.Decoder()
+
+
+def tokens_of(body: bytes) -> Tokens:
+    """The usage of a whole JSON answer. Raises ValueError when it is not a JSON object at all."""
+    decoded = _read(body)
+    if decoded is None:
+        # Valid JSON with members of other types than OpenAI's is somebody's answer all the same.
+        if not isinstance(_any(body), dict):
+            raise ValueError("the answer is not a JSON object")
+        return Tokens()
+    return _tokens(decoded) or Tokens()
+
+
+def ending_of(tail: bytes) -> Ending:
+    """What the last events of a stream say. ``tail``: whole events."""
+    ending = Ending()
+    for event in events(tail):
+        if event.data == b"[DONE]":
+            ending.complete = True
+            continue
+        body = _read(event.data)
+        if body is None:
+            continue
+        failed = event.name == b"error" or bytes(body.error).startswith((b"{", b'"')) or body.type == "error"
+        finished = any(choice.finish_reason for choice in body.choices or ())
+        ending.failed |= failed
+        ending.complete |= failed or finished or body.type in _LAST_RESPONSES_EVENTS
+        ending.tokens = _tokens(body) or ending.tokens
+    return ending
+
+
+def _read(data: bytes) -> _Body | None:
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _any(data: bytes) -> Any:
+    try:
+        return _any_decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _tokens(body: _Body) -> Tokens | None:
+    usage = body.usage or (body.response.usage if body.response else None)
+    if usage is None:
+        return None
+    prompt = usage.prompt_tokens if usage.prompt_tokens is not None else usage.input_tokens
+    completion = usage.completion_tokens if usage.completion_tokens is not None else usage.output_tokens
+    return Tokens(prompt, completion)

@@ -1,0 +1,124 @@
+"""Token buckets in exact integer arithmetic: pure, the time is passed in as nanoseconds from 0 up.
+
+A client has one bucket for each ``Window``, and all of its state is one integer a window: ``full_at``, the
+moment at which that bucket is full again. Buckets are a plain list of these, in the order of the windows:
+
+    windows = windows_of(second=1, minute=3, hour=50, day=0)
+    buckets = fresh(windows)
+    wait = take(windows, buckets, now)      # 0: admitted, one token taken of each; else ns, nothing taken
+
+Why this is a token bucket: a bucket that holds ``capacity - x`` tokens and gains one each ``interval`` is
+full after ``x * interval``. So ``x = (full_at - now) / interval`` tokens are missing, and the level need
+not be stored, nor refilled on a timer. A token is there while no more than ``capacity - 1`` are missing;
+taking it moves ``max(full_at, now)`` on by one interval. The ``max`` is the rim: a bucket that was full
+long ago, or a machine that slept, holds ``capacity`` tokens and no more. Each take moves ``full_at`` on by
+a whole interval and may leave it at most ``capacity`` intervals ahead, so any stretch of time, wherever it
+begins, admits at most ``capacity + rate * time``.
+
+Why it is exact: an interval is ``window / capacity``, which for 7 a minute is no whole number of
+nanoseconds. So ``full_at`` counts in ticks of the window's own, ``capacity`` of them to the nanosecond: an
+interval is then as many ticks as the window has nanoseconds. Nothing is rounded but the waits that are
+shown, and those up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+SECOND: Final = 1_000_000_000
+"""Nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """``capacity`` calls in ``seconds``, refilled evenly. Raises ValueError unless both are at least 1."""
+
+    name: str
+    capacity: int
+    seconds: int
+    interval: int = field(init=False)
+    """Ticks until one more token is there."""
+    slack: int = field(init=False)
+    """Ticks by which ``full_at`` may lie ahead with one token still there."""
+
+    def __post_init__(self) -> None:
+        if self.capacity < 1 or self.seconds < 1:
+            raise ValueError(f"window {self.name}: {self.capacity} in {self.seconds} s is no limit")
+        interval = self.seconds * SECOND
+        object.__setattr__(self, "interval", interval)
+        object.__setattr__(self, "slack", interval * (self.capacity - 1))
+
+
+Windows = tuple[Window, ...]
+
+
+def windows_of(second: int, minute: int, hour: int, day: int) -> Windows:
+    """The windows that are limited, shortest first. 0 means no limit; ValueError for less."""
+    asked = (("second", second, 1), ("minute", minute, 60), ("hour", hour, 3600), ("day", day, 86400))
+    return tuple(Window(name, capacity, seconds) for name, capacity, seconds in asked if capacity)
+
+
+def fresh(windows: Windows) -> list[int]:
+    """The buckets of a client that has not called yet: full since the beginning of time."""
+    return [0] * len(windows)
+
+
+def wait(windows: Windows, buckets: Sequence[int], now: int) -> int:
+    """Nanoseconds, rounded up, until every bucket has a token; 0: they have. Takes nothing."""
+    longest = 0
+    for window, full_at in zip(windows, buckets, strict=True):
+        short = full_at - now * window.capacity - window.slack
+        if short > 0:
+            longest = max(longest, -(-short // window.capacity))
+    return longest
+
+
+def take(windows: Windows, buckets: list[int], now: int) -> int:
+    """Take one token of each bucket and return 0; or take of none and return the wait, as ``wait`` does."""
+    longest = wait(windows, buckets, now)
+    if longest:
+        return longest
+    for index, window in enumerate(windows):
+        full_at = buckets[index]
+        present = now * window.capacity
+        buckets[index] = (full_at if full_at > present else present) + window.interval
+    return 0
+
+
+def quota(windows: Windows, buckets: Sequence[int], now: int) -> tuple[int, ...]:
+    """For each window in turn: the tokens left, and the seconds, rounded up, until one more (0 when full)."""
+    result: list[int] = []
+    for window, full_at in zip(windows, buckets, strict=True):
+        missing = full_at - now * window.capacity
+        if missing <= 0:
+            result += (window.capacity, 0)
+            continue
+        whole, part = divmod(
+            missing - 1, window.interval
+        )  # the last of whole + 1 missing tokens is on its way
+        result += (window.capacity - whole - 1, part // (window.capacity * SECOND) + 1)
+    return tuple(result)
+
+
+def full_time(windows: Windows, buckets: Sequence[int]) -> int:
+    """The nanosecond from which on all buckets are full, so that nothing is left to remember."""
+    return max(-(-full_at // window.capacity) for window, full_at in zip(windows, buckets, strict=True))
+
+
+def carry(old: Windows, new: Windows, buckets: Sequence[int], now: int) -> list[int]:
+    """The same client's buckets under other limits: tokens used in a window of the same name stay used.
+
+    A bucket cannot miss more than it holds: under a smaller capacity it is empty at worst.
+    """
+    used = {
+        window.name: (max(0, full_at - now * window.capacity), window.interval)
+        for window, full_at in zip(old, buckets, strict=True)
+    }
+    result: list[int] = []
+    for window in new:
+        missing, interval = used.get(window.name, (0, 1))
+        missing = -(-missing * window.interval // interval)
+        result.append(now * window.capacity + min(missing, window.interval * window.capacity))
+    return result

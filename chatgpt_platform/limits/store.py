@@ -1,0 +1,174 @@
+"""The buckets of many clients, in bounded memory.
+
+    store = Store(windows_of(second=1, minute=3, hour=50, day=0), 100_000, warn)
+    decision = store.look(client.key, time.monotonic_ns())   # before the body is read: takes nothing
+    decision = store.take(client.key, time.monotonic_ns())   # after it: one token of each bucket, or none
+
+A client whose buckets are all full again has no past worth knowing and may be forgotten; a drained one
+never is, or it could start afresh by waiting for others to push it out. When ``max_clients`` drained ones
+are known, newcomers share one overflow client. And as no one remembers which newcomers used it, every
+newcomer that gets a place of its own starts where the overflow client stands: at worst it is charged for
+others, but nobody ever gets more than its limit. While there is no overflow, that client is full and
+newcomers start full.
+
+Nothing here waits or locks: a take is atomic on the event loop's one thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from chatgpt_platform.limits import bucket
+from chatgpt_platform.limits.bucket import SECOND, Windows
+
+_REPORT_EVERY: Final = 60 * SECOND
+
+_FORGET_AT_LEAST: Final = 2
+"""Clients that each newcomer tries to forget, so that memory follows the live ones."""
+
+_FORGET_AT_MOST: Final = 1000 """Clients looked at for one newcomer's place: no call waits for a long
+clean-up. The next one goes on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a call is admitted.
+
+    ``retry_after``: 0 when admitted, else the whole seconds, at least 1, after which it would be if the
+    client stays quiet. ``headers``: ``RateLimit-Policy`` and ``RateLimit``, none when nothing is limited,
+    in the list syntax of draft-ietf-httpapi-ratelimit-headers-10: ``q`` calls in ``w`` seconds, ``r`` left,
+    ``t`` seconds until one more.
+    """
+
+    admitted: bool
+    retry_after: int
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+_UNLIMITED: Final = Decision(admitted=True, retry_after=0, headers=())
+
+
+class Store:
+    """Who has used how much. ``now`` is nanoseconds of a clock that starts at 0 or later and should not go
+    back.
+
+    ``on_overflow`` is told, at most once a minute, how many calls of newcomers have met a full store since
+    the last time.
+    """
+
+    def __init__(self, windows: Windows, max_clients: int, on_overflow: Callable[[int], None]) -> None:
+        self._on_overflow: Final = on_overflow
+        self._clients: dict[str, list[int]] = {}
+        # One entry for each client: a moment before which it is surely not full. Takes since then only move
+        # the true moment on, so an entry is put right when it comes up, not at each take.
+        self._due: list[tuple[int, str]] = []
+        self._now = 0
+        self._overflowing = 0
+        self._report_at = 0
+        self._set(windows, max_clients)
+        self._overflow = bucket.fresh(windows)
+
+    def __len__(self) -> int:
+        """Clients remembered, not counting the overflow client."""
+        return len(self._clients)
+
+    def look(self, client: str, now: int) -> Decision:
+        """What ``take`` would decide now. Takes nothing, remembers nothing."""
+        if not self._windows:
+            return _UNLIMITED
+        now = self._forward(now)
+        buckets = self._clients.get(client)
+        known = buckets is not None
+        if buckets is None:
+            buckets = self._overflow  # where every newcomer starts
+        wait = bucket.wait(self._windows, buckets, now)
+        if wait and not known and len(self._clients) >= self._max_clients:
+            self._report_overflow(now)  # a call that is denied here gets no further: no take will count it
+        return self._decision(buckets, wait, now)
+
+    def take(self, client: str, now: int) -> Decision:
+        """Take one token of each of the client's buckets, or of none."""
+        if not self._windows:
+            return _UNLIMITED
+        now = self._forward(now)
+        buckets = self._clients.get(client)
+        if buckets is None:
+            return self._take_as_newcomer(client, now)
+        return self._decision(buckets, bucket.take(self._windows, buckets, now), now)
+
+    def reconfigure(self, windows: Windows, max_clients: int, now: int) -> None:
+        """Go on under other limits: what a client has used in a window stays used in the one of the same
+        name.
+
+        With a smaller ``max_clients`` the drained clients stay, and newcomers overflow until there is room.
+        """
+        now = self._forward(now)
+        old, known = self._windows, self._clients
+        self._set(windows, max_clients)
+        self._overflow = bucket.carry(old, windows, self._overflow, now)
+        self._clients = {}
+        self._due = []
+        if not windows:
+            return
+        for client, buckets in known.items():
+            carried = bucket.carry(old, windows, buckets, now)
+            full = bucket.full_time(windows, carried)
+            if full > now:
+                self._clients[client] = carried
+                self._due.append((full, client))
+        heapq.heapify(self._due)
+
+    def _set(self, windows: Windows, max_clients: int) -> None:
+        self._windows = windows
+        self._max_clients = max_clients
+        policy = ", ".join(f'"{window.name}";q={window.capacity};w={window.seconds}' for window in windows)
+        self._policy = (b"RateLimit-Policy", policy.encode())
+        self._template = ", ".join(f'"{window.name}";r=%d;t=%d' for window in windows).encode()
+
+    def _forward(self, now: int) -> int:
+        """The time, standing still where the clock went back."""
+        if now > self._now:
+            self._now = now
+        return self._now
+
+    def _decision(self, buckets: list[int], wait: int, now: int) -> Decision:
+        limits = self._template % bucket.quota(self._windows, buckets, now)
+        return Decision(not wait, -(-wait // SECOND), (self._policy, (b"RateLimit", limits)))
+
+    def _take_as_newcomer(self, client: str, now: int) -> Decision:
+        self._forget(now)
+        has_room = len(self._clients) < self._max_clients
+        buckets = self._overflow.copy() if has_room else self._overflow
+        wait = bucket.take(self._windows, buckets, now)
+        if not has_room:
+            self._report_overflow(now)
+        elif not wait:
+            self._clients[client] = buckets
+            heapq.heappush(self._due, (bucket.full_time(self._windows, buckets), client))
+        return self._decision(buckets, wait, now)
+
+    def _forget(self, now: int) -> None:
+        """Drop a few clients whose buckets are full, and more where that makes room for one newcomer."""
+        due = self._due
+        for looked in range(_FORGET_AT_MOST):
+            if not due or due[0][0] > now:
+                return
+            if looked >= _FORGET_AT_LEAST and len(self._clients) < self._max_clients:
+                return
+            client = due[0][1]
+            full = bucket.full_time(self._windows, self._clients[client])
+            if full > now:
+                heapq.heapreplace(due, (full, client))
+            else:
+                heapq.heappop(due)
+                del self._clients[client]
+
+    def _report_overflow(self, now: int) -> None:
+        self._overflowing += 1
+        if now >= self._report_at:
+            calls, self._overflowing = self._overflowing, 0
+            self._report_at = now + _REPORT_EVERY
+            self._on_overflow(calls)

@@ -1,0 +1,365 @@
+"""The kinds of value that a setting can have: number, duration, list and so on.
+
+A kind reads a node, says what it expects, describes itself as JSON Schema and writes a value back as YAML that
+it would read as the same value. Addresses are in ``addresses``, keys in ``secret``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Generic, TypeVar
+
+from chatgpt_platform.settings.nodes import Array, Node, Scalar, Style, Table, describe, from_json
+from chatgpt_platform.settings.text import is_printable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong. ``where``: the place below the setting, such as ``[1]``."""
+
+    text: str
+    line: int = 0
+    where: str = ""
+
+
+class Unusable(Exception):
+    """A node that its kind cannot read, with every fault in it."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults: Final = faults
+        super().__init__(*(fault.text for fault in faults))
+
+
+class Mismatch(Exception):
+    """Raised while one scalar is read. ``expected`` replaces the kind's own text, ``found`` what was written."""
+
+    def __init__(self, expected: str = "", *, found: str = "") -> None:
+        self.expected: Final = expected
+        self.found: Final = found
+        super().__init__(expected)
+
+
+class Kind(ABC, Generic[T]):
+    """``expected``: what an error asks for. ``name``: the type in the reference page."""
+
+    name: str
+    expected: str
+
+    @abstractmethod
+    def parse(self, node: Node) -> T:
+        """The value of what was written. Raises ``Unusable``."""
+
+    def node(self, text: str) -> Node:
+        """What an environment variable or a flag says. Raises ``nodes.Unreadable``."""
+        return Scalar(text, Style.GIVEN)
+
+    @abstractmethod
+    def json_schema(self) -> dict[str, object]:
+        """The JSON Schema of a value in the file."""
+
+    @abstractmethod
+    def yaml(self, value: T) -> str:
+        """The value as one line of YAML; a secret is masked."""
+
+
+class ScalarKind(Kind[T]):
+    """A value that is written as one scalar."""
+
+    def parse(self, node: Node) -> T:
+        if not isinstance(node, Scalar) or node.is_null:
+            raise Unusable([Fault(f"found {describe(node)}, expected {self.expected}", node.line)])
+        try:
+            return self.convert(node)
+        except Mismatch as mismatch:
+            found = mismatch.found or self.found(node)
+            text = f"found {found}, expected {mismatch.expected or self.expected}"
+            raise Unusable([Fault(text, node.line)]) from None
+
+    @abstractmethod
+    def convert(self, node: Scalar) -> T:
+        """The value of a scalar that is not null. Raises ``Mismatch``."""
+
+    def found(self, node: Scalar) -> str:
+        """How an error names what was written."""
+        return describe(node)
+
+
+class TextKind(ScalarKind[T]):
+    """A value that is written as text, with or without quotes."""
+
+    def convert(self, node: Scalar) -> T:
+        if node.style is Style.LITERAL:  # JSON says clearly that this is no text
+            raise Mismatch
+        if not is_printable(node.text):
+            raise Mismatch(f"{self.expected}, without control characters")
+        return self.read(node.text)
+
+    @abstractmethod
+    def read(self, text: str) -> T:
+        """The value of a printable text. Raises ``Mismatch``."""
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": "string"}
+
+
+class Text(TextKind[str]):
+    """Any text; ``pattern`` narrows it, ``empty`` lets it be empty."""
+
+    name = "text"
+
+    def __init__(self, expected: str = "a text", *, empty: bool = False, pattern: str = "(?s:.*)") -> None:
+        self.expected = expected
+        self._empty: Final = empty
+        self._pattern: Final = re.compile(pattern)
+
+    def read(self, text: str) -> str:
+        if text == "" and not self._empty:
+            raise Mismatch(f"{self.expected} that is not empty")
+        if text and not self._pattern.fullmatch(text):
+            raise Mismatch
+        return text
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": "string"} if self._empty else {"type": "string", "minLength": 1}
+
+    def yaml(self, value: str) -> str:
+        return yaml_text(value)
+
+
+_SAFE: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*(?::[A-Za-z0-9_./-]+)*")
+_WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
+
+
+def yaml_text(text: str) -> str:
+    """The text as a YAML scalar: plain where no reader can mistake it, else in double quotes."""
+    if _SAFE.fullmatch(text) and text.casefold() not in _WORDS:
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+class Number(ScalarKind[int]):
+    """A whole number from ``low`` to ``high``, in plain digits."""
+
+    name = "whole number"
+    _HIGHEST = 10**15  # exact in every JSON reader, and beyond what anybody means
+
+    def __init__(self, low: int = 0, high: int | None = None) -> None:
+        self._low: Final = low
+        self._high: Final = high
+        self.expected = f"a whole number, {low} or more" if high is None else f"a whole number, {low} to {high}"
+
+    def convert(self, node: Scalar) -> int:
+        if node.style is Style.QUOTED:
+            raise Mismatch(f"{self.expected}, without quotes")
+        if not re.fullmatch(r"0|-?[1-9][0-9]*", node.text, re.ASCII):
+            raise Mismatch
+        highest = self._HIGHEST if self._high is None else self._high
+        if len(node.text) > len(str(self._HIGHEST)) or not self._low <= int(node.text) <= highest:
+            raise Mismatch("" if node.text.startswith("-") else f"a whole number, {self._low} to {highest}")
+        return int(node.text)
+
+    def json_schema(self) -> dict[str, object]:
+        highest = self._HIGHEST if self._high is None else self._high
+        return {"type": "integer", "minimum": self._low, "maximum": highest}
+
+    def yaml(self, value: int) -> str:
+        return str(value)
+
+
+class Boolean(ScalarKind[bool]):
+    name = "true or false"
+    expected = "true or false"
+
+    def convert(self, node: Scalar) -> bool:
+        if node.style is Style.QUOTED:
+            raise Mismatch(f"{self.expected}, without quotes")
+        if node.text.lower() not in {"true", "false"}:
+            raise Mismatch
+        return node.text.lower() == "true"
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": "boolean"}
+
+    def yaml(self, value: bool) -> str:
+        return "true" if value else "false"
+
+
+class Choice(ScalarKind[str]):
+    """One of a few words, in any case; ``true`` and ``false`` may be such words."""
+
+    def __init__(self, *words: str) -> None:
+        self._words: Final = words
+        self.name = self.expected = f"{', '.join(words[:-1])} or {words[-1]}"
+
+    def convert(self, node: Scalar) -> str:
+        for word in self._words:
+            if word.lower() == node.text.lower():
+                return word
+        raise Mismatch
+
+    def json_schema(self) -> dict[str, object]:
+        booleans = [word == "true" for word in self._words if word in {"true", "false"}]
+        return {"enum": [*self._words, *booleans]}
+
+    def yaml(self, value: str) -> str:
+        return value
+
+
+class Duration(TextKind[float]):
+    """A time span in seconds, written with its unit: ``500ms``, ``30s``, ``1m30s``, ``2h``."""
+
+    name = "duration"
+    _MILLISECONDS: Final = MappingProxyType({"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000})
+    _PART: Final = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)"
+    _LONGEST: Final = 168 * 3_600_000  # a week: beyond it an event loop's timers are not meant to go
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero: Final = zero
+        self.expected = f"a duration{'' if zero else ' longer than 0'} with its unit, such as 500ms, 30s or 5m"
+
+    def read(self, text: str) -> float:
+        if not re.fullmatch(f"(?:{self._PART})+", text):
+            raise Mismatch
+        parts = re.findall(self._PART, text)
+        total = round(sum(float(number) * self._MILLISECONDS[unit] for number, unit in parts))
+        if total == 0 and not self._zero:
+            raise Mismatch
+        if total > self._LONGEST:
+            raise Mismatch("a duration of at most 168h")
+        return total / 1000
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": "string", "pattern": f"^(?:{self._PART})+$"}
+
+    def yaml(self, value: float) -> str:
+        milliseconds = round(value * 1000)
+        return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+
+
+class Size(ScalarKind[int]):
+    """A number of bytes: ``10MiB``, ``50MB``, or plain digits."""
+
+    name = "size"
+    expected = "a size from 1B to 1TiB, such as 512KiB, 10MiB or 1GiB"
+    _UNITS: Final = MappingProxyType(
+        {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+        | {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+    )
+    _HIGHEST = 2**40
+
+    def convert(self, node: Scalar) -> int:
+        match = re.fullmatch(r"([1-9][0-9]{0,12})([A-Za-z]{0,3})", node.text)
+        if not match or (match[2] or "b").lower() not in self._UNITS:
+            raise Mismatch
+        size = int(match[1]) * self._UNITS[(match[2] or "b").lower()]
+        if size > self._HIGHEST:
+            raise Mismatch
+        return size
+
+    def json_schema(self) -> dict[str, object]:
+        units = {"type": "string", "pattern": "^[1-9][0-9]{0,12}([KkMmGgTt]?[Ii]?[Bb])?$"}
+        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": self._HIGHEST}, units]}
+
+    def yaml(self, value: int) -> str:
+        for unit in ("TiB", "GiB", "MiB", "KiB"):
+            if value % self._UNITS[unit.lower()] == 0:
+                return f"{value // self._UNITS[unit.lower()]}{unit}"
+        return f"{value}B"
+
+
+class ListOf(Kind[tuple[T, ...]]):
+    """A list of one kind; in the environment comma-separated or JSON. Nothing at all is an empty list."""
+
+    def __init__(self, item: Kind[T]) -> None:
+        self.item: Final = item
+        self.name = f"list of {item.name}"
+        self.expected = f"a list, each item {item.expected}"
+
+    def node(self, text: str) -> Node:
+        if text.startswith("["):
+            return from_json(text)
+        return Array(tuple(self.item.node(item.strip()) for item in text.split(",")))
+
+    def parse(self, node: Node) -> tuple[T, ...]:
+        if isinstance(node, Scalar) and node.is_null:
+            return ()
+        if not isinstance(node, Array):
+            raise Unusable([Fault(f"found {self.found(node)}, expected {self.expected}", node.line)])
+        values: list[T] = []
+        faults: list[Fault] = []
+        for index, item in enumerate(node.items):
+            try:
+                values.append(self.item.parse(item))
+            except Unusable as unusable:
+                faults += below(unusable, f"[{index}]")
+        if faults:
+            raise Unusable(faults)
+        return tuple(values)
+
+    def found(self, node: Node) -> str:
+        return describe(node)
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": ["array", "null"], "items": self.item.json_schema()}
+
+    def yaml(self, value: tuple[T, ...]) -> str:
+        return f"[{', '.join(self.item.yaml(item) for item in value)}]"
+
+
+class MapOf(Kind[Mapping[str, T]]):
+    """A mapping from texts to one kind; in the environment JSON. Nothing at all is an empty mapping."""
+
+    def __init__(self, key: Kind[str], item: Kind[T]) -> None:
+        self._key: Final = key
+        self._item: Final = item
+        self.name = f"mapping of {key.name} to {item.name}"
+        self.expected = f"a mapping from {key.expected} to {item.expected}"
+
+    def node(self, text: str) -> Node:
+        return from_json(text)
+
+    def parse(self, node: Node) -> Mapping[str, T]:
+        if isinstance(node, Scalar) and node.is_null:
+            return MappingProxyType({})
+        if not isinstance(node, Table):
+            raise Unusable([Fault(f"found {describe(node)}, expected {self.expected}", node.line)])
+        faults = list(duplicates(node))
+        values: dict[str, T] = {}
+        for key, item in node.entries:
+            try:
+                values[self._key.parse(Scalar(key.text, Style.QUOTED, key.line))] = self._item.parse(item)
+            except Unusable as unusable:
+                faults += below(unusable, f"[{describe_key(key)}]")
+        if faults:
+            raise Unusable(faults)
+        return MappingProxyType(values)
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": ["object", "null"], "additionalProperties": self._item.json_schema()}
+
+    def yaml(self, value: Mapping[str, T]) -> str:
+        return f"{{{', '.join(f'{yaml_text(key)}: {self._item.yaml(item)}' for key, item in value.items())}}}"
+
+
+def below(unusable: Unusable, where: str) -> Iterator[Fault]:
+    """The faults of an item, as faults of what holds it."""
+    return (Fault(fault.text, fault.line, where + fault.where) for fault in unusable.faults)
+
+
+def describe_key(key: Scalar) -> str:
+    """A key of a mapping for an error message; its text stands even where a value would be null."""
+    return describe(Scalar(key.text, Style.QUOTED))
+
+
+def duplicates(table: Table) -> Iterator[Fault]:
+    """A fault for each key that stands in the mapping again."""
+    for key, first in table.repeated():
+        earlier = f" (first on line {first})" if first else ""
+        yield Fault(f"found a second time{earlier}, expected once", key.line, f"[{describe_key(key)}]")

@@ -1,0 +1,11 @@
+"""A stand-in for OpenAI's service: the same shapes, chosen delays, chosen faults, no key and no network.
+
+``server.Simulator`` is the whole of it for other packages. Inside, a call goes one way:
+
+    server      listens; owns the behaviour, the counts and the last requests
+    handlers    Tornado: bytes in, ``Request`` out; ``Answer`` in, bytes out, with delays and breaks
+    service     pure: Request and Behaviour to Answer; paths, key, model
+    chat, responses, embeddings, moderations, models      one file for each shape of answer
+    faults      the one table of what can be made to go wrong; each fault changes an Answer
+    request, answer, text     what the others are made of
+"""

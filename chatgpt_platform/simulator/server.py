@@ -1,0 +1,52 @@
+"""The simulator as others use it: start it on a port, change its behaviour, read what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from chatgpt_platform.simulator.behaviour import Behaviour, Stats
+from chatgpt_platform.simulator.handlers import make_application
+from chatgpt_platform.simulator.request import Request
+
+__all__ = ["Behaviour", "Request", "Simulator", "Stats"]
+
+_REMEMBERED = 50
+_BACKLOG = 1024  # hundreds of callers may arrive at once
+
+
+class Simulator:
+    """An OpenAI-compatible server.
+
+    ``behaviour`` may be replaced at any time and holds for the calls that come after.
+    ``seen``: the last 50 requests under ``/v1``, oldest first, for tests.
+    """
+
+    def __init__(self, behaviour: Behaviour = Behaviour()) -> None:  # noqa: B008 - it is frozen
+        self.behaviour = behaviour
+        self.stats = Stats()
+        self.seen: deque[Request] = deque(maxlen=_REMEMBERED)
+        self.under_way: set[asyncio.Task[object]] = set()
+        self._server = HTTPServer(make_application(self))
+
+    def listen(self, port: int = 0, host: str = "127.0.0.1") -> int:
+        """Starts on the running loop; port 0 takes a free one.
+
+        Returns the port. Raises OSError if it cannot be had.
+        """
+        sockets = bind_sockets(port, host, backlog=_BACKLOG)
+        self._server.add_sockets(sockets)
+        bound: int = sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        """Stops listening and closes all connections, also those that are being answered."""
+        self._server.stop()
+        tasks = list(self.under_way)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._server.close_all_connections()

@@ -1,0 +1,107 @@
+"""What the handlers share: the gateway of the moment, who is calling, what is under way, the access log."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import time
+from typing import Final
+
+from tornado import httputil
+
+from chatgpt_platform.access.address import AddressBook
+from chatgpt_platform.gateway.call import Call
+from chatgpt_platform.gateway.endpoints import Endpoint
+from chatgpt_platform.gateway.gateway import Gateway
+from chatgpt_platform.limits.bucket import windows_of
+from chatgpt_platform.limits.store import Store
+from chatgpt_platform.observe.access import Record
+from chatgpt_platform.observe.logs import Logs
+from chatgpt_platform.settings.schema import Settings
+from chatgpt_platform.upstream.client import Client, Timeouts
+from chatgpt_platform.web.forms import read_multipart
+
+
+class Service:
+    """The running gateway. Lives on one event loop; ``apply`` puts another configuration in place."""
+
+    def __init__(self, settings: Settings, logs: Logs) -> None:
+        limits = settings.limits
+        self.logs = logs
+        self.draining = False
+        self._limiter: Final = Store(_windows(settings), limits.max_clients, self._say_overflow)
+        self._client = _client(settings)
+        self._install(settings)
+        self._ids: Final = itertools.count(1)
+        self._id_prefix: Final = secrets.token_hex(8)
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def apply(self, settings: Settings, logs: Logs) -> None:
+        """Take over another configuration; calls under way end under the one they began with."""
+        self.logs = logs
+        limits = settings.limits
+        self._limiter.reconfigure(_windows(settings), limits.max_clients, time.monotonic_ns())
+        if settings.upstreams != self.settings.upstreams:
+            old, self._client = self._client, _client(settings)
+            task = asyncio.create_task(old.close(), name="close the former upstream client")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        self._install(settings)
+
+    def begin(self, request: httputil.HTTPServerRequest, endpoint: Endpoint, tail: str) -> Call:
+        """Note a call that begins: who, what, when."""
+        headers = {
+            name.lower().encode("latin-1"): ", ".join(request.headers.get_list(name)).encode("latin-1")
+            for name in request.headers
+        }
+        forwarded_for = headers.get(b"x-forwarded-for", b"").decode("latin-1")
+        client = self.addresses.client(request.remote_ip or "", forwarded_for)
+        method = request.method or ""
+        record = Record(
+            time=time.time(),
+            request_id=f"req_{self._id_prefix}{next(self._ids):08x}",
+            client=client.address,
+            method=method,
+            path=request.path,
+            upstream=None,
+        )
+        return Call(endpoint, method, tail, request.query, headers, client, record, time.monotonic())
+
+    def finish(self, call: Call, status: int, bytes_out: int) -> None:
+        """Note a call that ended, however it did: one access line."""
+        record = call.record
+        record.status, record.bytes_out = status, bytes_out
+        record.duration_ms = (time.monotonic() - call.started) * 1000
+        self.logs.access(record)
+
+    async def close(self) -> None:
+        """Let the upstream connections go."""
+        await self._client.close()
+        await asyncio.gather(*self._closing)
+
+    def _install(self, settings: Settings) -> None:
+        self.settings = settings
+        access = settings.access
+        self.addresses = AddressBook(settings.server.trusted_proxies, access.allow, access.deny)
+        self.gateway = Gateway(settings, self._limiter, self._client, read_multipart, self.logs.logger)
+
+    def _say_overflow(self, newcomers: int) -> None:
+        self.logs.logger.warning(
+            "limits.max_clients is reached and every remembered client has used its limits: "
+            "%d newcomers share one set of limits; raise limits.max_clients or deny the addresses at fault",
+            newcomers,
+        )
+
+
+def _windows(settings: Settings) -> tuple[object, ...]:
+    limits = settings.limits
+    return windows_of(limits.second, limits.minute, limits.hour, limits.day)
+
+
+def _client(settings: Settings) -> Client:
+    upstream = settings.upstreams[0]
+    times = upstream.timeouts
+    return Client(
+        upstream.base_url, Timeouts(times.connect, times.first_byte, times.idle, times.total)
+    )
