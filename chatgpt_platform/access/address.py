@@ -27,24 +27,22 @@ _MAX_ENTRIES: Final = 64
 _MAX_TEXT: Final = 4096
 """How much of X-Forwarded-For is looked at, from the right: far more than any chain of real proxies."""
 
-_MAX_PEERS: Final = 4096
-"""Peers remembered. Addresses that rotate only cost their own parsing again."""
-
-_UNKNOWN: Final = "unknown"
+_MAX_KNOWN: Final = 4096
+"""Addresses remembered. Those that rotate past it only cost being parsed again."""
 
 _V4: Final = r"[0-9.]{7,15}"
 _V6: Final = r"[0-9A-Fa-f:.]{2,45}"
-_ZONE: Final = r"(?:%[0-9A-Za-z._~-]{1,64})?"
+_ZONE: Final = r"(?:%[0-9A-Za-z._~:@-]{1,64})?"
 _PORT: Final = r"(?::([0-9]{1,5}))?"
 _ENTRY: Final = re.compile(rf"({_V4}){_PORT}|\[({_V6}){_ZONE}\]{_PORT}|({_V6}){_ZONE}")
-"""An address as proxies write it. The digits are spelt out: ``\\d`` would let other scripts' digits in."""
+"""An address as proxies write it, with or without port, brackets and zone. Digits are ASCII digits only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A caller. ``address``: its address as plain text, never the text it sent. ``key``: what its limits
-    count by.
+    """A caller.
 
+    ``address``: its address, written by us, never the text that was sent. ``key``: what its limits count by.
     ``allowed``: whether the allow and deny lists let it in.
     """
 
@@ -53,10 +51,16 @@ class Client:
     allowed: bool
 
 
-def client_key(address: Address) -> str:
-    """What limits count by: an IPv4 address, or an IPv6 /64, the least that one subscriber is given.
+@dataclass(frozen=True, slots=True)
+class _Known:
+    client: Client
+    trusted: bool
 
-    Whoever has a /64 has all of its addresses (RFC 6177), so to count them one by one would be no limit.
+
+def client_key(address: Address) -> str:
+    """What limits count by: an IPv4 address as text, or an IPv6 subnet like ``2001:db8:1:2::/64``.
+
+    One host may use any of the 2**64 addresses of its subnet (RFC 4291, 2.5.4): each for itself is no limit.
     """
     address = _unmapped(address)
     if isinstance(address, IPv4Address):
@@ -80,50 +84,48 @@ class AddressBook:
         self._trusted: Final = _Networks(trusted_proxies)
         self._allow: Final = _Networks(allow)
         self._deny: Final = _Networks(deny)
-        self._peers: Final[dict[str, Client]] = {}
+        self._known: Final[dict[str, _Known]] = {}
+        self._unknown: Final = Client("unknown", "unknown", allowed=not self._allow)
 
     def client(self, peer: str, forwarded_for: str) -> Client:
-        """Who calls. ``peer``: the socket's. ``forwarded_for``: the header's values joined by commas, or
-        ``""``.
+        """Who calls.
 
-        A peer that has no address (a Unix socket) is one client, ``unknown``, let in only without an allow
-        list.
+        ``peer``: the socket's address. ``forwarded_for``: the values of all X-Forwarded-For headers in order,
+        joined by commas; ``""`` for none. A peer without an address (a Unix socket) is the one client
+        ``unknown``, let in only where there is no allow list.
         """
-        known = self._peers.get(peer)
+        known = self._lookup(peer)
+        if known is None:
+            return self._unknown
+        if known.trusted:
+            for entry in _from_right(forwarded_for):
+                further = self._lookup(entry)
+                if further is None:
+                    break
+                known = further
+                if not known.trusted:
+                    break
+        return known.client
+
+    def _lookup(self, text: str) -> _Known | None:
+        """What the lists say of the address in a text; None where it cannot be read."""
+        text = text.strip(" \t")
+        known = self._known.get(text)
         if known is not None:
             return known
-        address = _read(peer)
-        if address is not None and address in self._trusted:
-            return self._client(self._forwarded(address, forwarded_for))
-        client = self._unknown() if address is None else self._client(address)
-        if len(self._peers) >= _MAX_PEERS:
-            self._peers.clear()
-        self._peers[peer] = client
-        return client
-
-    def _forwarded(self, proxy: Address, forwarded_for: str) -> Address:
-        """The client on whose behalf a trusted proxy calls."""
-        true = proxy
-        for entry in _from_right(forwarded_for):
-            address = _read(entry)
-            if address is None:
-                return true
-            true = address
-            if address not in self._trusted:
-                return true
-        return true
-
-    def _client(self, address: Address) -> Client:
+        address = _read(text)
+        if address is None:
+            return None
         allowed = address not in self._deny and (not self._allow or address in self._allow)
-        return Client(str(address), client_key(address), allowed)
-
-    def _unknown(self) -> Client:
-        return Client(_UNKNOWN, _UNKNOWN, allowed=not self._allow)
+        known = _Known(Client(str(address), client_key(address), allowed), address in self._trusted)
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[text] = known
+        return known
 
 
 class _Networks:
-    """A set of networks. A look costs one step for each prefix length in use, however many networks there
-    are."""
+    """A set of networks. A look costs one step for each prefix length in use, not for each network."""
 
     def __init__(self, networks: Iterable[Network]) -> None:
         prefixes: dict[tuple[int, int], set[int]] = defaultdict(set)
@@ -158,8 +160,9 @@ def _unmapped_network(network: Network) -> Network:
 
 
 def _read(text: str) -> Address | None:
-    """The address in one entry, maybe with a port, brackets, a zone or blanks around; None for anything
-    else.""" match = _ENTRY.fullmatch(text.strip(" \t")) if match is None:
+    """The address in one entry; None where it cannot be read."""
+    match = _ENTRY.fullmatch(text)
+    if match is None:
         return None
     v4, v4_port, bracketed, v6_port, bare = match.groups()
     if int(v4_port or v6_port or 0) > 65535:
@@ -171,8 +174,13 @@ def _read(text: str) -> Address | None:
 
 
 def _from_right(forwarded_for: str) -> Iterator[str]:
-    """The entries, last first, within the bounds. One that the bound cuts is left out: half of it may be an
-    address.""" end = len(forwarded_for) start = max(0, end - _MAX_TEXT) for _ in range(_MAX_ENTRIES):
+    """The entries, last first, within the bounds.
+
+    One that the bound cuts in two is left out: its half may read as another address.
+    """
+    end = len(forwarded_for)
+    start = max(0, end - _MAX_TEXT)
+    for _ in range(_MAX_ENTRIES):
         comma = forwarded_for.rfind(",", start, end)
         if comma < 0:
             if start == 0:

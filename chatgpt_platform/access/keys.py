@@ -50,8 +50,7 @@ class KeyPolicy:
         self._bearer: Final = mode == "true" or (mode == "auto" and not key)
 
     def for_platform(self, *, member: str | None, header: str | None, bearer: str | None) -> Key:
-        """Whose key pays on the platform API: ``api_key`` member, ``ApiKey`` header, Bearer token, in this
-        order.
+        """Whose key pays on the platform API: ``api_key`` member, ``ApiKey`` header or Bearer token.
 
         Raises Problem: MISSING_KEY where there is none, KEY_REFUSED for one that cannot be a key.
         """
@@ -74,12 +73,13 @@ class KeyPolicy:
 
 
 def usable(key: str) -> bool:
-    """Whether a text can be a key: 1 to 8192 visible ASCII characters, so that it fits a header and nothing
-    else.""" return _USABLE.fullmatch(key) is not None
+    """Whether a text can be a key: 1 to 8192 visible ASCII characters, nothing that ends a header line."""
+    return _USABLE.fullmatch(key) is not None
 
 
 def bearer_token(authorization: str) -> str | None:
-    """The token of an ``Authorization`` header; None for another scheme, or none (RFC 6750; RFC 9110,
-    11.1).""" scheme, _, token = authorization.strip(" \t").partition(" ") if scheme.lower() != "bearer":
+    """The token of an ``Authorization`` header (RFC 6750, section 2.1); None for any other scheme."""
+    scheme, _, token = authorization.strip(" \t").partition(" ")
+    if scheme.lower() != "bearer":
         return None
     return token.strip(" \t") or None

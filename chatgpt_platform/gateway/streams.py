@@ -97,7 +97,8 @@ class EventSource:
         return usage.ending_of(b"".join(self._tail))
 
     def close(self) -> None:
-        self._response.close()
+        """Let the upstream go: gently after ``[DONE]``, when it may not yet have ended its message."""
+        self._response.close(linger=self.done)
 
     def _note(self, block: bytes) -> None:
         self._tail.append(block)

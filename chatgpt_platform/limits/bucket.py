@@ -77,13 +77,13 @@ def wait(windows: Windows, buckets: Sequence[int], now: int) -> int:
 
 def take(windows: Windows, buckets: list[int], now: int) -> int:
     """Take one token of each bucket and return 0; or take of none and return the wait, as ``wait`` does."""
-    longest = wait(windows, buckets, now)
-    if longest:
-        return longest
-    for index, window in enumerate(windows):
-        full_at = buckets[index]
-        present = now * window.capacity
-        buckets[index] = (full_at if full_at > present else present) + window.interval
+    taken: list[int] = []
+    for window, full_at in zip(windows, buckets, strict=True):
+        ahead = full_at - now * window.capacity
+        if ahead > window.slack:
+            return wait(windows, buckets, now)
+        taken.append((full_at if ahead > 0 else full_at - ahead) + window.interval)
+    buckets[:] = taken
     return 0
 
 
@@ -91,14 +91,14 @@ def quota(windows: Windows, buckets: Sequence[int], now: int) -> tuple[int, ...]
     """For each window in turn: the tokens left, and the seconds, rounded up, until one more (0 when full)."""
     result: list[int] = []
     for window, full_at in zip(windows, buckets, strict=True):
-        missing = full_at - now * window.capacity
-        if missing <= 0:
-            result += (window.capacity, 0)
-            continue
-        whole, part = divmod(
-            missing - 1, window.interval
-        )  # the last of whole + 1 missing tokens is on its way
-        result += (window.capacity - whole - 1, part // (window.capacity * SECOND) + 1)
+        capacity = window.capacity
+        ahead = full_at - now * capacity
+        if ahead > 0:
+            left = (window.slack - ahead) // window.interval + 1
+            next_token = ahead - window.slack + left * window.interval
+            result += (left, -(-next_token // (capacity * SECOND)))
+        else:
+            result += (capacity, 0)
     return tuple(result)
 
 

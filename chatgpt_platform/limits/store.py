@@ -29,8 +29,8 @@ _REPORT_EVERY: Final = 60 * SECOND
 _FORGET_AT_LEAST: Final = 2
 """Clients that each newcomer tries to forget, so that memory follows the live ones."""
 
-_FORGET_AT_MOST: Final = 1000 """Clients looked at for one newcomer's place: no call waits for a long
-clean-up. The next one goes on from there."""
+_FORGET_AT_MOST: Final = 1000
+"""Clients looked at for one newcomer's place, so that no call waits for a long clean-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,7 @@ _UNLIMITED: Final = Decision(admitted=True, retry_after=0, headers=())
 
 
 class Store:
-    """Who has used how much. ``now`` is nanoseconds of a clock that starts at 0 or later and should not go
-    back.
+    """Who has used how much. ``now``: nanoseconds from 0 up; a clock that goes back counts as standing still.
 
     ``on_overflow`` is told, at most once a minute, how many calls of newcomers have met a full store since
     the last time.
@@ -100,8 +99,7 @@ class Store:
         return self._decision(buckets, bucket.take(self._windows, buckets, now), now)
 
     def reconfigure(self, windows: Windows, max_clients: int, now: int) -> None:
-        """Go on under other limits: what a client has used in a window stays used in the one of the same
-        name.
+        """Go on under other limits: tokens used in a window stay used in the window of the same name.
 
         With a smaller ``max_clients`` the drained clients stay, and newcomers overflow until there is room.
         """

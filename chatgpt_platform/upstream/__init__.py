@@ -1,1 +1,1 @@
-
+"""The way to the model service: ``client`` (a pool for one host), ``connection`` (bytes), ``sse`` (events)."""
