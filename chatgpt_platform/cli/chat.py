@@ -18,7 +18,9 @@ _LAST_WORDS: Final = ("exit", "quit")
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("chat", help="hold a conversation with a running gateway")
     client.add_arguments(parser)
-    parser.add_argument("--stream", action=argparse.BooleanOptionalAction, default=True, help="print answers as they come")
+    parser.add_argument(
+        "--stream", action=argparse.BooleanOptionalAction, default=True, help="print answers as they come"
+    )
     parser.add_argument("--system", metavar="TEXT", help="the system message")
     parser.set_defaults(run=run)
 

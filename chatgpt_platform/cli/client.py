@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of both commands."""
     parser.add_argument("--url", default=DEFAULT_URL, metavar="U", help=f"the gateway (default {DEFAULT_URL})")
     parser.add_argument(
-        "--key", metavar="K", help=f"your own key; better in the variable {KEY_VARIABLE}, which no process list shows"
+        "--key",
+        metavar="K",
+        help=f"your own key; better in the variable {KEY_VARIABLE}, which no process list shows",
     )
     parser.add_argument("--model", default="gpt-4o-mini", metavar="M", help="the model (default gpt-4o-mini)")
 
@@ -36,9 +38,7 @@ def connect(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Op
     return OpenAI(base_url=url if url.endswith("/v1") else f"{url}/v1", api_key=key, max_retries=0)
 
 
-def say(
-    client: OpenAI, model: str, messages: list[ChatCompletionMessageParam], *, stream: bool
-) -> str:
+def say(client: OpenAI, model: str, messages: list[ChatCompletionMessageParam], *, stream: bool) -> str:
     """Ask, print the answer as it comes, and return it."""
     if not stream:
         whole = client.chat.completions.create(model=model, messages=messages)
@@ -62,7 +62,10 @@ def attempt(url: str, act: Callable[[], Any]) -> bool:
         act()
     except openai.APIStatusError as error:
         wait = error.response.headers.get("retry-after")
-        print(f"{error.status_code}: {_reason(error)}" + (f" (retry after {wait} s)" if wait else ""), file=sys.stderr)
+        print(
+            f"{error.status_code}: {_reason(error)}" + (f" (retry after {wait} s)" if wait else ""),
+            file=sys.stderr,
+        )
     except openai.APIConnectionError as error:
         print(f"{url} cannot be reached: {error.__cause__ or error}", file=sys.stderr)
     except openai.OpenAIError as error:

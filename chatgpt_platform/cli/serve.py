@@ -137,7 +137,9 @@ class _Running:
     def _say_ready(self, port: int) -> None:
         log, settings = self._logs.logger, self._settings
         host = settings.server.host
-        log.info("chatgpt-platform %s serves http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port)
+        log.info(
+            "chatgpt-platform %s serves http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port
+        )
         if settings.upstreams[0].api_keys and not settings.access.allow and not _is_loopback(host):
             log.warning(
                 "everybody who reaches %s:%d can spend the configured key: set access.allow to the addresses "
@@ -150,14 +152,17 @@ def _open_logs(settings: Settings) -> Logs:
     logging = settings.logging
     secrets = [key.reveal() for upstream in settings.upstreams for key in upstream.api_keys]
     return Logs(
-        logging.directory, logging.level, logging.rotate.size, logging.rotate.keep, Redactor(secrets), sys.stdout
+        logging.directory,
+        logging.level,
+        logging.rotate.size,
+        logging.rotate.keep,
+        Redactor(secrets),
+        sys.stdout,
     )
 
 
 def _with_simulator(settings: Settings, port: int) -> Settings:
-    simulator = Upstream(
-        name="simulator", base_url=f"http://127.0.0.1:{port}/v1", api_keys=(Secret("demo-key"),)
-    )
+    simulator = Upstream(name="simulator", base_url=f"http://127.0.0.1:{port}/v1", api_keys=(Secret("demo-key"),))
     return replace(settings, upstreams=(simulator,))
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from chatgpt_platform.access.address import Client
     from chatgpt_platform.observe.access import Record
 
+
 @dataclass(slots=True)
 class Call:
     """One request, as the gateway sees it.

@@ -27,9 +27,7 @@ def messages(question: Question) -> list[Turn]:
     return [*turns, _turn("user", question.prompt)]
 
 
-def request_body(
-    question: Question, turns: Sequence[Turn], model: str, tokens: Mapping[str, int]
-) -> bytes:
+def request_body(question: Question, turns: Sequence[Turn], model: str, tokens: Mapping[str, int]) -> bytes:
     """The upstream's chat completion request. ``tokens``: the member that bounds the answer, if any."""
     body: dict[str, object] = {"model": model, "messages": turns, **tokens}
     if question.temperature is not None:

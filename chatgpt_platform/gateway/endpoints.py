@@ -32,9 +32,7 @@ class Endpoint:
 
 _CHAT_TOKENS: Final = ("max_tokens", "max_completion_tokens")
 
-PLATFORM: Final = Endpoint(
-    Api.PLATFORM, b"/chat/completions", methods=("GET", "POST"), token_members=_CHAT_TOKENS
-)
+PLATFORM: Final = Endpoint(Api.PLATFORM, b"/chat/completions", methods=("GET", "POST"), token_members=_CHAT_TOKENS)
 CHAT: Final = Endpoint(Api.OPENAI, b"/chat/completions", token_members=_CHAT_TOKENS)
 COMPLETIONS: Final = Endpoint(Api.OPENAI, b"/completions", token_members=("max_tokens",))
 RESPONSES: Final = Endpoint(Api.OPENAI, b"/responses", token_members=("max_output_tokens",))

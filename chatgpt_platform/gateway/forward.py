@@ -18,9 +18,7 @@ _CALLER_HEADERS: Final = (b"accept", b"openai-beta", b"idempotency-key")
 _OWN_KEY_HEADERS: Final = (b"openai-organization", b"openai-project")
 """They choose who pays, so they count only beside the caller's own key."""
 
-_ANSWER_HEADERS: Final = frozenset(
-    (b"content-type", b"retry-after", b"retry-after-ms", b"x-should-retry")
-)
+_ANSWER_HEADERS: Final = frozenset((b"content-type", b"retry-after", b"retry-after-ms", b"x-should-retry"))
 _ANSWER_PREFIXES: Final = (b"x-ratelimit-", b"openai-")
 
 

@@ -75,7 +75,7 @@ class Gateway:
             return await self._openai.answer(call)
         except Problem as problem:
             return self.refuse(call, problem)
-        except Exception:
+        except Exception:  # noqa: BLE001
             # A fault of ours is one well-formed answer too, and a line in the log.
             self._log.exception("%s: a fault of this gateway", call.record.request_id)
             return self.refuse(call, Problem(Kind.FAULT))
@@ -136,5 +136,3 @@ def _size(figure: int) -> str:
         if figure % factor == 0:
             return f"{figure // factor} {unit}"
     return f"{figure} bytes"
-
-

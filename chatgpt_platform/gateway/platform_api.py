@@ -10,9 +10,9 @@ from chatgpt_platform.access.keys import Key, KeyPolicy, bearer_token
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import conversation, failures, forward, parameters, tokens, usage
 from chatgpt_platform.gateway.call import Call, Reply
+from chatgpt_platform.gateway.forward import Upstream
 from chatgpt_platform.gateway.openai_api import EVENT_STREAM, STREAM_HEADERS
 from chatgpt_platform.gateway.parameters import Question, Turn
-from chatgpt_platform.gateway.forward import Upstream
 from chatgpt_platform.gateway.render import JSON, Renderer
 from chatgpt_platform.gateway.streams import ErrorEvent, EventSource, Telling, whole_stream
 from chatgpt_platform.gateway.tokens import TokenCap
@@ -94,9 +94,7 @@ class PlatformApi:
             return parameters.from_text(self._read_multipart(kind, call.body))
         return parameters.from_json(call.body)
 
-    async def _ask(
-        self, call: Call, key: Key, question: Question, turns: Sequence[Turn], model: str
-    ) -> Response:
+    async def _ask(self, call: Call, key: Key, question: Question, turns: Sequence[Turn], model: str) -> Response:
         member = tokens.token_member(call.endpoint.token_members, model)
         limit = {} if question.max_tokens is None else {member: question.max_tokens}
         limit |= self._cap.changes(limit, call.endpoint.token_members, model)

@@ -158,9 +158,7 @@ class _Held(Stream):
 class Relay(_Held):
     """The OpenAI API's stream: the upstream's events, unchanged but for a key echoed in an error event."""
 
-    def __init__(
-        self, source: EventSource, first: bytes, call: Call, render: Rendering, secret: str
-    ) -> None:
+    def __init__(self, source: EventSource, first: bytes, call: Call, render: Rendering, secret: str) -> None:
         super().__init__(source, first, call, render)
         self._secret: Final = secret
         self._said: Final[list[str] | None] = None if call.record.prompt is None else []

@@ -23,9 +23,7 @@ class TokenCap:
     default: int = 0
     cap: int = 0
 
-    def changes(
-        self, asked: Mapping[str, int | None], members: tuple[str, ...], model: str
-    ) -> dict[str, int]:
+    def changes(self, asked: Mapping[str, int | None], members: tuple[str, ...], model: str) -> dict[str, int]:
         """Which of ``members`` must be changed or added.
 
         ``asked``: what the request holds. Raises Problem for a figure below 1 while there is a cap: some

@@ -163,9 +163,7 @@ class Client:
                     lambda: Connection(self._where, self._take_back), self._host, self._port, ssl=tls
                 )
         except TimeoutError:
-            raise Problem(
-                Kind.UPSTREAM_TIMEOUT, detail=f"{self._where} was too slow: connect timeout"
-            ) from None
+            raise Problem(Kind.UPSTREAM_TIMEOUT, detail=f"{self._where} was too slow: connect timeout") from None
         except (OSError, UnicodeError, ValueError) as error:
             # Refused, unresolvable, TLS in any way wrong, a host name that cannot be one.
             detail = f"{self._where} cannot be reached: {error}"

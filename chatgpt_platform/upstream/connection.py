@@ -80,9 +80,7 @@ class Connection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether a request may be written: idle, and the peer has not been seen to close."""
-        return (
-            self.state is State.IDLE and self._transport is not None and not self._transport.is_closing()
-        )
+        return self.state is State.IDLE and self._transport is not None and not self._transport.is_closing()
 
     def send(self, request: bytes, total: float) -> None:
         """Write a whole request. ``total``: when the exchange must be over, in the loop's time."""
@@ -159,9 +157,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fail(self._nonsense("it wants to speak another protocol"))
         except httptools.HttpParserError as error:
-            self._reusable = False
-            if self.state is not State.COMPLETE:
-                self._fail(self._nonsense(str(error) or "it is not HTTP"))
+            self._reusable = False  # where the message was complete, only what followed it is at fault
+            self._fail(self._nonsense(str(error) or "it is not HTTP"))
         if self.state is State.HEAD and self._head_bytes > MAX_HEAD:
             self._fail(self._nonsense("its head is too large"))
         self._hold_back()

@@ -99,9 +99,7 @@ class Entrance(httputil.HTTPServerConnectionDelegate):
             _close(request_conn)
         return _Message(self, server_conn, request_conn)
 
-    def begin(
-        self, server_conn: object, request_conn: httputil.HTTPConnection
-    ) -> httputil.HTTPMessageDelegate:
+    def begin(self, server_conn: object, request_conn: httputil.HTTPConnection) -> httputil.HTTPMessageDelegate:
         """A request's head has come."""
         self._idle.pop(server_conn, None)
         self._busy.add(server_conn)
@@ -122,9 +120,7 @@ class Entrance(httputil.HTTPServerConnectionDelegate):
 class _Message(httputil.HTTPMessageDelegate):
     """Waits for a head, then passes everything on to the application's own delegate."""
 
-    def __init__(
-        self, entrance: Entrance, server_conn: object, request_conn: httputil.HTTPConnection
-    ) -> None:
+    def __init__(self, entrance: Entrance, server_conn: object, request_conn: httputil.HTTPConnection) -> None:
         self._entrance: Final = entrance
         self._connections: Final = (server_conn, request_conn)
         self._delegate: httputil.HTTPMessageDelegate | None = None

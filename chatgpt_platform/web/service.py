@@ -102,6 +102,4 @@ def _windows(settings: Settings) -> tuple[object, ...]:
 def _client(settings: Settings) -> Client:
     upstream = settings.upstreams[0]
     times = upstream.timeouts
-    return Client(
-        upstream.base_url, Timeouts(times.connect, times.first_byte, times.idle, times.total)
-    )
+    return Client(upstream.base_url, Timeouts(times.connect, times.first_byte, times.idle, times.total))

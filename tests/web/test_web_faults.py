@@ -10,9 +10,9 @@ import openai
 import pytest
 import requests
 from openai import OpenAI
+from support.gateway import KEY, Running, gateway, wait_until
 
 from chatgpt_platform.simulator.server import Behaviour
-from support.gateway import KEY, Running, gateway, wait_until
 
 CHAT: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
 QUICK = {
@@ -71,7 +71,10 @@ def test_an_upstream_that_refuses_connections() -> None:
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_stream_that_breaks_off_ends_with_an_error_event(fault: str) -> None:
     with gateway(QUICK, Behaviour(fail=fault, tokens=20)) as running:
-        for path, body in (("/api", {"prompt": "hi", "stream": True}), ("/v1/chat/completions", {**CHAT, "stream": True})):
+        for path, body in (
+            ("/api", {"prompt": "hi", "stream": True}),
+            ("/v1/chat/completions", {**CHAT, "stream": True}),
+        ):
             with requests.post(running.url + path, json=body, stream=True, timeout=30) as answer:
                 assert answer.status_code == 200
                 got = b""
@@ -90,7 +93,10 @@ def test_a_stream_that_breaks_off_ends_with_an_error_event(fault: str) -> None:
                 assert error["code"] in (502, 504)
             else:
                 assert error["error"]["message"]
-        with OpenAI(base_url=running.url + "/v1", api_key="x", max_retries=0) as made, pytest.raises(openai.APIError):
+        with (
+            OpenAI(base_url=running.url + "/v1", api_key="x", max_retries=0) as made,
+            pytest.raises(openai.APIError),
+        ):
             list(made.chat.completions.create(**CHAT, stream=True))
         wait_until(lambda: len(running.records()) == 3)
         assert all("upstream" in record["error"] for record in running.records())
@@ -150,7 +156,10 @@ def test_an_error_as_the_first_event_becomes_a_real_status() -> None:
         for answer in (platform(running, stream=True), openai_chat(running, stream=True)):
             assert answer.status_code >= 400
             assert answer.headers["content-type"].startswith("application/json")
-        with OpenAI(base_url=running.url + "/v1", api_key="x", max_retries=0) as made, pytest.raises(openai.APIStatusError):
+        with (
+            OpenAI(base_url=running.url + "/v1", api_key="x", max_retries=0) as made,
+            pytest.raises(openai.APIStatusError),
+        ):
             made.chat.completions.create(**CHAT, stream=True)
 
 
@@ -186,7 +195,9 @@ def test_the_upstreams_429_on_the_platform_api() -> None:
 @pytest.mark.parametrize("how", ["close", "half-close", "reset"])
 @pytest.mark.parametrize("when", ["before the first byte", "in mid-stream"])
 def test_a_client_that_leaves_ends_the_upstream_call(path: str, how: str, when: str) -> None:
-    behaviour = Behaviour(latency=30) if when == "before the first byte" else Behaviour(interval=0.02, tokens=10_000)
+    behaviour = (
+        Behaviour(latency=30) if when == "before the first byte" else Behaviour(interval=0.02, tokens=10_000)
+    )
     with gateway(behaviour=behaviour) as running:
         body = json.dumps({**CHAT, "prompt": "hi", "stream": when == "in mid-stream"}).encode()
         stats = running.simulator.stats

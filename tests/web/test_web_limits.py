@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from support.gateway import gateway, wait_until
 
 from chatgpt_platform.simulator.server import Behaviour
-from support.gateway import gateway, wait_until
 
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -69,7 +69,7 @@ def test_every_call_counts_whatever_its_outcome() -> None:
         for path in ("/v1/models", "/v1/models/gpt-4o", "/healthz", "/readyz", "/nowhere"):
             assert "ratelimit" not in requests.get(running.url + path).headers
         last = requests.get(running.url + "/chatgpt", params={"prompt": "x"})
-        assert 'r=93;' in last.headers["ratelimit"]
+        assert "r=93;" in last.headers["ratelimit"]
 
 
 def test_a_denied_call_never_invites_its_body() -> None:
@@ -87,7 +87,14 @@ def test_a_denied_call_never_invites_its_body() -> None:
 
 def test_forged_forwarding_headers_change_nothing() -> None:
     with gateway({"DAY_LIMIT": "3"}) as running:
-        names = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "True-Client-IP", "CF-Connecting-IP", "X-Client-IP")
+        names = (
+            "X-Forwarded-For",
+            "X-Real-IP",
+            "Forwarded",
+            "True-Client-IP",
+            "CF-Connecting-IP",
+            "X-Client-IP",
+        )
         codes = [
             requests.get(
                 running.url + "/chatgpt",
@@ -108,7 +115,9 @@ def test_behind_a_trusted_proxy_each_client_has_its_own_limits() -> None:
             return requests.get(running.url + "/chatgpt", params={"prompt": "x"}, headers=headers).status_code
 
         assert ask("203.0.113.1") == 200
-        assert ask("198.51.100.7, 203.0.113.1") == 429, "what the client wrote before the proxy's entry is not believed"
+        assert ask("198.51.100.7, 203.0.113.1") == 429, (
+            "what the client wrote before the proxy's entry is not believed"
+        )
         assert ask("203.0.113.2") == 200
         assert ask("2001:db8::1") == 200
         assert ask("2001:db8::ffff:1") == 429, "one /64 is one client"

@@ -10,9 +10,9 @@ import openai
 import pytest
 import requests
 from openai import AsyncOpenAI, OpenAI
+from support.gateway import KEY, Running, gateway
 
 from chatgpt_platform.simulator.server import Behaviour
-from support.gateway import KEY, Running, gateway
 
 MESSAGES: Any = [{"role": "user", "content": "Hello"}]
 
@@ -24,9 +24,7 @@ def shared() -> Iterator[Running]:
 
 
 def sdk(running: Running, key: str = "placeholder") -> OpenAI:
-    return OpenAI(
-        base_url=running.url + "/v1", api_key=key, max_retries=0, _strict_response_validation=True
-    )
+    return OpenAI(base_url=running.url + "/v1", api_key=key, max_retries=0, _strict_response_validation=True)
 
 
 @pytest.fixture
@@ -94,7 +92,9 @@ def test_models(client: OpenAI) -> None:
 @pytest.mark.gen_test
 async def test_the_asynchronous_sdk(shared: Running) -> None:
     base_url = shared.url + "/v1"
-    async with AsyncOpenAI(base_url=base_url, api_key="x", max_retries=0, _strict_response_validation=True) as made:
+    async with AsyncOpenAI(
+        base_url=base_url, api_key="x", max_retries=0, _strict_response_validation=True
+    ) as made:
         whole = await made.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
         stream = await made.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, stream=True)
         pieces = [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
@@ -118,7 +118,9 @@ async def test_the_asynchronous_sdk(shared: Running) -> None:
         ("503", openai.InternalServerError, 503),
     ],
 )
-def test_the_upstreams_errors_pass_with_their_status(fault: str, error: type[openai.APIStatusError], status: int) -> None:
+def test_the_upstreams_errors_pass_with_their_status(
+    fault: str, error: type[openai.APIStatusError], status: int
+) -> None:
     with gateway(behaviour=Behaviour(fail=fault)) as running, sdk(running) as made:
         for stream in (False, True):
             with pytest.raises(error) as caught:
@@ -132,7 +134,12 @@ def test_the_upstreams_errors_pass_with_their_status(fault: str, error: type[ope
 
 def test_a_missing_key_is_401() -> None:
     with gateway(key="") as running:
-        for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer a b"}, {"Authorization": "Basic eA=="}):
+        for headers in (
+            {},
+            {"Authorization": "Bearer "},
+            {"Authorization": "Bearer a b"},
+            {"Authorization": "Basic eA=="},
+        ):
             answer = requests.post(running.url + "/v1/chat/completions", json={}, headers=headers)
             assert answer.status_code == 401
             assert answer.json()["error"]["code"] == "invalid_api_key"
@@ -164,7 +171,11 @@ def test_aliases_and_caps_change_only_their_members() -> None:
             ("chat/completions", {**base, "max_tokens": 10}, {"max_tokens": 10}),
             ("chat/completions", {**base, "max_tokens": 99}, {"max_tokens": 50}),
             ("chat/completions", {**base, "max_completion_tokens": 99}, {"max_completion_tokens": 50}),
-            ("chat/completions", {**base, "model": "gpt-5-mini"}, {"model": "gpt-5-mini", "max_completion_tokens": 20}),
+            (
+                "chat/completions",
+                {**base, "model": "gpt-5-mini"},
+                {"model": "gpt-5-mini", "max_completion_tokens": 20},
+            ),
             ("completions", {"model": "cheap", "prompt": "x", "max_tokens": 99}, {"max_tokens": 50}),
             ("responses", {"model": "cheap", "input": "x"}, {"max_output_tokens": 20}),
             ("embeddings", {"model": "cheap", "input": "x"}, {}),
@@ -194,7 +205,9 @@ def test_headers_pass_by_allow_list(shared: Running) -> None:
         "Accept-Encoding": "gzip",
     }  # fmt: skip
     answer = requests.post(
-        shared.url + "/v1/chat/completions", json={"model": "gpt-4o-mini", "messages": MESSAGES}, headers=headers
+        shared.url + "/v1/chat/completions",
+        json={"model": "gpt-4o-mini", "messages": MESSAGES},
+        headers=headers,
     )
     seen = shared.simulator.seen[-1].headers
     assert seen["OpenAI-Beta"] == "assistants=v2"
@@ -222,7 +235,11 @@ def test_errors_have_openais_shape(shared: Running) -> None:
         (requests.get(shared.url + "/v1/nowhere"), 404, "unknown_url"),
         (requests.get(url), 405, "method_not_allowed"),
         (requests.post(url, data=b"{", headers={"Content-Type": "application/json"}), 400, None),
-        (requests.post(url, data="a=b", headers={"Content-Type": "application/x-www-form-urlencoded"}), 415, "unsupported_media_type"),
+        (
+            requests.post(url, data="a=b", headers={"Content-Type": "application/x-www-form-urlencoded"}),
+            415,
+            "unsupported_media_type",
+        ),
         (requests.get(shared.url + "/v1/models/../chat"), 404, None),
         (requests.get(shared.url + "/v1/models/%2e%2e"), 404, "unknown_url"),
         (requests.get(shared.url + "/v1/models/%ff"), 404, "unknown_url"),

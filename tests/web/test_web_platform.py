@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import requests
+from support.gateway import KEY, Running, gateway
 
 from chatgpt_platform.simulator.server import Behaviour
-from support.gateway import KEY, Running, gateway
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,12 @@ def test_all_parameters_reach_the_upstream(shared: Running) -> None:
 
 
 def test_parameters_of_a_form_are_read_by_their_types(shared: Running) -> None:
-    form = {"prompt": "hi", "max_tokens": "7", "temperature": "0.25", "continuous": '[{"role":"user","content":"x"}]'}
+    form = {
+        "prompt": "hi",
+        "max_tokens": "7",
+        "temperature": "0.25",
+        "continuous": '[{"role":"user","content":"x"}]',
+    }
     assert requests.post(shared.url + "/chatgpt", data=form).status_code == 200
     assert sent(shared)["max_tokens"] == 7
     assert sent(shared)["temperature"] == 0.25
@@ -162,7 +167,14 @@ def test_too_many_parameters(shared: Running) -> None:
 
 @pytest.mark.parametrize(
     ("language", "part"),
-    [("en", "prompt"), ("zh-CN,zh;q=0.9", "缺"), ("zh-TW", "缺"), ("ru-RU", "prompt"), ("fr", "prompt"), ("", "prompt")],
+    [
+        ("en", "prompt"),
+        ("zh-CN,zh;q=0.9", "缺"),
+        ("zh-TW", "缺"),
+        ("ru-RU", "prompt"),
+        ("fr", "prompt"),
+        ("", "prompt"),
+    ],
 )
 def test_the_reason_is_in_the_callers_language(shared: Running, language: str, part: str) -> None:
     answer = requests.get(shared.url + "/chatgpt", headers={"Accept-Language": language})
@@ -189,7 +201,12 @@ def test_paths_methods_and_types(shared: Running) -> None:
 
 
 def test_a_refused_key_is_401(shared: Running) -> None:
-    for headers in ({"ApiKey": "test-key-invalid"}, {"ApiKey": "clé".encode()}, {"ApiKey": "a b"}, {"ApiKey": "k" * 9000}):
+    for headers in (
+        {"ApiKey": "test-key-invalid"},
+        {"ApiKey": "clé".encode()},
+        {"ApiKey": "a b"},
+        {"ApiKey": "k" * 9000},
+    ):
         answer = requests.get(shared.url + "/chatgpt", params={"prompt": "x"}, headers=headers)
         assert "test-key-invalid" not in failed(answer, 401)
     failed(requests.post(shared.url + "/api", json={"prompt": "x", "api_key": "' OR 1=1 --"}), 401)
@@ -223,7 +240,10 @@ def test_route_moves_the_conversation_endpoint() -> None:
 
 
 def test_a_streamed_answer(shared: Running) -> None:
-    for given in ({"json": {"prompt": "hi", "stream": True}}, {"json": {"prompt": "hi"}, "headers": {"Accept": "text/event-stream"}}):
+    for given in (
+        {"json": {"prompt": "hi", "stream": True}},
+        {"json": {"prompt": "hi"}, "headers": {"Accept": "text/event-stream"}},
+    ):
         answer = requests.post(shared.url + "/api", stream=True, **given)  # type: ignore[arg-type]
         assert answer.headers["content-type"].startswith("text/event-stream")
         events = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
@@ -251,10 +271,14 @@ def test_prompts_are_logged_only_when_asked_for() -> None:
     for wanted in ("false", "true"):
         with gateway({"CHATGPT_LOGGING__PROMPTS": wanted}, Behaviour(tokens=3)) as running:
             requests.post(running.url + "/api", json={"prompt": "a secret wish"})
-            requests.post(running.url + "/api", json={"prompt": "a secret wish", "stream": True}).content
+            requests.post(running.url + "/api", json={"prompt": "a secret wish", "stream": True})
             body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a secret wish"}]}
             requests.post(running.url + "/v1/chat/completions", json=body)
-            requests.post(running.url + "/v1/chat/completions", json={**body, "stream": True}).content
-            assert running.output().count("a secret wish") >= 4 if wanted == "true" else "secret" not in running.output()
+            requests.post(running.url + "/v1/chat/completions", json={**body, "stream": True})
+            assert (
+                running.output().count("a secret wish") >= 4
+                if wanted == "true"
+                else "secret" not in running.output()
+            )
             if wanted == "true":
                 assert all(record["answer"] for record in running.records())
