@@ -189,15 +189,11 @@ def show_what_next(url: str) -> None:
     """Prints a few lines to go on with."""
     python = environment.PROJECT.python.relative_to(environment.ROOT)
     wait = 60 // MINUTE_LIMIT
-    print(
-        f"\n== What to try next (this demo allows {MINUTE_LIMIT} calls a minute, one more every {wait} s)\n"
-    )
+    print(f"\n== What to try next (this demo allows {MINUTE_LIMIT} calls a minute, one more every {wait} s)\n")
     show_request("curl", url + "/v1/models")
     show_request("curl", "-N", f"{url}/chatgpt?" + urlencode({"prompt": "Tell me a story", "stream": "true"}))
     show_request("curl", "-H", "Accept-Language: zh-CN", url + "/chatgpt")
-    show_request(
-        str(python), "-m", "chatgpt_platform", "ask", "--url", url, "--stream", "What is a token bucket?"
-    )
+    show_request(str(python), "-m", "chatgpt_platform", "ask", "--url", url, "--stream", "What is a token bucket?")
     show_request(str(python), "-m", "chatgpt_platform", "init", "chatgpt.yaml")
 
 

@@ -32,9 +32,7 @@ def inputs_digest(pyproject: str) -> str:
 
 def header(digest: str) -> str:
     """The first lines of a lock."""
-    return (
-        f"# Made by scripts/lock.py from pyproject.toml; not to be edited.\n# Dependencies: sha256:{digest}\n"
-    )
+    return f"# Made by scripts/lock.py from pyproject.toml; not to be edited.\n# Dependencies: sha256:{digest}\n"
 
 
 def main() -> int:

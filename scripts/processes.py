@@ -63,12 +63,13 @@ def is_free(port: int) -> bool:
 
 
 def stop_on_signals() -> None:
-    """Turns SIGTERM and SIGHUP into KeyboardInterrupt, so that `with` and `finally` do their work."""
+    """Turns SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt, so that `with` and `finally` do their work."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+    # SIGINT too: a shell starts background jobs with it ignored. Windows has no SIGHUP.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), interrupt)
 
@@ -144,9 +145,7 @@ class Process:
             if _status(port, path) == http.client.OK:
                 return
             time.sleep(0.05)
-        raise ProcessError(
-            f"no 200 from http://{LOOPBACK}:{port}{path} in {seconds:.0f} s: {self._last_line()}"
-        )
+        raise ProcessError(f"no 200 from http://{LOOPBACK}:{port}{path} in {seconds:.0f} s: {self._last_line()}")
 
     def stop(self, patience: float = 5.0) -> None:
         """Asks the child to end; asks again, which a gateway takes for "at once"; then ends it by force."""

@@ -18,7 +18,8 @@ from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.settings.load import load
-from chatgpt_platform.settings.schema import Secret, Settings, Upstream
+from chatgpt_platform.settings.schema import Settings, Upstream, changes_needing_restart
+from chatgpt_platform.settings.secret import Secret
 from chatgpt_platform.simulator.server import Behaviour, Simulator
 from chatgpt_platform.web.server import Server
 from chatgpt_platform.web.service import Service
@@ -123,7 +124,7 @@ class _Running:
                 log.error("reload refused: %s", line)
             log.error("reload refused: the former settings stay in force")
             return
-        for path in _restarts(self._settings, settings):
+        for path in changes_needing_restart(self._settings, settings):
             log.warning("%s has changed: this takes effect after a restart", path)
         former = self._logs
         if (settings.logging, settings.upstreams) != (self._settings.logging, self._settings.upstreams):
@@ -164,15 +165,6 @@ def _open_logs(settings: Settings) -> Logs:
 def _with_simulator(settings: Settings, port: int) -> Settings:
     simulator = Upstream(name="simulator", base_url=f"http://127.0.0.1:{port}/v1", api_keys=(Secret("demo-key"),))
     return replace(settings, upstreams=(simulator,))
-
-
-def _restarts(old: Settings, new: Settings) -> list[str]:
-    pairs = {
-        "server.host": (old.server.host, new.server.host),
-        "server.port": (old.server.port, new.server.port),
-        "server.timeouts.idle": (old.server.timeouts.idle, new.server.timeouts.idle),
-    }
-    return [path for path, (before, after) in pairs.items() if before != after]
 
 
 def _is_loopback(host: str) -> bool:

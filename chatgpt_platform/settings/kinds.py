@@ -153,9 +153,7 @@ class Number(ScalarKind[int]):
     def __init__(self, low: int = 0, high: int | None = None) -> None:
         self._low: Final = low
         self._high: Final = high
-        self.expected = (
-            f"a whole number, {low} or more" if high is None else f"a whole number, {low} to {high}"
-        )
+        self.expected = f"a whole number, {low} or more" if high is None else f"a whole number, {low} to {high}"
 
     def convert(self, node: Scalar) -> int:
         if node.style is Style.QUOTED:
@@ -224,9 +222,7 @@ class Duration(TextKind[float]):
 
     def __init__(self, *, zero: bool = False) -> None:
         self._zero: Final = zero
-        self.expected = (
-            f"a duration{'' if zero else ' longer than 0'} with its unit, such as 500ms, 30s or 5m"
-        )
+        self.expected = f"a duration{'' if zero else ' longer than 0'} with its unit, such as 500ms, 30s or 5m"
 
     def read(self, text: str) -> float:
         if not re.fullmatch(f"(?:{self._PART})+", text):

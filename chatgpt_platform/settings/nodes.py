@@ -131,7 +131,7 @@ def _fold(events: Iterable[yaml.Event]) -> Node:
     stack: list[_Open] = []
     root: Node | None = None
     for event in events:
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         done: Node
         if isinstance(event, yaml.NodeEvent):
             _refuse_magic(event, line)

@@ -9,6 +9,7 @@ from chatgpt_platform.simulator.answer import Refusal
 from chatgpt_platform.simulator.request import Members, object_at, refuse_empty, refuse_type
 from chatgpt_platform.simulator.text import count
 
+MOST_TOKENS: Final = 1 << 31  # nobody asks for more; a larger maximum is a mistake
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _TEXT_PARTS: Final = ("text", "input_text", "output_text")
 
@@ -62,6 +63,17 @@ def read_inputs(members: Members, name: str) -> list[str | list[int]]:
     return [_read_input(item, f"{members.path(name)}[{index}]") for index, item in enumerate(value)]
 
 
+def read_parts(parts: list[object], path: str) -> str:
+    """The text in an array of parts such as ``{"type": "text", "text": ...}``; images are passed over."""
+    texts = []
+    for index, item in enumerate(parts):
+        part = object_at(item, f"{path}[{index}]")
+        if part.required_text("type") in _TEXT_PARTS:
+            part.required("text")
+            texts.append(part.text("text"))
+    return " ".join(texts)
+
+
 def _read_message(message: Members) -> tuple[str, str]:
     if message.text("type", "message") != "message":
         return "", ""
@@ -85,13 +97,7 @@ def _read_content(content: object, path: str) -> str:
         return content
     if not isinstance(content, list):
         refuse_type(path, "a string or an array of parts", content)
-    parts = [object_at(part, f"{path}[{index}]") for index, part in enumerate(content)]
-    texts = []
-    for part in parts:
-        if part.required_text("type") in _TEXT_PARTS:
-            part.required("text")
-            texts.append(part.text("text"))
-    return " ".join(texts)
+    return read_parts(content, path)
 
 
 def _read_prompt(value: str | list[int]) -> Said:

@@ -14,7 +14,7 @@ from chatgpt_platform.access.address import AddressBook
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.gateway.endpoints import Endpoint
 from chatgpt_platform.gateway.gateway import Gateway
-from chatgpt_platform.limits.bucket import windows_of
+from chatgpt_platform.limits.bucket import Windows, windows_of
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.observe.logs import Logs
@@ -94,7 +94,7 @@ class Service:
         )
 
 
-def _windows(settings: Settings) -> tuple[object, ...]:
+def _windows(settings: Settings) -> Windows:
     limits = settings.limits
     return windows_of(limits.second, limits.minute, limits.hour, limits.day)
 

@@ -1,0 +1,189 @@
+"""Every setting, once: its name, type, default and one line of help.
+
+The file, the environment, the example, the reference page and the JSON Schema all follow from these classes.
+``Settings()`` is what runs with no configuration at all; a setting is reached by its path in the file, as in
+``settings.limits.hour`` or ``settings.upstreams[0].timeouts.total``. Durations are seconds, sizes are bytes.
+"""
+# ruff: noqa: RUF009 - setting() and section() are dataclasses.field() with the metadata filled in
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from chatgpt_platform.settings.addresses import BaseUrl, Cidr, Host, Network, Origin, Route
+from chatgpt_platform.settings.containers import ListOf, MapOf
+from chatgpt_platform.settings.declaration import Section, Setting, section, setting, tree, upstream_list
+from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Number, Size, Text
+from chatgpt_platform.settings.secret import Keys, Secret
+
+_MODEL: Final = Text("the name of a model", pattern=r"\S(?:.{0,254}\S)?")
+_NAME: Final = Text("a name of letters, digits and ._-", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LIMIT: Final = Number()
+
+
+@dataclass(frozen=True)
+class ServerTimeouts:
+    idle: float = setting(Duration(), 75.0, "An idle connection is closed after this long.", restart=True)
+    drain: float = setting(
+        Duration(zero=True), 30.0, "On shutdown, calls that are under way get this long to finish."
+    )
+
+
+@dataclass(frozen=True)
+class Server:
+    host: str = setting(Host(), "0.0.0.0", "The address to listen on.", restart=True)
+    port: int = setting(
+        Number(0, 65535),
+        5000,
+        "The port to listen on; 0: the system picks a free one.",
+        names=("PORT",),
+        restart=True,
+    )
+    route: str = setting(
+        Route(),
+        "",
+        "The path of the conversation endpoint, such as /api; empty: / and /api. It is at /chatgpt as well.",
+        names=("ROUTE",),
+    )
+    language: str = setting(
+        Choice("auto", "en", "zh_CN", "zh_TW", "ru"),
+        "auto",
+        "The language of messages; auto: what the caller's Accept-Language asks for, else LANG, else English.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        ListOf(Cidr()), (), "The reverse proxies whose X-Forwarded-For is believed, as addresses or CIDRs."
+    )
+    max_body: int = setting(Size(), 10 * 2**20, "The largest request body that is accepted.")
+    timeouts: ServerTimeouts = section(ServerTimeouts, "How long the server waits.")
+    cors: tuple[str, ...] = setting(
+        ListOf(Origin()), (), 'The web origins whose pages may call from a browser; "*": all of them.'
+    )
+
+
+@dataclass(frozen=True)
+class Access:
+    allow: tuple[Network, ...] = setting(
+        ListOf(Cidr()), (), "The addresses or CIDRs that may call; empty: everyone."
+    )
+    deny: tuple[Network, ...] = setting(
+        ListOf(Cidr()), (), "The addresses or CIDRs that may not call; this wins over allow."
+    )
+    caller_keys: str = setting(
+        Choice("auto", "true", "false"),
+        "auto",
+        "Whether a caller may bring an upstream key of its own. auto: yes; but once a key is configured, only in "
+        "the ApiKey header or the api_key parameter of the platform API.",
+    )
+
+
+@dataclass(frozen=True)
+class Limits:
+    second: int = setting(_LIMIT, 0, "Calls a second; 0: no limit.", suggest=1, names=("SECOND_LIMIT",))
+    minute: int = setting(_LIMIT, 0, "Calls a minute; 0: no limit.", suggest=3, names=("MINUTE_LIMIT",))
+    hour: int = setting(_LIMIT, 0, "Calls an hour; 0: no limit.", suggest=50, names=("HOUR_LIMIT",))
+    day: int = setting(_LIMIT, 0, "Calls a day; 0: no limit.", names=("DAY_LIMIT",))
+    max_clients: int = setting(Number(1, 10_000_000), 100_000, "The most addresses that are remembered at a time.")
+
+
+@dataclass(frozen=True)
+class MaxTokens:
+    default: int = setting(
+        Number(), 0, "What a call that sets no limit on its tokens gets; 0: what the upstream gives."
+    )
+    cap: int = setting(Number(), 0, "The most tokens that a call may ask for; 0: what the upstream allows.")
+
+
+@dataclass(frozen=True)
+class Models:
+    default: str = setting(_MODEL, "gpt-4o-mini", "The model of a call that names none.")
+    aliases: Mapping[str, str] = setting(
+        MapOf(_MODEL, _MODEL),
+        MappingProxyType({}),
+        "Other names for models, as {asked name: real name}.",
+    )
+    max_tokens: MaxTokens = section(
+        MaxTokens, "Limits on max_tokens, max_completion_tokens and max_output_tokens."
+    )
+
+
+@dataclass(frozen=True)
+class UpstreamTimeouts:
+    connect: float = setting(Duration(), 5.0, "To connect, TLS included.")
+    first_byte: float = setting(Duration(), 60.0, "From the request to the first byte of the answer.")
+    idle: float = setting(Duration(), 60.0, "Between two pieces of an answer.")
+    total: float = setting(Duration(), 600.0, "For the whole call.")
+
+
+@dataclass(frozen=True)
+class Upstream:
+    name: str = setting(_NAME, "openai", "The name that the logs use.")
+    base_url: str = setting(
+        BaseUrl(), "https://api.openai.com/v1", "Where the upstream's API begins.", names=("BASE_URL",)
+    )
+    api_keys: tuple[Secret, ...] = setting(
+        Keys(), (), "The key that pays for calls; empty: each caller brings its own.", names=("API_KEY",)
+    )
+    timeouts: UpstreamTimeouts = section(UpstreamTimeouts, "How long the upstream may take.")
+
+
+@dataclass(frozen=True)
+class Rotate:
+    size: int = setting(Size(), 50 * 2**20, "A log file is rotated at this size.")
+    keep: int = setting(Number(0, 1000), 10, "The number of rotated files that are kept.")
+
+
+@dataclass(frozen=True)
+class Logging:
+    directory: str = setting(
+        Text("the path of a directory", empty=True),
+        "",
+        "The directory of access.log and app.log; empty: standard output only.",
+    )
+    level: str = setting(Choice("debug", "info", "warning", "error"), "info", "The least that app.log tells.")
+    rotate: Rotate = section(Rotate, "Rotation of the log files.")
+    prompts: bool = setting(Boolean(), False, "Whether the logs also tell what was said.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, and the one thing besides them that the environment says.
+
+    ``environment_language``: LANG as it is, empty when unset; the last resort of ``server.language: auto``.
+    """
+
+    server: Server = section(Server, "The address and behaviour of the gateway.")
+    access: Access = section(Access, "Who may call, and with whose key.")
+    limits: Limits = section(Limits, "How often each client address may call.")
+    models: Models = section(Models, "The models that calls are for.")
+    upstreams: tuple[Upstream, ...] = upstream_list(
+        Upstream, "The model service that answers; this version uses one."
+    )
+    logging: Logging = section(Logging, "What is written down, and where.")
+    environment_language: str = ""
+
+
+TREE: Final[Section] = tree(Settings)
+SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType({each.path: each for each in TREE.settings()})
+
+
+def value_at(settings: Settings, path: str) -> object:
+    """The value of the setting with this path."""
+    value: object = settings
+    for name in path.split("."):
+        attribute, _, index = name.partition("[")
+        value = getattr(value, attribute)
+        if index and isinstance(value, tuple):
+            value = value[int(index.rstrip("]"))]
+    return value
+
+
+def changes_needing_restart(old: Settings, new: Settings) -> tuple[str, ...]:
+    """The paths of the settings that differ and that a running gateway cannot change."""
+    return tuple(
+        each.path
+        for each in SETTINGS.values()
+        if each.restart and value_at(old, each.path) != value_at(new, each.path)
+    )

@@ -1,0 +1,64 @@
+"""All checks and tests, in an environment of their own:
+
+    python3 scripts/test.py                        everything
+    python3 scripts/test.py tests/limits -k store  the checks, then pytest with these arguments
+
+The last line is pytest's own. The exit code is 0 only if the checks and the tests passed. The tests with the
+official Node SDK need `npm`; without it, or without a network the first time, they are skipped.
+"""
+
+import environment  # stands first: it turns away a Python that is too old
+
+# isort: split
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import check
+
+NODE = environment.ROOT / "tests" / "node"
+
+
+def install_node_packages(folder: Path) -> None:
+    """Installs what package-lock.json pins, unless it is there already. A failure is told, not raised."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return
+    digest = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+    stamp = folder / "node_modules" / ".installed-lock"
+    if stamp.exists() and stamp.read_text("utf-8") == digest:
+        return
+    print("Installing the Node SDK for the tests (once) ...", flush=True)
+    # No scripts of packages, and no long waiting for a network that is not there.
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
+    done = subprocess.run([npm, "ci", *options], cwd=folder, capture_output=True, check=False)
+    if done.returncode == 0:
+        stamp.write_text(digest, "utf-8")
+        return
+    reason = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0]
+    print(f"npm ci failed, so the tests with the Node SDK are skipped: {reason}", flush=True)
+
+
+def main() -> int:
+    environment.enter("dev")
+    checked = check.main()
+    install_node_packages(NODE)
+    if checked != 0:
+        print("Some checks failed, see above; the tests run all the same.", flush=True)
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", *sys.argv[1:]],
+        cwd=environment.ROOT,
+        env=os.environ | {"PYTHONPATH": str(environment.ROOT)},
+        check=False,
+    )
+    return tests.returncode or checked
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from limits_model import Model, limits, pauses
+
+from chatgpt_platform.limits.bucket import (
+    SECOND,
+    Window,
+    Windows,
+    carry,
+    fresh,
+    full_time,
+    quota,
+    take,
+    wait,
+    windows_of,
+)
+
+some_limits = limits.filter(bool)
+
+
+def admitted(windows: Windows, buckets: list[int], now: int, calls: int) -> int:
+    return sum(take(windows, buckets, now) == 0 for _ in range(calls))
+
+
+def test_windows_without_a_limit_are_left_out_and_the_order_is_fixed() -> None:
+    assert windows_of(0, 0, 0, 0) == ()
+    assert [(window.name, window.capacity, window.seconds) for window in windows_of(1, 3, 50, 9)] == [
+        ("second", 1, 1),
+        ("minute", 3, 60),
+        ("hour", 50, 3600),
+        ("day", 9, 86400),
+    ]
+    assert [window.name for window in windows_of(0, 3, 0, 9)] == ["minute", "day"]
+
+
+@pytest.mark.parametrize(("capacity", "seconds"), [(0, 1), (-1, 1), (1, 0)])
+def test_a_window_that_limits_nothing_is_refused(capacity: int, seconds: int) -> None:
+    with pytest.raises(ValueError, match="is no limit"):
+        Window("minute", capacity, seconds)
+
+
+def test_three_a_minute() -> None:
+    windows = windows_of(0, 3, 0, 0)
+    buckets = fresh(windows)
+    assert quota(windows, buckets, 0) == (3, 0)
+    assert take(windows, buckets, 0) == 0
+    assert quota(windows, buckets, 0) == (2, 20)
+    assert admitted(windows, buckets, 0, 5) == 2
+    assert quota(windows, buckets, 0) == (0, 20)
+    assert take(windows, buckets, 0) == 20 * SECOND
+    assert take(windows, buckets, 20 * SECOND - 1) == 1
+    assert take(windows, buckets, 20 * SECOND) == 0
+    assert full_time(windows, buckets) == 80 * SECOND
+
+
+def test_seven_a_minute_are_seven_in_sixty_seconds_to_the_nanosecond() -> None:
+    windows = windows_of(0, 7, 0, 0)
+    buckets = fresh(windows)
+    for minute in range(100):
+        assert admitted(windows, buckets, minute * 60 * SECOND, 9) == 7
+
+
+def test_all_windows_or_none() -> None:
+    windows = windows_of(1, 100, 0, 0)
+    buckets = fresh(windows)
+    assert admitted(windows, buckets, 0, 50) == 1
+    assert quota(windows, buckets, 0)[2] == 99
+
+
+@given(some_limits, st.lists(st.tuples(pauses, st.integers(1, 8), st.booleans())))
+def test_decisions_waits_and_quota_are_those_of_the_model(
+    windows: Windows, steps: list[tuple[int, int, bool]]
+) -> None:
+    buckets, model, now = fresh(windows), Model(windows), 0
+    for pause, calls, takes in steps:
+        now += pause
+        model.move(now)
+        for _ in range(calls):
+            assert wait(windows, buckets, now) == model.wait()
+            assert quota(windows, buckets, now) == model.quota()
+            assert (full_time(windows, buckets) <= now) == model.full()
+            if takes:
+                before = buckets.copy()
+                assert take(windows, buckets, now) == model.wait()
+                assert model.take() == (buckets != before)
+
+
+@given(some_limits, st.lists(st.tuples(pauses, st.integers(1, 12)), max_size=12))
+def test_no_interval_admits_more_than_capacity_and_rate(windows: Windows, steps: list[tuple[int, int]]) -> None:
+    buckets, now, times = fresh(windows), 0, []
+    for pause, calls in steps:
+        now += pause
+        times += [now] * admitted(windows, buckets, now, calls)
+    for (first, start), (last, end) in combinations(enumerate(times), 2):
+        for window in windows:
+            rate = Fraction(window.capacity, window.seconds * SECOND)
+            assert last - first + 1 <= window.capacity + rate * (end - start)
+
+
+@given(some_limits, st.lists(pauses, min_size=1))
+def test_a_denied_call_changes_nothing_and_its_wait_is_exact(windows: Windows, steps: list[int]) -> None:
+    buckets, now = fresh(windows), 0
+    for pause in steps:
+        now += pause
+        while not (needed := take(windows, buckets, now)):
+            pass
+        before = buckets.copy()
+        assert take(windows, buckets, now) == needed
+        assert take(windows, buckets, now + needed - 1) == 1
+        assert buckets == before
+        assert take(windows, buckets.copy(), now + needed) == 0
+
+
+@given(some_limits, st.integers(0, 200), st.integers(10**5, 10**8))
+def test_a_long_sleep_refills_one_capacity(windows: Windows, calls: int, seconds: int) -> None:
+    buckets = fresh(windows)
+    admitted(windows, buckets, 0, calls)
+    smallest = min(window.capacity for window in windows)
+    assert admitted(windows, buckets, seconds * SECOND, 300) == smallest
+
+
+@given(some_limits, limits, st.lists(pauses), st.integers(0, 9))
+def test_carrying_keeps_the_tokens_used(old: Windows, new: Windows, steps: list[int], calls: int) -> None:
+    buckets, now = fresh(old), 0
+    for pause in steps:
+        now += pause
+        admitted(old, buckets, now, calls)
+    model = Model(new)
+    for index, window in enumerate(new):
+        for ahead, of in zip(buckets, old, strict=True):
+            if of.name == window.name:
+                used = Fraction(max(0, ahead - now * of.capacity), of.seconds * SECOND)
+                model.levels[index] = max(Fraction(0), window.capacity - used)
+    carried = carry(old, new, buckets, now)
+    assert quota(new, carried, now) == model.quota()
+    assert wait(new, carried, now) == model.wait()
+
+
+def test_carrying_converts_tokens_where_a_window_has_another_length() -> None:
+    old, new = (Window("burst", 4, 10),), (Window("burst", 4, 30),)
+    buckets = fresh(old)
+    admitted(old, buckets, 0, 3)
+    assert quota(new, carry(old, new, buckets, 0), 0) == (1, 8)  # 7.5 s a token

@@ -1,0 +1,94 @@
+"""The real program as a process of its own, started and stopped as users do it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 30.0
+_SERVES = re.compile(r"serves http://[^ ]*:(\d+)")
+_KEPT = ("PATH", "SYSTEMROOT", "TEMP", "TMP")
+
+
+def environment_of(given: Mapping[str, str]) -> dict[str, str]:
+    """An environment with nothing of ours in it but ``given``."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **given}
+
+
+def run(
+    *arguments: str, directory: Path, environment: Mapping[str, str] | None = None, text: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """One command, from start to end."""
+    return subprocess.run(
+        [sys.executable, "-m", "chatgpt_platform", *arguments],
+        cwd=directory, env=environment_of(environment or {}), input=text,
+        capture_output=True, encoding="utf-8", timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+class Program:
+    """A running command whose standard output is read line by line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._queue: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_for(self, part: str) -> str:
+        """The next line of output that holds ``part``."""
+        while True:
+            line = self._queue.get(timeout=PATIENCE)
+            assert line is not None, f"ended without {part!r}: {self.lines}"
+            if part in line:
+                return line
+
+    def end(self) -> int:
+        """The exit code, awaited; all output is in ``lines`` then."""
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            self._queue.put(line)
+        self._queue.put(None)
+
+
+@contextmanager
+def serving(
+    *arguments: str, directory: Path, environment: Mapping[str, str] | None = None, command: Sequence[str] = ()
+) -> Iterator[Program]:
+    """``serve`` on a free port of 127.0.0.1, killed at the end if it still runs."""
+    started = [*(command or (sys.executable, "-m", "chatgpt_platform")), "serve", *arguments]
+    with subprocess.Popen(
+        [*started, "--host", "127.0.0.1", "--port", "0"],
+        cwd=directory, env=environment_of(environment or {}),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+    ) as process:  # fmt: skip
+        program = Program(process)
+        try:
+            match = _SERVES.search(program.wait_for("serves http://"))
+            assert match
+            program.port = int(match[1])
+            yield program
+        finally:
+            process.kill()
+            program.end()
