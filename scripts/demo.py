@@ -239,8 +239,8 @@ def run(port: int, *, once: bool) -> int:
 
 def serve_until_interrupted(gateway: processes.Process) -> bool:
     """Waits for Ctrl-C. False when the gateway ended before it."""
-    print("\nServing until Ctrl-C.", flush=True)
     try:
+        print("\nServing until Ctrl-C.", flush=True)
         while gateway.is_running():
             time.sleep(0.2)
     except KeyboardInterrupt:

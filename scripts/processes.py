@@ -25,6 +25,11 @@ LOOPBACK = "127.0.0.1"
 # settings does.
 _NEEDED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP")
 
+if sys.platform == "win32":
+    _NEW_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP
+else:
+    _NEW_GROUP = 0
+
 
 class ProcessError(Exception):
     """A child process did not start or ended too early; the text is one line for the user."""
@@ -89,12 +94,6 @@ def _interrupts_deferred() -> Iterator[list[int]]:
             signal.signal(getattr(signal, name), handler)
 
 
-def _new_group_on_windows() -> int:
-    if sys.platform == "win32":
-        return subprocess.CREATE_NEW_PROCESS_GROUP
-    return 0
-
-
 class Process:
     """A child process in `folder`, its output in `log`; leaving the `with` block stops it."""
 
@@ -115,7 +114,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 # A group of its own: Ctrl-C is for the script, which then stops its children in good order.
                 start_new_session=os.name == "posix",
-                creationflags=_new_group_on_windows(),
+                creationflags=_NEW_GROUP,
             )
         if interrupts:
             self.stop()

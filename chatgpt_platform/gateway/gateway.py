@@ -84,7 +84,7 @@ class Gateway:
         """The answer to a call that failed, said in the log as loudly as its kind asks."""
         call.record.error = str(problem)
         level = logging.getLevelNamesMapping()[problem.kind.level.upper()]
-        if level > logging.INFO:
+        if level > logging.INFO and problem.kind is not Kind.FAULT:  # that one was said where it happened
             self._log.log(level, "%s: %s", call.record.request_id, problem)
         return self.renderer.reply(problem, call.api, call.header(b"accept-language") or "")
 

@@ -1,71 +1,109 @@
-"""Texts for callers in four languages, and the choice between them.
+"""What callers are told, in four languages.
 
-    language = choose("auto", request_accept_language, environment_lang)
-    say(language, "out_of_range", {"member": "max_tokens", "low": 1})
+One module a language, each with the same keys (``en`` is the yardstick; the tests hold the others to it).
+A key is named by ``errors.Problem.text``; ``{name}`` is a placeholder in the manner of ``str.format``.
 
-A language is a module with the same keys as ``en``. The default key of an error kind is its name.
+``choose`` finds the language of a call, ``say`` gives a text in it; ``gateway/render`` calls both.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from chatgpt_platform.locales import en, ru, zh_CN, zh_TW
 
-LANGUAGES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
-    {"en": en.TEXTS, "zh_CN": zh_CN.TEXTS, "zh_TW": zh_TW.TEXTS, "ru": ru.TEXTS}
-)
+_TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "en": en.TEXTS,
+    "zh_CN": zh_CN.TEXTS,
+    "zh_TW": zh_TW.TEXTS,
+    "ru": ru.TEXTS,
+}
 
-_LONGEST: Final = 1000
-_RANGES: Final = 32
-_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
-_TRADITIONAL: Final = frozenset({"tw", "hk", "mo", "hant"})
+LANGUAGES: Final[tuple[str, ...]] = tuple(_TEXTS)
+
+_DEFAULT: Final = "en"
+_TRADITIONAL: Final = frozenset(("hant", "tw", "hk", "mo"))
+_MAX_HEADER: Final = 1000
+"""Characters of an Accept-Language header that are looked at."""
+_MAX_VALUE: Final = 1000
+"""Characters of a value that are shown; paths and upstream texts may be far longer."""
 
 
 def choose(setting: str, accept_language: str, environment_language: str) -> str:
-    """The language of an answer: the setting, or for ``auto`` the caller's, else the environment's, else en."""
+    """The language of a call: the setting unless it is ``auto``, else the header, else LANG, else English."""
     if setting in LANGUAGES:
         return setting
     return negotiate(accept_language) or from_environment(environment_language)
 
 
 def negotiate(accept_language: str) -> str | None:
-    """The language that an Accept-Language header likes best (RFC 9110, 12.5.4), None when we speak none."""
+    """The best language for an Accept-Language header (RFC 9110, 12.5.4), None when nothing matches.
+
+    A range with quality 0 or with a quality that cannot be read is passed over; ``*`` prefers nothing.
+    Of equal qualities the first counts.
+    """
     best, best_quality = None, 0.0
-    for part in accept_language[:_LONGEST].split(",")[:_RANGES]:
-        tag, _, parameters = part.partition(";")
-        quality = _quality(parameters)
-        language = _language_of(tag.strip())
-        if language is not None and quality > best_quality:
-            best, best_quality = language, quality
+    for item in accept_language[:_MAX_HEADER].split(","):
+        tag, _, parameters = item.partition(";")
+        language = _match(tag)
+        if language is not None:
+            quality = _quality(parameters)
+            if quality > best_quality:
+                best, best_quality = language, quality
     return best
 
 
 def from_environment(lang: str) -> str:
-    """The language of a POSIX locale name such as ``zh_TW.UTF-8``; en where it means none of ours."""
-    return _language_of(re.split(r"[.@]", lang, maxsplit=1)[0]) or "en"
+    """The language of a LANG value such as ``zh_CN.UTF-8``; English for what is not known."""
+    return _match(lang[:_MAX_HEADER].partition(".")[0].partition("@")[0]) or _DEFAULT
 
 
 def say(language: str, key: str, values: Mapping[str, object]) -> str:
-    """A text with its placeholders filled. Never fails: an unknown key says "fault", a missing value "?"."""
-    texts = LANGUAGES.get(language, en.TEXTS)
-    text = texts.get(key) or texts["fault"]
-    return _PLACEHOLDER.sub(lambda match: str(values.get(match[1], "?")), text)
+    """A text with its placeholders filled; never fails.
+
+    Values are data: braces in them mean nothing. A missing value is shown as ``?``; an unknown language is
+    English, an unknown key the English ``fault``. The result can always be encoded as UTF-8.
+    """
+    texts = _TEXTS.get(language, en.TEXTS)
+    text = texts[key] if key in texts else en.TEXTS["fault"]
+    return text.format_map(_Shown({name: _show(value) for name, value in values.items()}))
 
 
-def _language_of(tag: str) -> str | None:
-    primary, *others = re.split(r"[-_]", tag.lower())
-    if primary == "zh":
-        return "zh_TW" if _TRADITIONAL.intersection(others) else "zh_CN"
-    return primary if primary in ("en", "ru") else None
+class _Shown(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _show(value: object) -> str:
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - a value's own __str__ may raise anything, and the answer must still go out
+        return "?"
+    if len(text) > _MAX_VALUE:
+        text = text[:_MAX_VALUE] + "…"
+    return text.encode("utf-8", "replace").decode()
+
+
+def _match(tag: str) -> str | None:
+    primary, *subtags = tag.strip().lower().replace("_", "-").split("-")
+    if primary in ("en", "ru"):
+        return primary
+    if primary != "zh":
+        return None
+    if "hans" in subtags:  # a script says more than a region: zh-Hans-HK is simplified
+        return "zh_CN"
+    return "zh_CN" if _TRADITIONAL.isdisjoint(subtags) else "zh_TW"
 
 
 def _quality(parameters: str) -> float:
-    """The ``q`` of a language range: 1 when it tells none, 0 when it cannot be read."""
-    name, sign, value = parameters.strip().partition("=")
-    if not sign or name.strip().lower() != "q":
-        return 1.0
-    return float(value) if re.fullmatch(r"\s*(0(\.\d{0,3})?|1(\.0{0,3})?)\s*", value) else 0.0
+    """The ``q`` parameter: 1 when there is none, 0 when it is no number from 0 to 1."""
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            value = value.strip()
+            if not value.isascii() or not value.replace(".", "", 1).isdigit():
+                return 0.0
+            quality = float(value)
+            return quality if quality <= 1 else 0.0
+    return 1.0

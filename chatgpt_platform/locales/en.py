@@ -1,48 +1,55 @@
-"""What callers are told, in English."""
+"""English; the yardstick for the other languages."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
-TEXTS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "bad_request": "The request is not valid.",
-        "missing_prompt": "The prompt is missing or blank: give prompt (or user_content).",
-        "bad_json": "The body is not valid JSON.",
-        "not_utf8": "The request is not valid UTF-8.",
-        "too_deep": "The JSON is nested too deeply.",
-        "not_an_object": "The JSON body must be an object.",
-        "wrong_type_string": "{member} must be a string.",
-        "wrong_type_integer": "{member} must be a whole number.",
-        "wrong_type_number": "{member} must be a number.",
-        "wrong_type_boolean": "{member} must be true or false.",
-        "wrong_type_turns": "{member} must be a list of turns, each with a role and a content.",
-        "out_of_range": "{member} must be at least {low}.",
-        "duplicate_member": "{member} is given more than once.",
-        "forbidden_member": "{member} cannot be chosen by a request.",
-        "too_many_parameters": "Too many parameters: at most {limit} are read.",
-        "bad_form": "The form cannot be read.",
-        "missing_key": "There is no API key: give yours in the ApiKey header or as api_key.",
-        "key_refused": "The API key was refused; please check it.",
-        "address_denied": "Your address is not allowed to use this service.",
-        "forbidden": "The model service does not allow this.",
-        "not_found": "There is nothing at {path}.",
-        "method_not_allowed": "The method {method} is not allowed here.",
-        "too_large": "The request is too large: at most {limit}.",
-        "media_type": "This content type is not read here; send one of: {types}.",
-        "encoding": "Compressed request bodies are not read here; send the body as it is.",
-        "too_many_requests": "Too many requests. Please try again in {seconds} s.",
-        "upstream_busy": "The model service has too many requests right now. Please try again later.",
-        "upstream_said": "The model service answered: {reason}",
-        "unknown_model": "The model service does not know this model: {reason}",
-        "upstream_refused": "The model service refused the request with status {status}.",
-        "fault": "A fault in this gateway; the owner finds it in the log.",
-        "bad_upstream": "The model service gave an answer that cannot be used.",
-        "upstream_unreachable": "The model service cannot be reached.",
-        "upstream_broke_off": "The model service broke off in the middle of its answer.",
-        "upstream_too_large": "The answer of the model service is too large.",
-        "upstream_timeout": "The model service was too slow.",
-        "unavailable": "The service is not available right now. Please try again later.",
-        "draining": "The service is shutting down. Please try again shortly.",
-    }
-)
+TEXTS: Final[Mapping[str, str]] = {
+    # What was asked
+    "bad_request": "The request cannot be understood.",
+    "missing_prompt": "The prompt is missing. Please give it as prompt or user_content.",
+    "blank_prompt": "The prompt is blank. Please write something in prompt or user_content.",
+    "bad_json": "The body is not valid JSON.",
+    "not_utf8": "The request is not valid UTF-8.",
+    "too_deep": "The JSON is nested too deeply.",
+    "not_an_object": "The JSON body must be an object.",
+    "wrong_type_string": "{member} must be a string.",
+    "wrong_type_integer": "{member} must be a whole number.",
+    "wrong_type_number": "{member} must be a number.",
+    "wrong_type_boolean": "{member} must be true or false.",
+    "wrong_type_turns": (
+        'The value of {member} must be a list of turns such as {{"role": "user", "content": "Hello"}}.'
+    ),
+    "out_of_range": "{member} must be at least {low}.",
+    "duplicate_member": "{member} is given more than once.",
+    "forbidden_member": "A request cannot choose {member}.",
+    "too_many_parameters": "There are too many parameters: at most {limit} are read.",
+    "bad_form": "The form cannot be read.",
+    "encoding": "Compressed request bodies are not read here.",
+    "media_type": "This content type is not read here. Please send {types}.",
+    "too_large": "The request is too large: at most {limit} are read.",
+    # Who asked
+    "missing_key": "There is no API key. Please give one in the ApiKey header or as api_key.",
+    "key_refused": "The API key was refused.",
+    "address_denied": "Your address is not allowed here.",
+    "forbidden": "This is not allowed.",
+    "too_many_requests": "Too many requests. Please try again in {seconds} s.",
+    # Where to
+    "not_found": "There is nothing at {path}.",
+    "method_not_allowed": "The method {method} is not allowed here.",
+    # What the model service did
+    "upstream_busy": "The model service says that there are too many requests. Please try again later.",
+    "upstream_said": "The model service answered: {reason}",
+    "unknown_model": "The model service does not know this model: {reason}",
+    "upstream_refused": "The model service refused the request with status {status}.",
+    "bad_upstream": "The model service gave an answer that cannot be used.",
+    "upstream_unreachable": "The model service cannot be reached.",
+    "upstream_broke_off": "The model service broke off in the middle of its answer.",
+    "upstream_too_large": "The answer of the model service is too large.",
+    "upstream_timeout": "The model service took too long to answer.",
+    # What happened here
+    "fault": "Something went wrong here. The fault is ours, not yours.",
+    "unavailable": "The service is not available at the moment. Please try again later.",
+    "draining": "The service is shutting down. Please try again shortly.",
+}

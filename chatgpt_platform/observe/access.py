@@ -1,23 +1,25 @@
-"""The access log's record of a call, and its line: one JSON object, all ASCII."""
+"""The access log: one record for each call, one JSON object for each record."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
 from chatgpt_platform.observe.redact import Redactor
+from chatgpt_platform.observe.timestamps import stamp
 
 MAX_PATH: Final = 512
-MAX_TEXT: Final = 1000
+_MAX_TEXT: Final = 1024
+"""Characters of any other text that a caller or an upstream has chosen; what was said is written whole."""
 
 
 @dataclass(slots=True)
 class Record:
-    """What is noted of a call while it is answered. Times in milliseconds but ``time``: epoch seconds.
+    """What is known of a call; filled while it runs, written once at its end.
 
-    ``status`` 499: the caller left. ``prompt`` and ``answer`` stay None unless the owner logs them.
+    ``time``: epoch seconds of its start. ``path``: without the query. ``error``: English, None when all went well.
+    ``prompt``, ``answer``: what was said; None unless the operator asked for prompts to be logged.
     """
 
     time: float
@@ -28,7 +30,6 @@ class Record:
     status: int = 0
     model: str | None = None
     upstream: str | None = None
-    upstream_request_id: str | None = None
     stream: bool = False
     duration_ms: float = 0.0
     first_byte_ms: float | None = None
@@ -36,55 +37,48 @@ class Record:
     completion_tokens: int | None = None
     bytes_out: int = 0
     error: str | None = None
+    upstream_request_id: str | None = None
     prompt: str | None = None
     answer: str | None = None
 
 
-class AccessLines:
-    """Writes records as lines."""
+def line(record: Record, redactor: Redactor) -> bytes:
+    """The record as one line of ASCII JSON, keys cleaned out of everything that others have chosen.
 
-    def __init__(self, redactor: Redactor) -> None:
-        self._redactor: Final = redactor
-        self._second = -1
-        self._prefix = ""
-
-    def line(self, record: Record) -> bytes:
-        """The record as one JSON object and a line end."""
-        members = [
-            f'{{"time":"{self._time(record.time)}"',
-            f'"request_id":{quoted(record.request_id)}',
-            f'"client":{quoted(record.client)}',
-            f'"method":{quoted(record.method[:32])}',
-            f'"path":{self._text(record.path, MAX_PATH)}',
-            f'"status":{record.status:d}',
-            f'"model":{self._text(record.model)}',
-            f'"upstream":{self._text(record.upstream)}',
-            f'"stream":{"true" if record.stream else "false"}',
-            f'"duration_ms":{record.duration_ms:.1f}',
-            f'"first_byte_ms":{"null" if record.first_byte_ms is None else f"{record.first_byte_ms:.1f}"}',
-            f'"prompt_tokens":{_number(record.prompt_tokens)}',
-            f'"completion_tokens":{_number(record.completion_tokens)}',
-            f'"bytes_out":{record.bytes_out:d}',
-            f'"error":{self._text(record.error)}',
-            f'"upstream_request_id":{self._text(record.upstream_request_id)}',
-        ]
-        if record.prompt is not None:
-            members.append(f'"prompt":{quoted(self._redactor.clean(record.prompt))}')
-            members.append(f'"answer":{quoted(self._redactor.clean(record.answer or ""))}')
-        return (",".join(members) + "}\n").encode("ascii")
-
-    def _time(self, moment: float) -> str:
-        """RFC 3339 in UTC with milliseconds; the part up to the second is made once a second."""
-        milliseconds = int(moment * 1000)
-        second, rest = divmod(milliseconds, 1000)
-        if second != self._second:
-            self._second = second
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._prefix}.{rest:03d}Z"
-
-    def _text(self, text: str | None, longest: int = MAX_TEXT) -> str:
-        return "null" if text is None else quoted(self._redactor.clean(text)[:longest])
+    On the way of each call, so it is put together by hand; the names stand in the order of the documentation.
+    """
+    path = redactor.clean(record.path.partition("?")[0])
+    text = (
+        f'{{"time":"{stamp(record.time)}","request_id":{_text(record.request_id, redactor)}'
+        f',"client":{_text(record.client, redactor)},"method":{_text(record.method, redactor)}'
+        f',"path":{quoted(path[:MAX_PATH])},"status":{record.status},"model":{_text(record.model, redactor)}'
+        f',"upstream":{_text(record.upstream, redactor)},"stream":{"true" if record.stream else "false"}'
+        f',"duration_ms":{record.duration_ms:.1f},"first_byte_ms":{_milliseconds(record.first_byte_ms)}'
+        f',"prompt_tokens":{_figure(record.prompt_tokens)},"completion_tokens":{_figure(record.completion_tokens)}'
+        f',"bytes_out":{record.bytes_out},"error":{_text(record.error, redactor)}'
+        f',"upstream_request_id":{_text(record.upstream_request_id, redactor)}{_said(record, redactor)}}}\n'
+    )
+    if "\x7f" in text:
+        text = text.replace("\x7f", "\\u007f")  # the one control character that JSON lets stand
+    return text.encode("ascii")
 
 
-def _number(figure: int | None) -> str:
-    return "null" if figure is None else f"{figure:d}"
+def _said(record: Record, redactor: Redactor) -> str:
+    if record.prompt is None and record.answer is None:
+        return ""
+    prompt, answer = (
+        "null" if text is None else quoted(redactor.clean(text)) for text in (record.prompt, record.answer)
+    )
+    return f',"prompt":{prompt},"answer":{answer}'
+
+
+def _text(text: str | None, redactor: Redactor) -> str:
+    return "null" if text is None else quoted(redactor.clean(text)[:_MAX_TEXT])
+
+
+def _figure(figure: int | None) -> str:
+    return "null" if figure is None else str(figure)
+
+
+def _milliseconds(figure: float | None) -> str:
+    return "null" if figure is None else f"{figure:.1f}"

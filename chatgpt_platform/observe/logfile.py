@@ -1,116 +1,197 @@
-"""A log file that rotates by size, survives being moved away or deleted, and never fails its writer."""
+"""A log file of one process: rotates by size, outlives being renamed or deleted and a full disk."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-MAX_BUFFER: Final = 1024 * 1024
+from chatgpt_platform.observe.buffer import LIMIT, LineBuffer
+
+_FLAGS: Final = (
+    os.O_WRONLY
+    | os.O_APPEND
+    | os.O_CREAT
+    | getattr(os, "O_BINARY", 0)  # Windows: no CR before each LF
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe in the file's place must not stop the gateway
+)
+_REPLACEABLE: Final = os.name != "nt"
+"""Windows lets nobody rename or delete a file that we hold open."""
 
 
 class LogFile:
-    """Lines are collected by ``write`` and put down by ``flush``, which its owner calls every moment.
+    """Appends lines; ``write`` keeps them in memory, ``flush`` puts them on disk. Nothing but ``open`` raises.
 
-    What cannot be written is dropped and counted; ``on_trouble`` is told when that begins and when it ends.
+    Lines that the disk does not take are kept until it does, as far as the buffer goes; what is dropped is
+    counted. ``on_trouble`` is called with one sentence when trouble starts and with one when it is over.
+
+    ``rotate_size``: bytes at which the file becomes ``name.1``, that ``name.2`` and so on up to ``rotate_keep``; 0 for
+    no rotation. With a ``rotate_keep`` of 0 the old lines are deleted. Only the owner may flush and close.
     """
 
-    def __init__(self, path: Path, size: int, keep: int, on_trouble: Callable[[str], None]) -> None:
-        """``size``: bytes at which the file becomes ``name.1``, 0: never. ``keep``: how many of those stay.
-
-        Raises OSError when the file cannot be opened now.
-        """
+    def __init__(
+        self, path: Path, rotate_size: int, rotate_keep: int, on_trouble: Callable[[str], None],
+        *, limit: int = LIMIT,
+    ) -> None:  # fmt: skip
         self._path: Final = path
-        self._max: Final = size
-        self._keep: Final = keep
+        self._rotate_size: Final = rotate_size
+        self._rotate_keep: Final = rotate_keep
         self._on_trouble: Final = on_trouble
-        self._lines: list[bytes] = []
-        self._buffered = 0
-        self._lost = 0
-        self._descriptor = self._open()
+        self._buffer: Final = LineBuffer(limit)
+        self._descriptor: int | None = None
+        self._torn = False
+        """What stands at the end of the file is no whole line."""
+        self._failing = False
+        self._stuck = False
+        """The file cannot be rotated."""
+
+    def open(self) -> None:
+        """Open the file, making its directory first where there is none. Raises OSError."""
+        try:
+            descriptor = os.open(self._path, _FLAGS, 0o666)
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, _FLAGS, 0o666)
+        self._release()
+        self._descriptor = descriptor
+        self._torn = self._ends_torn(os.fstat(descriptor))
 
     def write(self, line: bytes) -> None:
-        """Take a line, line end and all."""
-        if self._buffered + len(line) > MAX_BUFFER:
-            self._lost += 1
-            return
-        self._lines.append(line)
-        self._buffered += len(line)
+        """Keep a line, line feed included, for the next flush."""
+        self._buffer.add(line)
 
     def flush(self) -> None:
-        """Put down what was taken. Never raises."""
-        if not self._lines:
-            return
-        lines, self._lines, self._buffered = self._lines, [], 0
-        try:
-            self._put(b"".join(lines))
-        except OSError as error:
-            first = self._lost == 0
-            self._lost += len(lines)
-            if first:
-                self._on_trouble(
-                    f"{self._path} cannot be written ({error.strerror}): log lines are lost until it can; "
-                    "free some space or mend the directory"
-                )
-        else:
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                self._on_trouble(f"{self._path} can be written again; {lost} log lines were lost")
+        """Write what was kept: as a rule one call of the system."""
+        data = self._buffer.take()
+        if data:
+            written, error = self._append(data)
+            if error is not None:
+                self._buffer.put_back(data[written:])
+            self._settle(error)
 
     def close(self) -> None:
-        """Put down what was taken and close. Never raises."""
+        """Flush, and let go of the file. A later flush opens it again."""
         self.flush()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._release()
 
-    def _put(self, data: bytes) -> None:
-        if self._moved():
-            self._reopen()
-        start = os.fstat(self._descriptor).st_size
-        if self._max and start and start + len(data) > self._max:
-            self._rotate()
-            start = 0
-        view = memoryview(data)
+    def _append(self, data: bytes) -> tuple[int, OSError | None]:
+        """Bytes written, whole lines all of them, and the error that stopped it."""
+        written = start = 0
         try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-        except OSError:
-            # Half a line would spoil the next one too.
-            os.ftruncate(self._descriptor, start)
-            raise
+            state = self._current()
+            if self._is_due(state, len(data)) and self._rotate():
+                state = self._current()
+            descriptor = self._open_descriptor()
+            if self._torn:
+                _write(descriptor, b"\n")
+                self._torn = False
+            start = os.fstat(descriptor).st_size
+            while written < len(data):
+                written += _write(descriptor, memoryview(data)[written:])
+        except OSError as error:
+            whole = data.rfind(b"\n", 0, written) + 1
+            self._cut(written - whole, start + whole)
+            self._release()  # a fresh descriptor next time: this one may be what is broken
+            return whole, error
+        return written, None
 
-    def _open(self) -> int:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        return os.open(self._path, flags, 0o640)
+    def _current(self) -> os.stat_result:
+        """The state of the file at the path, which is open afterwards. Raises OSError."""
+        if self._descriptor is not None:
+            ours = os.fstat(self._descriptor)
+            if not _REPLACEABLE:
+                return ours
+            with contextlib.suppress(OSError):
+                if os.path.samestat(ours, self._path.stat()):
+                    return ours
+        self.open()
+        return os.fstat(self._open_descriptor())
 
-    def _moved(self) -> bool:
-        """Whether the path leads elsewhere than to the open file."""
-        if self._descriptor < 0:
-            return True
+    def _open_descriptor(self) -> int:
+        if self._descriptor is None:
+            self.open()
+        assert self._descriptor is not None  # noqa: S101 - open has set it or raised
+        return self._descriptor
+
+    def _is_due(self, state: os.stat_result, more: int) -> bool:
+        if not self._rotate_size or not stat.S_ISREG(state.st_mode):
+            return False
+        return 0 < state.st_size and state.st_size + more > self._rotate_size
+
+    def _rotate(self) -> bool:
+        self._release()  # Windows renames no open file
         try:
-            there = self._path.stat()
+            if self._rotate_keep == 0:
+                self._path.unlink(missing_ok=True)
+            for number in range(self._rotate_keep, 0, -1):
+                older = self._numbered(number - 1) if number > 1 else self._path
+                with contextlib.suppress(FileNotFoundError):
+                    older.replace(self._numbered(number))
+        except OSError as error:
+            if not self._stuck:
+                self._stuck = True
+                self._on_trouble(f"{self._path} cannot be rotated and grows: {_reason(error)}")
+            return False
+        self._stuck = False
+        return True
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+    def _cut(self, excess: int, size: int) -> None:
+        """Take the beginning of an unfinished line away again, or remember that it stands there."""
+        if excess and self._descriptor is not None:
+            try:
+                os.ftruncate(self._descriptor, size)
+            except OSError:
+                self._torn = True
+
+    def _ends_torn(self, state: os.stat_result) -> bool:
+        """Whether the last writer was stopped in mid-line."""
+        if not stat.S_ISREG(state.st_mode):
+            return self._torn
+        if state.st_size == 0:
+            return False
+        try:
+            with self._path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                return file.read(1) != b"\n"
         except OSError:
-            return True
-        return not os.path.samestat(there, os.fstat(self._descriptor))
+            return False  # ours to write but not to read: nothing can be known
 
-    def _reopen(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        self._descriptor = self._open()
+    def _release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
-    def _rotate(self) -> None:
-        # Windows moves no open file.
-        os.close(self._descriptor)
-        self._descriptor = -1
-        numbered = [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep + 1)]
-        steps = [self._path, *numbered]
-        if not numbered:
-            self._path.unlink(missing_ok=True)
-        for older, newer in reversed(list(zip(steps[1:], steps[:-1], strict=True))):
-            if newer.exists():
-                newer.replace(older)
-        self._descriptor = self._open()
+    def _settle(self, error: OSError | None) -> None:
+        """Say it when trouble starts and when it is over."""
+        if error is not None:
+            if not self._failing:
+                self._failing = True
+                self._on_trouble(
+                    f"{self._path} cannot be written: {_reason(error)}; lines will be lost until it can be"
+                )
+            return
+        dropped = self._buffer.take_dropped()
+        if self._failing:
+            self._failing = False
+            self._on_trouble(f"{self._path} is written again; lines lost: {dropped}")
+        elif dropped:
+            self._on_trouble(f"{self._path}: more lines came than could be held; lines lost: {dropped}")
+
+
+def _write(descriptor: int, data: bytes | memoryview) -> int:
+    written = os.write(descriptor, data)
+    if written == 0:  # some file systems say so when they are full
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return written
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,166 +1,128 @@
-"""The logs: ``access.log``, a JSON object a call, and ``app.log``, what happened, for people.
-
-Without a directory both go to standard output. With one, the lines for people go to both.
-"""
+"""Both logs, set up from the settings; see the package's docstring for the way of a line."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TextIO
+from typing import BinaryIO, Final, TextIO
 
-from chatgpt_platform.observe.access import AccessLines, Record
+from chatgpt_platform.observe import access
+from chatgpt_platform.observe.access import Record
+from chatgpt_platform.observe.buffer import Sink
+from chatgpt_platform.observe.console import Console
+from chatgpt_platform.observe.handler import NAME, LineHandler
 from chatgpt_platform.observe.logfile import LogFile
-from chatgpt_platform.observe.redact import Redactor, printable
+from chatgpt_platform.observe.redact import Redactor
 
-LOGGER: Final = "chatgpt_platform"
-_FOREIGN: Final = ("tornado", "asyncio")
-"""Libraries whose warnings belong into our log."""
+_FOREIGN: Final = ("tornado", "asyncio", "concurrent.futures")
+"""Loggers of what we are built on; their warnings come out in our form, never raw."""
 
 
 class Logs:
-    """Opens the logs, and is where lines go until ``close``. ``flush`` is for its owner to call every moment."""
+    """The access log and the application log of one configuration.
+
+    With a ``directory``, ``access.log`` and ``app.log`` in it, the latter's lines on ``stdout`` as well; without one, or
+    when it cannot be written (one warning says so, with the cure), all lines on ``stdout``.
+
+    On a reload make the new one first, then close the old one: no line is lost between them. ``access`` may still
+    be called on a closed one, for calls that began under it.
+    """
 
     def __init__(
         self, directory: str, level: str, rotate_size: int, rotate_keep: int, redactor: Redactor,
-        stdout: TextIO | None,
+        stdout: TextIO | BinaryIO | None,
     ) -> None:  # fmt: skip
-        """``directory``: "" for none; one that cannot be written is a warning, not an error."""
-        self._lines: Final = AccessLines(redactor)
-        self._stdout: Final = _Output(stdout)
-        self._access_file: LogFile | None = None
-        self._app_file: LogFile | None = None
-        self.logger: Final = logging.getLogger(LOGGER)
-        self._handler: Final = _Handler(redactor, self._put_app)
+        """``level``: debug, info, warning or error. ``rotate_size``: bytes. Never raises for a file's sake."""
+        self.logger: Final = logging.getLogger(NAME)
+        self._redactor: Final = redactor
+        self._console: Final = Console(stdout)
+        self._files: tuple[LogFile, ...] = ()
+        self._closed = False
+        self._access: Sink = self._console
+        sinks: list[Sink] = [self._console]
+        warning = self._open_files(directory, rotate_size, rotate_keep) if directory else ""
+        if self._files:
+            self._access = self._files[0]
+            sinks.append(self._files[1])
+        self._handler: Final = LineHandler(sinks, redactor, tracebacks=level == "debug")
         self._attach(level)
-        if directory:
-            self._open(Path(directory), rotate_size, rotate_keep)
+        if warning:
+            self._warn(warning)
 
     def access(self, record: Record) -> None:
-        """Log a call that ended."""
-        line = self._lines.line(record)
-        if self._access_file is not None:
-            self._access_file.write(line)
-        else:
-            self._stdout.write(line.decode("ascii"))
+        """Write a call's line."""
+        self._access.write(access.line(record, self._redactor))
+        if self._closed:
+            self._let_go()
 
     def flush(self) -> None:
-        """Put down all lines taken so far."""
-        for file in (self._access_file, self._app_file):
-            if file is not None:
-                file.flush()
-        self._stdout.flush()
+        """Put on disk what was written since the last time; for the owner's timer."""
+        self._access.flush()
+        self._handler.flush()
 
     def close(self) -> None:
-        """Put down everything and let go. May be called again."""
-        for logger in (self.logger, *map(logging.getLogger, _FOREIGN)):
+        """Leave the loggers, write what is left, let go of the files."""
+        self._closed = True
+        for logger in self._loggers():
             logger.removeHandler(self._handler)
-        self.flush()
-        for file in (self._access_file, self._app_file):
-            if file is not None:
-                file.close()
+            if not any(isinstance(handler, LineHandler) for handler in logger.handlers):
+                logger.propagate = True
+                logger.setLevel(logging.NOTSET)
+        self._let_go()
+        self._handler.close()
+
+    def _let_go(self) -> None:
+        for file in self._files:
+            file.close()
+        self.flush()  # closing may have said something
 
     def _attach(self, level: str) -> None:
+        for logger in self._loggers():
+            logger.addHandler(self._handler)
+            logger.propagate = False
+            logger.setLevel(logging.WARNING)
         self.logger.setLevel(level.upper())
-        self.logger.propagate = False
-        self.logger.addHandler(self._handler)
-        for name in _FOREIGN:
-            foreign = logging.getLogger(name)
-            foreign.setLevel(logging.WARNING)
-            foreign.propagate = False
-            foreign.addHandler(self._handler)
 
-    def _open(self, directory: Path, size: int, keep: int) -> None:
+    def _loggers(self) -> tuple[logging.Logger, ...]:
+        return (self.logger, *(logging.getLogger(name) for name in _FOREIGN))
+
+    def _open_files(self, directory: str, rotate_size: int, rotate_keep: int) -> str:
+        """Open both files or none; returns the warning when none."""
+        folder = Path(directory).absolute()
+        files = tuple(
+            LogFile(folder / name, rotate_size, rotate_keep, self._warn) for name in ("access.log", "app.log")
+        )
         try:
-            self._app_file = LogFile(directory / "app.log", size, keep, self._say_trouble)
-            self._access_file = LogFile(directory / "access.log", size, keep, self._say_trouble)
+            for file in files:
+                file.open()
         except OSError as error:
-            if self._app_file is not None:
-                self._app_file.close()
-                self._app_file = None
-            self.logger.warning(
-                "%s cannot be written (%s): logs go to standard output; give the directory to the user who runs "
-                "this, or set logging.directory to another one", directory, error.strerror,
-            )  # fmt: skip
+            for file in files:
+                file.close()
+            return _cure(folder, error)
+        self._files = files
+        return ""
 
-    def _say_trouble(self, message: str) -> None:
-        # Not into the file that is in trouble.
-        self._stdout.write(self._handler.format_line(logging.WARNING, time.time(), message))
-
-    def _put_app(self, line: str) -> None:
-        if self._app_file is not None:
-            self._app_file.write(line.encode("utf-8", "backslashreplace"))
-        self._stdout.write(line)
+    def _warn(self, message: str) -> None:
+        # By way of our own handler: it also works while the loggers are given up or belong to another Logs.
+        record = self.logger.makeRecord(NAME, logging.WARNING, __file__, 0, message, (), None)
+        self._handler.handle(record)
 
 
-class _Handler(logging.Handler):
-    """Formats a record as one escaped line without secrets, traceback and all at level debug."""
-
-    def __init__(self, redactor: Redactor, put: Callable[[str], None]) -> None:
-        super().__init__()
-        self._redactor: Final = redactor
-        self._put: Final = put
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = _message(record)
-        if record.exc_info and record.exc_info[1] is not None:
-            message += f": {self._exception(record)}"
-        line = self.format_line(record.levelno, record.created, message)
-        self._put(line)
-
-    def format_line(self, level: int, created: float, message: str) -> str:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
-        text = printable(self._redactor.clean(message))
-        return f"{moment}.{int(created % 1 * 1000):03d}Z {logging.getLevelName(level):<8} {text}\n"
-
-    def _exception(self, record: logging.LogRecord) -> str:
-        assert record.exc_info is not None
-        error = record.exc_info[1]
-        if logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG):
-            return logging.Formatter().formatException(record.exc_info)
-        trace = error.__traceback__ if error is not None else None
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace is not None else ""
-        return f"{type(error).__name__}: {error}{place}"
-
-
-class _Output:
-    """Standard output, as far as it is there: a reader that has left costs lines, never an error."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-        self._lines: list[str] = []
-
-    def write(self, line: str) -> None:
-        if self._stream is not None:
-            self._lines.append(line)
-
-    def flush(self) -> None:
-        if not self._lines or self._stream is None:
-            return
-        text = "".join(self._lines)
-        self._lines.clear()
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except UnicodeEncodeError:
-            self._lines.append(text.encode("ascii", "backslashreplace").decode())
-            self.flush()
-        except (BrokenPipeError, ValueError):
-            if self._stream is sys.stdout:
-                # The interpreter would complain at its end about what is left in the buffer.
-                sys.stdout = None
-            self._stream = None
-        except OSError:
-            return  # a full disk behind a redirection: these lines are lost
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except (TypeError, ValueError):
-        return f"{record.msg} {record.args}"
+def _cure(folder: Path, error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+        cure = f"remove {error.filename}, which stands in the way"
+    elif error.errno == errno.EROFS:
+        cure = "mount it writable"
+    elif error.errno == errno.ENOSPC:
+        cure = "make room on its disk"
+    elif sys.platform != "win32":
+        cure = f"chown {os.getuid()} {folder}, or chmod it so that user {os.getuid()} may write"
+    else:
+        cure = "allow this user to write there"
+    return (
+        f"the log directory {folder} cannot be written ({error.strerror or error}); log lines go to standard output."
+        f" The cure: {cure}; or set logging.directory to another directory, or to nothing"
+    )

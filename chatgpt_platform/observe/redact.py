@@ -1,82 +1,135 @@
-"""Keeps keys out of what is logged and answered, and text that is logged on one harmless line."""
+"""Keeps keys and control characters out of what is shown.
+
+``Redactor`` cleans the text of logs, ``mask`` the bytes that an upstream answers, ``printable`` makes one harmless
+line of any text.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
+from urllib.parse import quote
 
 MASK: Final = "***"
 
-_KEY_LIKE: Final = re.compile(r"sk-[A-Za-z0-9_\-]{8,}|(?i:\bbearer\s+)[^\s\"',;]+")
-_UNPRINTABLE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+_SHORT: Final = 4
+"""A known secret below this length is replaced only as a word of its own, or it would shred every text."""
+
+_KEY_LIKE: Final = re.compile(
+    r"sk-[A-Za-z0-9_-]{8,}"
+    r"|(?P<scheme>bearer(?:\s|%20|\+)+)\S+"
+    r"|(?P<member>api[_-]?key['\"]?\s*[=:]\s*['\"]?)[^\s&'\"]+",
+    re.IGNORECASE,
 )
+_HINTS: Final = ("sk-", "bearer", "key")
+"""In lower case; text without any of them holds no match of ``_KEY_LIKE``."""
+
+_UNSAFE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029"
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Unicode's Bidi_Control: they reorder what is seen
+    "\ud800-\udfff]"
+)
+
+_ESCAPED: Final = re.compile(r'(?:[^"\\]++|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})++')
+"""What may stand between the quotes of a JSON string (RFC 8259, 7), control characters included."""
+_NESTING: Final = 3
+"""JSON inside a JSON string inside a JSON string: how far a masked body is unpacked."""
 
 
 class Redactor:
-    """Takes known secrets, and what looks like a key, out of text."""
+    """Replaces the secrets it knows, and whatever looks like a key, by ``***``.
+
+    What looks like a key: ``sk-`` and eight or more key characters, what follows ``Bearer``, the value of ``api_key=`` and
+    ``ApiKey:``. The secrets are found in the forms that URLs, JSON and ``repr`` give them, too.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # The longest first: one secret may begin with another.
-        known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
-        self._known: Final = re.compile("|".join(map(re.escape, known))) if known else None
-
-    def __repr__(self) -> str:
-        return "Redactor(***)"
+        forms = {form for secret in secrets if secret for form in _forms(secret)}
+        # The longest first: a secret may be a part of another.
+        self._secrets: Final = tuple(sorted(forms, key=len, reverse=True))
 
     def clean(self, text: str) -> str:
-        """The text with each secret replaced by ``***``."""
-        if self._known is not None:
-            text = self._known.sub(MASK, text)
-        return _KEY_LIKE.sub(_masked, text)
-
-
-def printable(text: str) -> str:
-    """The text on one line: control and direction characters, line breaks of all kinds as escapes."""
-    return _UNPRINTABLE.sub(_escaped, text)
+        for secret in self._secrets:
+            if secret in text:
+                text = _replaced(text, secret)
+        lowered = text.lower()
+        for hint in _HINTS:
+            if hint in lowered:
+                return _KEY_LIKE.sub(_masked_match, text)
+        return text
 
 
 def mask(body: bytes, secret: str) -> bytes:
-    """An upstream's body without the secret, also where JSON escapes hide it.
+    r"""The body with the secret replaced by ``***``, even where JSON escapes (``\/``, ``\u002d``) hide it.
 
-    The very same object comes back when it does not hold the secret. Never raises.
+    It need not be valid JSON: every stretch that could be the inside of a JSON string is looked at by itself, so
+    broken, cut and bottomless bodies are masked as well. All else stays as it is; the same object comes back
+    when nothing matched. Never raises.
     """
     if not secret:
         return body
-    plain = secret.encode()
+    plain = secret.encode("utf-8", "surrogatepass")
     if plain in body:
         body = body.replace(plain, MASK.encode())
     if b"\\" not in body:
         return body
-    try:
-        decoded = json.loads(body)
-        found, clean = _without(decoded, secret)
-        return json.dumps(clean, separators=(",", ":")).encode() if found else body
-    except (ValueError, RecursionError):
-        return body
+    text = body.decode("utf-8", "surrogateescape")
+    masked = _unescaped_mask(text, secret, _NESTING)
+    return body if masked is text else masked.encode("utf-8", "surrogateescape")
 
 
-def _without(value: Any, secret: str) -> tuple[bool, Any]:
-    """Whether a JSON value holds the secret in any string, and the value without it."""
-    if isinstance(value, str):
-        return secret in value, value.replace(secret, MASK)
-    if isinstance(value, list):
-        parts = [_without(part, secret) for part in value]
-        return any(found for found, _ in parts), [clean for _, clean in parts]
-    if isinstance(value, dict):
-        members = [(_without(name, secret), _without(part, secret)) for name, part in value.items()]
-        found = any(name[0] or part[0] for name, part in members)
-        return found, {name[1]: part[1] for name, part in members}
-    return False, value
+def printable(text: str) -> str:
+    r"""One line that any terminal or viewer shows as it is; control, line-breaking and reordering characters
+    and lone surrogates become ``\xNN`` or ``\uNNNN``."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSAFE.sub(_escape, text)
 
 
-def _masked(match: re.Match[str]) -> str:
-    text = match[0]
-    return MASK if text.startswith("sk-") else f"{text.split(maxsplit=1)[0]} {MASK}"
+def _forms(secret: str) -> tuple[str, ...]:
+    # Lone surrogates cannot be percent-encoded as they are; such a secret has no form in a URL.
+    in_url = quote(secret.encode("utf-8", "surrogatepass"), safe="")
+    return (
+        secret, in_url, in_url.replace("%20", "+"), json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1], ascii(secret)[1:-1],
+        repr(secret.encode("utf-8", "surrogatepass"))[2:-1],
+    )  # fmt: skip
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _replaced(text: str, secret: str) -> str:
+    if len(secret) >= _SHORT:
+        return text.replace(secret, MASK)
+    return re.sub(rf"(?<![A-Za-z0-9]){re.escape(secret)}(?![A-Za-z0-9])", MASK, text)
+
+
+def _masked_match(match: re.Match[str]) -> str:
+    return f"{match['scheme'] or match['member'] or ''}{MASK}"
+
+
+def _unescaped_mask(text: str, secret: str, nesting: int) -> str:
+    """The text with the secret masked inside JSON escapes; the same object when there is none."""
+    changed = False
+
+    def masked(match: re.Match[str]) -> str:
+        nonlocal changed
+        inside = match[0]
+        if "\\" not in inside:
+            return inside
+        said = str(json.loads(f'"{inside}"', strict=False))
+        clean = said.replace(secret, MASK)
+        if nesting and "\\" in clean:
+            clean = _unescaped_mask(clean, secret, nesting - 1)
+        if clean == said:
+            return inside
+        changed = True
+        return json.dumps(clean)[1:-1]
+
+    replaced = _ESCAPED.sub(masked, text)
+    return replaced if changed else text
+
+
+def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"

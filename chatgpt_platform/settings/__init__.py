@@ -1,1 +1,13 @@
+"""The settings: declared once, read from a file, the environment and flags, handed down as frozen values.
 
+    schema        every setting with its type, default and help (begin here)
+    declaration   how ``schema`` declares one, and the tree that the rest walks
+    kinds         types of values; ``containers``, ``addresses`` and ``secret`` hold more of them
+    nodes         YAML and JSON as trees with line numbers, before they mean anything
+    walk          such a tree against the schema: values and problems
+    environment   the variables against the schema
+    load          which file, what wins, all problems at once; the one door: ``load(...)``
+    render        the example file, the reference page, the JSON Schema, the listing of ``check``
+
+``load.load`` raises ``errors.ConfigurationError``; no other exception leaves this package.
+"""

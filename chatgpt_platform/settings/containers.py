@@ -68,7 +68,7 @@ class MapOf(Kind[Mapping[str, T]]):
             return MappingProxyType({})
         if not isinstance(node, Table):
             raise Unusable([Fault(f"found {describe(node)}, expected {self.expected}", node.line)])
-        faults = list(duplicates(node))
+        faults = [Fault(again(first), key.line, f"[{describe_key(key)}]") for key, first in node.repeated()]
         values: dict[str, T] = {}
         for key, item in node.entries:
             try:
@@ -96,8 +96,7 @@ def describe_key(key: Scalar) -> str:
     return describe(Scalar(key.text, Style.QUOTED))
 
 
-def duplicates(table: Table) -> Iterator[Fault]:
-    """A fault for each key that stands in the mapping again."""
-    for key, first in table.repeated():
-        earlier = f" (first on line {first})" if first else ""
-        yield Fault(f"found a second time{earlier}, expected once", key.line, f"[{describe_key(key)}]")
+def again(first: int) -> str:
+    """The fault of a key that stands in a mapping twice. ``first``: the line of the first, 0 if there are none."""
+    earlier = f" (first on line {first})" if first else ""
+    return f"found a second time{earlier}, expected once"

@@ -18,7 +18,7 @@ T = TypeVar("T")
 _ABOUT: Final = "about"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _About:
     """What stands in a field's metadata: a kind for a setting, a class for a section."""
 
@@ -61,7 +61,7 @@ def upstream_list(cls: type[T], help: str) -> tuple[T, ...]:  # noqa: A002
     return field(default_factory=lambda: (cls(),), metadata={_ABOUT: about})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Setting:
     """One setting. ``path`` as people write it: ``limits.hour``, ``upstreams[0].name``."""
 
@@ -81,7 +81,7 @@ class Setting:
         return (*self.names, variable(self.path))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Section:
     """A group of settings. ``listed``: written in the file as a list that holds this group once."""
 

@@ -20,7 +20,7 @@ from chatgpt_platform.settings.text import is_printable
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fault:
     """One thing that is wrong. ``where``: the place below the setting, such as ``[1]``."""
 
@@ -133,7 +133,7 @@ class Text(TextKind[str]):
         return yaml_text(value)
 
 
-_SAFE: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*(?::[A-Za-z0-9_./-]+)*")
+_SAFE: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*(?::[A-Za-z0-9_./-]+)*|[0-9]+(?:\.[0-9]+){3}(?:/[0-9]+)?")
 _WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 

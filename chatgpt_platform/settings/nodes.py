@@ -8,6 +8,7 @@ and ``010`` as 8. Here a scalar keeps its text and the way it was written, and i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -19,6 +20,7 @@ from chatgpt_platform.settings.text import quoted
 
 _DEEPEST: Final = 32  # the settings themselves need six levels
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_NOT_YAML: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # The C parser where PyYAML was built with it: a megabyte takes it a fraction of a second, not half a minute.
 _LOADER: Final[type] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -32,7 +34,7 @@ class Style(Enum):
     GIVEN = auto()  # the whole of an environment variable, a file that one names, or a flag
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scalar:
     """One text. ``line`` counts from 1; 0 where there are no lines."""
 
@@ -47,13 +49,13 @@ class Scalar:
         return self.style is Style.LITERAL and self.text == "null"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Array:
     items: tuple[Node, ...]
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """A mapping as written: in order, duplicate keys included."""
 
@@ -102,11 +104,13 @@ def from_yaml(text: str) -> Node:
         return _fold(yaml.parse(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
         _explain(error, text)
-    except yaml.YAMLError:  # a character that YAML does not allow: the only one without a mark
-        raise Unreadable(0, "not YAML: it holds a control character") from None
+    except yaml.YAMLError:  # the only one without a mark
+        bad = _NOT_YAML.search(text)
+        line = text.count("\n", 0, bad.start()) + 1 if bad else 1
+        raise Unreadable(line, "found a control character, expected none") from None
 
 
-@dataclass(slots=True)
+@dataclass
 class _Open:
     """A list or mapping whose end has not been read."""
 
@@ -175,7 +179,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> NoReturn:
     raise Unreadable(index + 1, f"not valid YAML: {reason}") from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Pairs:
     """A JSON object as read, before its values are turned into nodes."""
 

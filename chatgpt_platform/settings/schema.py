@@ -17,7 +17,8 @@ from chatgpt_platform.settings.addresses import BaseUrl, Cidr, Host, Network, Or
 from chatgpt_platform.settings.containers import ListOf, MapOf
 from chatgpt_platform.settings.declaration import Section, Setting, section, setting, tree, upstream_list
 from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Number, Size, Text
-from chatgpt_platform.settings.secret import Keys, Secret
+from chatgpt_platform.settings.secret import Keys
+from chatgpt_platform.settings.secret import Secret as Secret
 
 _MODEL: Final = Text("the name of a model", pattern=r"\S(?:.{0,254}\S)?")
 _NAME: Final = Text("a name of letters, digits and ._-", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

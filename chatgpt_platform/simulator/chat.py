@@ -49,7 +49,7 @@ class _ChatShape:
     chunk_object = "chat.completion.chunk"
 
     def choice(self, index: int, reply: Reply) -> Document:
-        message = {"role": "assistant", "content": reply.text, "refusal": None, "annotations": []}
+        message: Document = {"role": "assistant", "content": reply.text, "refusal": None, "annotations": []}
         return {"index": index, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}
 
     def opening(self, index: int) -> list[Document]:
@@ -106,9 +106,7 @@ def completions(members: Members, script: Script) -> Answer:
     return _answer(members, script, _TextShape(), prompts, members.integer("max_tokens", 1, MOST_TOKENS))
 
 
-def _answer(
-    members: Members, script: Script, shape: _Shape, prompts: list[Said], maximum: int | None
-) -> Answer:
+def _answer(members: Members, script: Script, shape: _Shape, prompts: list[Said], maximum: int | None) -> Answer:
     model = members.required_text("model")
     members.number("temperature", 0, 2)
     members.number("top_p", 0, 1)

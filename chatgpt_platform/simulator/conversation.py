@@ -109,13 +109,12 @@ def _read_prompt(value: str | list[int]) -> Said:
 def _read_input(value: object, path: str) -> str | list[int]:
     if isinstance(value, str):
         return value
-    if isinstance(value, list):
-        tokens = _tokens(value)
-        if tokens is not None:
-            return tokens
-        if not value:
-            refuse_empty(path)
-    refuse_type(path, "a string or an array of tokens", value)
+    if value == []:
+        refuse_empty(path)
+    tokens = _tokens(value) if isinstance(value, list) else None
+    if tokens is None:
+        refuse_type(path, "a string or an array of tokens", value)
+    return tokens
 
 
 def _tokens(values: list[object]) -> list[int] | None:

@@ -24,7 +24,7 @@ _NOT_JSON = "We could not parse the JSON body of your request. The API expects a
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call. ``path`` is decoded and has no query; the names in ``headers`` are in lower case."""
+    """One call. ``path`` has no query; the names in ``headers`` are the same in either case."""
 
     method: str
     path: str
@@ -34,7 +34,7 @@ class Request:
     @property
     def key(self) -> str:
         """The bearer token; empty if there is none."""
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
 
     @property

@@ -8,6 +8,7 @@ from collections import deque
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from chatgpt_platform.simulator.answer import End
 from chatgpt_platform.simulator.behaviour import Behaviour, Stats
 from chatgpt_platform.simulator.handlers import make_application
 from chatgpt_platform.simulator.request import Request
@@ -29,7 +30,7 @@ class Simulator:
         self.behaviour = behaviour
         self.stats = Stats()
         self.seen: deque[Request] = deque(maxlen=_REMEMBERED)
-        self.under_way: set[asyncio.Task[object]] = set()
+        self.under_way: set[asyncio.Task[End]] = set()
         self._server = HTTPServer(make_application(self))
 
     def listen(self, port: int = 0, host: str = "127.0.0.1") -> int:

@@ -49,8 +49,7 @@ class Handler(web.RequestHandler):
 
     def prepare(self) -> None:
         try:
-            if not self.public:
-                self._screen()
+            self._screen()
         except Problem as problem:
             self._refuse(problem)
 
@@ -73,9 +72,10 @@ class Handler(web.RequestHandler):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self._left = True
-        if self._task is not None:
+        if self._task is None:
+            self._conclude(CLIENT_LEFT)
+        else:
             self._task.cancel()
-        self._conclude(CLIENT_LEFT)
 
     def on_finish(self) -> None:
         self._conclude(self.get_status())
@@ -102,6 +102,7 @@ class Handler(web.RequestHandler):
             if not self._left or self._task is None:
                 raise
             self._task.uncancel()
+            self._conclude(CLIENT_LEFT)
         finally:
             self._task = None
 
@@ -134,6 +135,7 @@ class Handler(web.RequestHandler):
             if stream.broken:
                 break
             piece = await stream.next()
+        stream.close()  # before the end is logged: it adds to the record
         if stream.broken:
             self._abort()
         else:
@@ -147,7 +149,8 @@ class Handler(web.RequestHandler):
 
     def _write(self, data: bytes) -> None:
         self._bytes_out += len(data)
-        self.write(data)
+        if data:
+            self.write(data)
 
     def _write_head(self, reply: Reply) -> None:
         try:
@@ -166,10 +169,12 @@ class Handler(web.RequestHandler):
     # Refusals before, and in the middle of, the body.
 
     def _screen(self) -> None:
-        if not self.call.client.allowed:
+        if not (self.public or self.call.client.allowed):
             raise Problem(Kind.ADDRESS_DENIED)
         if self.request.method not in self.endpoint.methods:
             raise Problem(Kind.METHOD_NOT_ALLOWED, method=self.request.method)
+        if self.public:
+            return
         if self.service.draining:
             raise Problem(Kind.UNAVAILABLE, "draining", retry_after=1)
         self._gateway.screen(self.call)

@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from limits_model import Model, limits, pauses
+from limits.limits_model import Model, limits, pauses
 
 from chatgpt_platform.limits.bucket import (
     SECOND,

@@ -1,9 +1,9 @@
 """An asyncio loop in a thread of its own, so that a plain blocking test can use an asynchronous server.
 
-    with Background() as background:
-        port = background.run(start_server())
-        requests.get(f"http://127.0.0.1:{port}/")
-        background.run(stop_server())
+with Background() as background:
+    port = background.run(start_server())
+    requests.get(f"http://127.0.0.1:{port}/")
+    background.run(stop_server())
 """
 
 from __future__ import annotations

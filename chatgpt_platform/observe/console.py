@@ -1,0 +1,54 @@
+"""Standard output as a place for log lines. It may be closed, gone or never have been there: lines are lost then."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any, BinaryIO, Final, TextIO
+
+from chatgpt_platform.observe.buffer import LineBuffer
+
+
+class Console:
+    """Writes UTF-8 lines to a stream, whatever its encoding and whatever becomes of it."""
+
+    def __init__(self, stream: TextIO | BinaryIO | None) -> None:
+        self._buffer: Final = LineBuffer()
+        self._stream: Final = _lowest(stream)
+        self._torn = False
+
+    def write(self, line: bytes) -> None:
+        self._buffer.add(line)
+
+    def flush(self) -> None:
+        data = self._buffer.take()
+        if data and self._stream is not None:
+            # Whoever started us has chosen the stream: it may raise anything, and a line that nobody
+            # can read is no reason to fail. The next lines are tried again: a full disk has room one day.
+            with contextlib.suppress(Exception):
+                self._put(b"\n" + data if self._torn else data)
+
+    def _put(self, data: bytes) -> None:
+        stream = self._stream
+        if not isinstance(stream, io.RawIOBase | io.BufferedIOBase):
+            stream.write(data.decode("utf-8", "replace"))
+            stream.flush()
+            return
+        rest = memoryview(data)
+        while rest:
+            written = stream.write(rest)
+            if not written:  # a pipe that does not block and is full
+                return
+            rest = rest[written:]
+            self._torn = data[-len(rest) - 1] != ord("\n")
+        stream.flush()
+
+
+def _lowest(stream: Any) -> Any:
+    """The stream below all buffers: lines left in one would fail the interpreter's exit once the reader is gone."""
+    if stream is None:
+        return None
+    with contextlib.suppress(Exception):  # as above: any stream may come
+        stream.flush()
+    binary = getattr(stream, "buffer", stream)
+    return getattr(binary, "raw", binary)

@@ -1,0 +1,152 @@
+"""What the environment says: each setting's variables, and those variables with ``_FILE`` appended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from chatgpt_platform.settings import walk
+from chatgpt_platform.settings.declaration import Section, Setting, variable
+from chatgpt_platform.settings.kinds import Unusable
+from chatgpt_platform.settings.nodes import Unreadable, from_json
+from chatgpt_platform.settings.schema import SETTINGS, TREE
+from chatgpt_platform.settings.text import printable
+
+CONFIG: Final = "CHATGPT_CONFIG"
+_FILE: Final = "_FILE"
+_LARGEST: Final = 2**20
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value. ``source`` for the listing of ``check``, ``place`` before an error: often the same thing."""
+
+    value: object
+    source: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """A variable that says something: ``text`` is its own or that of the file it names (then ``name`` says so)."""
+
+    name: str
+    text: str
+
+    def found(self, value: object) -> Found:
+        return Found(value, f"environment variable {self.name}", self.name)
+
+
+class Environment:
+    """Reads all variables at once: ``values`` by path, ``problems`` a line each."""
+
+    def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
+        self.values: Final[dict[str, Found]] = {}
+        self.problems: Final[list[str]] = []
+        self._environment: Final = environment
+        self._directory: Final = directory
+        for member in TREE.members.values():
+            if isinstance(member, Section) and member.listed:
+                self._read_list(member)
+        for setting in SETTINGS.values():
+            self._read_setting(setting)
+        self.problems.extend(_unknown(environment))
+
+    def _read_list(self, section: Section) -> None:
+        """``CHATGPT_UPSTREAMS``: the list as JSON, in place of the file's."""
+        values: list[tuple[str, Found]] = []
+        for given in self._given([variable(section.path)]):
+            try:
+                findings = walk.read(section, from_json(given.text))
+            except Unreadable as unreadable:
+                self.problems.append(f"{given.name}: {unreadable.text}")
+                continue
+            self.problems.extend(
+                printable(f"{given.name}: {each.path}: {each.text}") for each in findings.troubles
+            )
+            written = {path: value for path, (value, _) in findings.values.items()}
+            for setting in section.settings():
+                if setting.path in written:
+                    values.append((setting.path, given.found(written[setting.path])))
+                else:
+                    # The variable stands for the whole list, so what it leaves out is not the file's.
+                    values.append((setting.path, Found(setting.default, "default", given.name)))
+        for path, found in values:
+            self._keep(SETTINGS[path], found)
+
+    def _read_setting(self, setting: Setting) -> None:
+        for given in self._given(setting.variables):
+            try:
+                self._keep(setting, given.found(setting.kind.parse(setting.kind.node(given.text))))
+            except Unreadable as unreadable:
+                self.problems.append(f"{given.name}: {unreadable.text}")
+            except Unusable as unusable:
+                for fault in unusable.faults:
+                    where = f"{setting.path}{fault.where}: " if fault.where else ""
+                    self.problems.append(printable(f"{given.name}: {where}{fault.text}"))
+
+    def _keep(self, setting: Setting, found: Found) -> None:
+        """Take a value; a second name for the setting must agree with the first."""
+        former = self.values.get(setting.path)
+        if former is None or former.source == "default":
+            self.values[setting.path] = found
+        elif found.source != "default" and found.value != former.value:
+            self.problems.append(
+                f"{found.place} and {former.place}: found two different values for {setting.path}, "
+                "expected only one of them to be set"
+            )
+
+    def _given(self, names: Iterable[str]) -> Iterator[Given]:
+        for name in names:
+            if text := self._environment.get(name, "").strip():
+                yield Given(name, text)
+            if path := self._environment.get(name + _FILE, "").strip():
+                try:
+                    yield Given(name + _FILE, _content(self._directory / path))
+                except _NoContent as reason:
+                    # The path is not repeated: people put the key itself there.
+                    self.problems.append(f"{name}{_FILE}: {reason}")
+
+
+class _NoContent(Exception):
+    """Why the file that a variable names cannot be used."""
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        raise _NoContent("the file that it names does not exist") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if path.is_dir():
+            raise _NoContent("it names a directory, expected a file") from None
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it has no valid name"
+        raise _NoContent(f"the file that it names cannot be read: {reason}") from None
+    if len(content) > _LARGEST:
+        raise _NoContent("the file that it names is larger than 1 MiB")
+    try:
+        text = content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise _NoContent("the file that it names is not UTF-8") from None
+    if not text:
+        raise _NoContent("the file that it names is empty")
+    return text
+
+
+def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
+    """Only names with ``__`` are surely meant for us: container platforms set CHATGPT_PORT and the like."""
+    known = [name for setting in SETTINGS.values() for name in setting.variables]
+    known += [variable(member.path) for member in TREE.members.values() if isinstance(member, Section)]
+    usable = {*known, *(name + _FILE for name in known)}
+    for name in sorted(environment):
+        if name.startswith("CHATGPT_") and "__" in name and name not in usable and environment[name].strip():
+            near = get_close_matches(name, known, n=2)
+            expected = (
+                f"did you mean {' or '.join(near)}?" if near else "expected CHATGPT_ and the path of a setting"
+            )
+            yield printable(f"{name}: found an unknown variable, {expected}")

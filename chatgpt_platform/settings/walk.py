@@ -1,0 +1,115 @@
+"""What a file says, against what can be set: the values of the settings, and everything that is wrong."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from chatgpt_platform.settings.containers import again
+from chatgpt_platform.settings.declaration import Section, Setting
+from chatgpt_platform.settings.kinds import Unusable
+from chatgpt_platform.settings.nodes import Array, Node, Scalar, Table, describe
+from chatgpt_platform.settings.schema import SETTINGS
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something wrong at a setting or key. ``line`` counts from 1; 0: there are no lines."""
+
+    path: str
+    text: str
+    line: int
+
+
+@dataclass
+class Findings:
+    """``values``: for the path of each setting that was written, its value and line."""
+
+    values: dict[str, tuple[object, int]] = field(default_factory=dict)
+    troubles: list[Trouble] = field(default_factory=list)
+
+
+def read(section: Section, node: Node) -> Findings:
+    """Read a section and all below it. A null is an empty section."""
+    findings = Findings()
+    _read_section(section, node, findings)
+    return findings
+
+
+def _read_section(section: Section, node: Node, findings: Findings) -> None:
+    if isinstance(node, Scalar) and node.is_null:
+        return
+    if section.listed:
+        _read_list(section, node, findings)
+    else:
+        _read_members(section, section.path, node, findings)
+
+
+def _read_list(section: Section, node: Node, findings: Findings) -> None:
+    name = section.path
+    if not isinstance(node, Array):
+        text = f"found {_unspoken(node)}, expected a list with one upstream"
+        findings.troubles.append(Trouble(name, text, node.line))
+        return
+    if not node.items:
+        findings.troubles.append(Trouble(name, "found an empty list, expected one upstream", node.line))
+        return
+    if len(node.items) > 1:
+        text = f"found {len(node.items)} upstreams, expected one: this version uses one upstream"
+        findings.troubles.append(Trouble(name, text, node.items[1].line))
+    first = node.items[0]
+    if not (isinstance(first, Scalar) and first.is_null):
+        _read_members(section, f"{name}[0]", first, findings)
+
+
+def _read_members(section: Section, path: str, node: Node, findings: Findings) -> None:
+    prefix = f"{path}." if path else ""
+    if not isinstance(node, Table):
+        text = f"found {_unspoken(node)}, expected a mapping with {_names(section)}"
+        findings.troubles.append(Trouble(path, text, node.line))
+        return
+    for key, first in node.repeated():
+        findings.troubles.append(Trouble(f"{prefix}{_shown(key.text)}", again(first), key.line))
+    for key, value in node.entries:
+        member = section.members.get(key.text)
+        if isinstance(member, Setting):
+            _read_setting(member, key.line, value, findings)
+        elif member is not None:
+            _read_section(member, value, findings)
+        else:
+            text = _unknown(key.text, section, prefix)
+            findings.troubles.append(Trouble(f"{prefix}{_shown(key.text)}", text, key.line))
+
+
+def _read_setting(setting: Setting, line: int, node: Node, findings: Findings) -> None:
+    try:
+        findings.values[setting.path] = (setting.kind.parse(node), line)
+    except Unusable as unusable:
+        findings.troubles += (
+            Trouble(setting.path + fault.where, fault.text, fault.line) for fault in unusable.faults
+        )
+
+
+def _unspoken(node: Node) -> str:
+    """What stands in place of a section; its text may be a key."""
+    return "a text" if isinstance(node, Scalar) else describe(node)
+
+
+def _names(section: Section) -> str:
+    return ", ".join(section.members)
+
+
+def _shown(key: str) -> str:
+    """An unknown key, unless it looks like a secret in the wrong place: ``{api_keys:abc1}`` is a key in YAML."""
+    return key if re.fullmatch(r"[A-Za-z_-]{1,24}", key) else "(a key that is not shown)"
+
+
+def _unknown(key: str, section: Section, prefix: str) -> str:
+    near = [f"{prefix}{name}" for name in get_close_matches(key.lower(), section.members, n=2)]
+    if not near:
+        leaves = {path.rpartition(".")[2]: path for path in reversed(list(SETTINGS))}
+        near = [leaves[name] for name in get_close_matches(key.lower(), leaves, n=2)]
+    if not near:
+        return f"found an unknown setting, expected one of {_names(section)}"
+    return f"found an unknown setting, did you mean {' or '.join(near)}?"

@@ -1,0 +1,120 @@
+"""HTTP itself: health, methods, the route table, refusals before the body."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+import requests
+from tornado.routing import PathMatches, Rule
+
+from chatgpt_platform.web import app
+from support.gateway import Running, gateway, wait_until
+
+
+def exchange(running: Running, request: bytes) -> bytes:
+    """What comes back until the gateway closes."""
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as client:
+        client.sendall(request)
+        got = b""
+        while data := client.recv(65536):
+            got += data
+        return got
+
+
+def paths(running: Running) -> list[str]:
+    """A path for each rule of the route table."""
+
+    async def read() -> list[str]:
+        rules: list[Rule] = app.build(running.service).wildcard_router.rules
+        return [rule.matcher.regex.pattern for rule in rules if isinstance(rule.matcher, PathMatches)]
+
+    samples = {r"/v1/models/.+$": "/v1/models/x", r"/v1(?:/.*)?$": "/v1/x"}
+    found = running.background.run(read())
+    return [samples.get(path, path.removesuffix("$").replace("\\", "")) for path in found]
+
+
+def test_access_is_closed_by_default() -> None:
+    """Every route but the public ones asks for an allowed address."""
+    with gateway({"CHATGPT_ACCESS__DENY": "127.0.0.1", "DAY_LIMIT": "1"}) as running:
+        checked = paths(running)
+        assert {"/chatgpt", "/v1/chat/completions", "/v1/models/x", "/healthz", "/readyz"} <= set(checked)
+        for path in [*checked, "/nowhere"]:
+            for method in ("GET", "POST"):
+                status = requests.request(method, running.url + path, json={} if method == "POST" else None).status_code
+                if path in app.PUBLIC:
+                    assert status == (200 if method == "GET" else 405)
+                else:
+                    assert status == 403, path
+
+
+def test_health() -> None:
+    with gateway() as running:
+        for path in ("/healthz", "/readyz"):
+            assert requests.get(running.url + path).status_code == 200
+            head = requests.head(running.url + path)
+            assert (head.status_code, head.content) == (200, b"")
+
+
+def test_keep_alive_serves_many_requests_on_one_connection() -> None:
+    with gateway() as running:
+        one = b"GET /chatgpt?prompt=x HTTP/1.1\r\nHost: x\r\n\r\n"
+        last = one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        assert exchange(running, one * 3 + last).count(b"HTTP/1.1 200 OK") == 4
+
+
+def test_an_http_1_0_client_gets_its_stream() -> None:
+    with gateway() as running:
+        got = exchange(running, b"GET /chatgpt?prompt=x&stream=true HTTP/1.0\r\n\r\n")
+        assert b"chunked" not in got.lower()
+        assert got.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("expect", [False, True])
+def test_a_wanted_body_is_invited_and_a_refused_one_is_not(expect: bool) -> None:
+    with gateway({"CHATGPT_SERVER__MAX_BODY": "1KiB"}) as running:
+        head = b"POST /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        if expect:
+            head += b"Expect: 100-continue\r\n"
+        body = b'{"prompt":"x"}'
+        wanted = exchange(running, head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        assert wanted.startswith(b"HTTP/1.1 100 ") is expect
+        assert b"HTTP/1.1 200 OK" in wanted
+        refused = exchange(running, head + b"Content-Length: 2000\r\n\r\n" + (b"" if expect else b"x" * 2000))
+        assert refused.startswith(b"HTTP/1.1 413 ")
+        assert refused.count(b"HTTP/1.1") == 1
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_recorded() -> None:
+    with gateway({"DAY_LIMIT": "1"}) as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            client.sendall(b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+        assert running.record()["status"] == 499
+        assert running.simulator.stats.served == 0
+
+
+def test_hostile_text_in_a_path_stays_on_one_line() -> None:
+    with gateway() as running:
+        exchange(running, b"GET /%1b[31m\xe2\x80\xa8\"evil HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert len(running.output().splitlines()) == 1
+        record: dict[str, Any] = running.record()
+        assert record["status"] == 404
+        assert "\x1b" not in running.output()
+
+
+def test_a_fault_of_the_gateway_is_a_500_without_its_details(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chatgpt_platform.gateway.platform_api import PlatformApi
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("inner details")
+
+    monkeypatch.setattr(PlatformApi, "answer", broken)
+    with gateway() as running:
+        running.expected = ["a fault of this gateway"]
+        answer = requests.get(running.url + "/chatgpt", params={"prompt": "x"})
+        assert answer.status_code == 500
+        assert "inner details" not in answer.text
+        assert "inner details" in running.output()
+        assert requests.get(running.url + "/healthz").status_code == 200
+        wait_until(lambda: len(running.records()) == 2)
