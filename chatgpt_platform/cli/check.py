@@ -85,7 +85,7 @@ def _models(upstream: Upstream) -> list[str]:
         raise _Failed("did not answer in time (timeouts.connect, timeouts.first_byte)") from None
     except openai.APIConnectionError as error:
         raise _Failed(f"cannot be reached: {_root(error)}") from None
-    except (openai.OpenAIError, ValueError):
+    except (openai.OpenAIError, ValueError, RecursionError):
         raise _Failed("answered something that is no list of models; is base_url right?") from None
 
 

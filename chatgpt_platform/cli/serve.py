@@ -126,10 +126,9 @@ class _Running:
             return
         for path in changes_needing_restart(self._settings, settings):
             log.warning("%s has changed: this takes effect after a restart", path)
-        former = self._logs
         if (settings.logging, settings.upstreams) != (self._settings.logging, self._settings.upstreams):
+            former, self._logs = self._logs, _open_logs(settings)
             former.close()
-            self._logs = _open_logs(settings)
         self._settings = settings
         self._service.apply(settings, self._logs)
         self._server.rebuild()

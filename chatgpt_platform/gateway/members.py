@@ -6,9 +6,9 @@ it lets pass is caught here: the last of duplicate members, bytes that are not U
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -18,13 +18,17 @@ from chatgpt_platform.errors import Kind, Problem
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 _PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
-_ESCAPED_NAME: Final = re.compile(rb'"(?:[A-Za-z_]{0,40}\\u00[4-7][0-9A-Fa-f]){1,40}[A-Za-z_]{0,40}"\s{0,40}:')
+_ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
 _WRONG_TYPES: Final = (
     ("`str", "wrong_type_string"),
     ("`int", "wrong_type_integer"),
     ("`float", "wrong_type_number"),
     ("`bool", "wrong_type_boolean"),
+    ("Integer value out of range", "wrong_type_integer"),
+    ("Number out of range", "wrong_type_number"),
 )
+MAX_MEMBERS: Final = 1000
+"""A body with more is refused: to look at each of a million would hold up everybody else."""
 
 
 class OpenAIBody(msgspec.Struct):
@@ -51,14 +55,18 @@ _members_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: Iterable[str]) -> Shape:
     """Decode the members that matter.
 
+    ``names``: those that must not stand there twice, of ASCII letters and underscores.
+
     Raises:
-        Problem: the body is not UTF-8, not JSON, not an object, nested too deeply, a member has the
-            wrong type or, being one of ``names``, stands there twice; the member is named.
+        Problem: the body is not UTF-8, not JSON, not an object, nested too deeply, has too many members,
+            or a member has the wrong type or stands there twice; the member is named.
     """
     try:
         if not body.isascii():
             body.decode()
         value = decoder.decode(body)
+        _refuse_duplicates(body, frozenset(names))
+        return value
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from None
     except UnicodeDecodeError:
@@ -67,8 +75,6 @@ def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: Iterable[str]
         raise Problem(Kind.BAD_REQUEST, "bad_json", detail=str(error)) from None
     except RecursionError:
         raise Problem(Kind.BAD_REQUEST, "too_deep") from None
-    _refuse_duplicates(body, names)
-    return value
 
 
 def read_openai(body: bytes) -> OpenAIBody:
@@ -83,7 +89,8 @@ def read_openai(body: bytes) -> OpenAIBody:
 def rewrite(body: bytes, changes: Mapping[str, object]) -> bytes:
     """The same object with some members changed or added; the bytes of all other values stay as they are.
 
-    ``body`` must have passed ``read``. Without changes the very same bytes come back.
+    ``body`` must have passed ``read``. Without changes the very same bytes come back. Of a duplicate
+    member that ``read`` let pass the last one stays.
     """
     if not changes:
         return body
@@ -99,21 +106,35 @@ def _wrong_type(message: str) -> Problem:
         return Problem(Kind.BAD_REQUEST, "not_an_object")
     if member.startswith("continuous"):
         return Problem(Kind.BAD_REQUEST, "wrong_type_turns", param=member, member=member)
-    if message.startswith("Integer value out of range"):
-        return Problem(Kind.BAD_REQUEST, "wrong_type_integer", param=member, member=member)
-    text = next((text for sign, text in _WRONG_TYPES if f"Expected {sign}" in message), "bad_request")
+    text = next((text for sign, text in _WRONG_TYPES if sign in message), "bad_request")
     return Problem(Kind.BAD_REQUEST, text, param=member, member=member)
 
 
-def _refuse_duplicates(body: bytes, names: Iterable[str]) -> None:
-    # A name that stands there once cannot be double: only the rest pays for a slow, exact look.
-    doubtful = [name for name in names if body.count(b'"%b"' % name.encode()) > 1]
-    if b"\\u00" in body and _ESCAPED_NAME.search(body):
-        doubtful = list(names)
-    if not doubtful:
+class _Name(str):
+    """A member's name that msgspec hands to a hook, as it does with keys of types it does not know."""
+
+    __slots__ = ()
+
+
+_ANY_NAME: Final = _Name()
+
+
+def _refuse_duplicates(body: bytes, names: frozenset[str]) -> None:
+    # Few bodies pay for the exact look: without escapes, a name that stands there once cannot be double.
+    doubtful = _ESCAPED_LETTER.search(body) or any(body.count(b'"%b"' % name.encode()) > 1 for name in names)
+    if not doubtful and body.count(b":") <= MAX_MEMBERS:
         return
-    pairs: list[tuple[str, object]] = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
-    present = [name for name, _ in pairs]
-    for name in doubtful:
-        if present.count(name) > 1:
+    seen: set[str] = set()
+    number = count(1)
+
+    def note(_: type, name: str) -> _Name:
+        if next(number) > MAX_MEMBERS:
+            raise Problem(Kind.BAD_REQUEST, "too_many_parameters", limit=MAX_MEMBERS)
+        if name in seen:
             raise Problem(Kind.BAD_REQUEST, "duplicate_member", param=name, member=name)
+        if name in names:
+            seen.add(name)
+        return _ANY_NAME
+
+    # msgspec skips the values, so that names deeper down are not seen.
+    msgspec.json.Decoder(dict[_Name, msgspec.Raw], dec_hook=note).decode(body)

@@ -29,11 +29,11 @@ class TokenCap:
         ``asked``: what the request holds. Raises Problem for a figure below 1 while there is a cap: some
         upstreams read it as "no limit".
         """
-        given = {name: figure for name in members if (figure := asked.get(name)) is not None}
         if not members:
             return {}
+        given = {name: figure for name in members if (figure := asked.get(name)) is not None}
         if not given:
-            figure = self.default or self.cap
+            figure = min(self.default or self.cap, self.cap or self.default)
             return {token_member(members, model): figure} if figure else {}
         if not self.cap:
             return {}

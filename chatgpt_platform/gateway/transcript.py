@@ -19,16 +19,18 @@ def of_events(block: bytes) -> str:
 def _of_event(data: bytes) -> str:
     try:
         event: Any = _decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     if not isinstance(event, dict):
         return ""
-    if event.get("type") == "response.output_text.delta":
-        return str(event.get("delta", ""))
-    choices = event.get("choices")
-    first: Any = choices[0] if isinstance(choices, list) and choices else {}
-    if not isinstance(first, dict):
-        return ""
-    delta = first.get("delta")
-    text = delta.get("content") if isinstance(delta, dict) else first.get("text")
+    text = event.get("delta") if event.get("type") == "response.output_text.delta" else _of_choice(event)
     return text if isinstance(text, str) else ""
+
+
+def _of_choice(event: dict[str, Any]) -> Any:
+    choices = event.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, dict):
+        return None
+    delta = first.get("delta")
+    return delta.get("content") if isinstance(delta, dict) else first.get("text")

@@ -33,7 +33,7 @@ class _Body(msgspec.Struct):
     usage: _Usage | None = None
     response: _Response | None = None
     choices: list[_Choice] | None = None
-    type: str = ""
+    type: str | None = None
     error: msgspec.Raw = msgspec.Raw()
 
 
@@ -90,14 +90,14 @@ def ending_of(tail: bytes) -> Ending:
 def _read(data: bytes) -> _Body | None:
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def _any(data: bytes) -> Any:
     try:
         return _any_decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(str(error)) from None
 
 

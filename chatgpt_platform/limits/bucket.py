@@ -113,7 +113,7 @@ def carry(old: Windows, new: Windows, buckets: Sequence[int], now: int) -> list[
     A bucket cannot miss more than it holds: under a smaller capacity it is empty at worst.
     """
     used = {
-        window.name: (max(0, full_at - now * window.capacity), window.interval)
+        window.name: (full_at - now * window.capacity, window.interval)
         for window, full_at in zip(old, buckets, strict=True)
     }
     result: list[int] = []

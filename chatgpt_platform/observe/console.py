@@ -1,4 +1,4 @@
-"""Standard output as a place for log lines. It may be closed, gone or never have been there: lines are lost then."""
+"""Standard output as a place for log lines. When it is closed, gone or was never there, lines are lost."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Console:
 
 
 def _lowest(stream: Any) -> Any:
-    """The stream below all buffers: lines left in one would fail the interpreter's exit once the reader is gone."""
-    if stream is None:
-        return None
+    """The stream below all buffers: what is left in one fails the interpreter's exit once the reader is gone."""
     with contextlib.suppress(Exception):  # as above: any stream may come
         stream.flush()
-    binary = getattr(stream, "buffer", stream)
-    return getattr(binary, "raw", binary)
+    with contextlib.suppress(Exception):
+        stream = getattr(stream, "buffer", stream)
+        stream = getattr(stream, "raw", stream)
+    return stream

@@ -22,7 +22,8 @@ MAX_TEXT: Final = 8192
 class LineHandler(logging.Handler):
     """Writes ``2026-01-31T12:00:00.123Z INFO  text`` to each sink.
 
-    An exception adds its type, its text and its place; with ``tracebacks`` the whole stack follows, each line set in.
+    An exception adds its type, its text and its place; with ``tracebacks`` the whole stack follows, each of
+    its lines set in.
     """
 
     def __init__(self, sinks: Sequence[Sink], redactor: Redactor, *, tracebacks: bool) -> None:
@@ -34,7 +35,7 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self._text(record)
-        except Exception as error:  # noqa: BLE001 - wrong arguments or their own __str__ raise anything; the caller goes on
+        except Exception as error:  # noqa: BLE001 - wrong arguments may raise anything; the caller goes on
             text = f"a log message cannot be formatted ({type(error).__name__}): {_place(record)}"
         line = f"{stamp(record.created)} {record.levelname:<5} {text}\n".encode()
         for sink in self._sinks:

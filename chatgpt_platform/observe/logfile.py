@@ -29,8 +29,9 @@ class LogFile:
     Lines that the disk does not take are kept until it does, as far as the buffer goes; what is dropped is
     counted. ``on_trouble`` is called with one sentence when trouble starts and with one when it is over.
 
-    ``rotate_size``: bytes at which the file becomes ``name.1``, that ``name.2`` and so on up to ``rotate_keep``; 0 for
-    no rotation. With a ``rotate_keep`` of 0 the old lines are deleted. Only the owner may flush and close.
+    ``rotate_size``: bytes at which the file becomes ``name.1``, that ``name.2`` and so on up to ``rotate_keep``;
+    0 for no rotation. With a ``rotate_keep`` of 0 the old lines are deleted. Any thread may write, only the
+    owner may flush and close.
     """
 
     def __init__(
@@ -49,8 +50,8 @@ class LogFile:
         self._stuck = False
         """The file cannot be rotated."""
 
-    def open(self) -> None:
-        """Open the file, making its directory first where there is none. Raises OSError."""
+    def open(self) -> int:
+        """Open the file, making its directory first where there is none; its descriptor. Raises OSError."""
         try:
             descriptor = os.open(self._path, _FLAGS, 0o666)
         except FileNotFoundError:
@@ -59,6 +60,7 @@ class LogFile:
         self._release()
         self._descriptor = descriptor
         self._torn = self._ends_torn(os.fstat(descriptor))
+        return descriptor
 
     def write(self, line: bytes) -> None:
         """Keep a line, line feed included, for the next flush."""
@@ -82,10 +84,10 @@ class LogFile:
         """Bytes written, whole lines all of them, and the error that stopped it."""
         written = start = 0
         try:
-            state = self._current()
-            if self._is_due(state, len(data)) and self._rotate():
-                state = self._current()
-            descriptor = self._open_descriptor()
+            descriptor = self._current()
+            if self._is_due(os.fstat(descriptor), len(data)):
+                self._rotate()
+                descriptor = self.open()
             if self._torn:
                 _write(descriptor, b"\n")
                 self._torn = False
@@ -99,30 +101,22 @@ class LogFile:
             return whole, error
         return written, None
 
-    def _current(self) -> os.stat_result:
-        """The state of the file at the path, which is open afterwards. Raises OSError."""
+    def _current(self) -> int:
+        """The descriptor of the file that is at the path now. Raises OSError."""
         if self._descriptor is not None:
-            ours = os.fstat(self._descriptor)
             if not _REPLACEABLE:
-                return ours
+                return self._descriptor
             with contextlib.suppress(OSError):
-                if os.path.samestat(ours, self._path.stat()):
-                    return ours
-        self.open()
-        return os.fstat(self._open_descriptor())
-
-    def _open_descriptor(self) -> int:
-        if self._descriptor is None:
-            self.open()
-        assert self._descriptor is not None  # noqa: S101 - open has set it or raised
-        return self._descriptor
+                if os.path.samestat(os.fstat(self._descriptor), self._path.stat()):
+                    return self._descriptor
+        return self.open()
 
     def _is_due(self, state: os.stat_result, more: int) -> bool:
         if not self._rotate_size or not stat.S_ISREG(state.st_mode):
             return False
-        return 0 < state.st_size and state.st_size + more > self._rotate_size
+        return state.st_size > 0 and state.st_size + more > self._rotate_size
 
-    def _rotate(self) -> bool:
+    def _rotate(self) -> None:
         self._release()  # Windows renames no open file
         try:
             if self._rotate_keep == 0:
@@ -135,9 +129,8 @@ class LogFile:
             if not self._stuck:
                 self._stuck = True
                 self._on_trouble(f"{self._path} cannot be rotated and grows: {_reason(error)}")
-            return False
-        self._stuck = False
-        return True
+        else:
+            self._stuck = False
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")

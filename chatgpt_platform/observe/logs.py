@@ -24,8 +24,8 @@ _FOREIGN: Final = ("tornado", "asyncio", "concurrent.futures")
 class Logs:
     """The access log and the application log of one configuration.
 
-    With a ``directory``, ``access.log`` and ``app.log`` in it, the latter's lines on ``stdout`` as well; without one, or
-    when it cannot be written (one warning says so, with the cure), all lines on ``stdout``.
+    With a ``directory``, ``access.log`` and ``app.log`` in it, the latter's lines on ``stdout`` as well; without
+    one, or when it cannot be written (one warning says so, with the cure), all lines on ``stdout``.
 
     On a reload make the new one first, then close the old one: no line is lost between them. ``access`` may still
     be called on a closed one, for calls that began under it.
@@ -39,15 +39,11 @@ class Logs:
         self.logger: Final = logging.getLogger(NAME)
         self._redactor: Final = redactor
         self._console: Final = Console(stdout)
-        self._files: tuple[LogFile, ...] = ()
         self._closed = False
-        self._access: Sink = self._console
-        sinks: list[Sink] = [self._console]
-        warning = self._open_files(directory, rotate_size, rotate_keep) if directory else ""
-        if self._files:
-            self._access = self._files[0]
-            sinks.append(self._files[1])
-        self._handler: Final = LineHandler(sinks, redactor, tracebacks=level == "debug")
+        files, warning = self._open_files(directory, rotate_size, rotate_keep) if directory else ((), "")
+        self._files: Final[tuple[LogFile, ...]] = files
+        self._access: Final[Sink] = files[0] if files else self._console
+        self._handler: Final = LineHandler((self._console, *files[1:]), redactor, tracebacks=level == "debug")
         self._attach(level)
         if warning:
             self._warn(warning)
@@ -75,9 +71,9 @@ class Logs:
         self._handler.close()
 
     def _let_go(self) -> None:
-        for file in self._files:
+        for file in self._files * 2:  # what there is to say of one may go into the other
             file.close()
-        self.flush()  # closing may have said something
+        self._console.flush()
 
     def _attach(self, level: str) -> None:
         for logger in self._loggers():
@@ -89,8 +85,8 @@ class Logs:
     def _loggers(self) -> tuple[logging.Logger, ...]:
         return (self.logger, *(logging.getLogger(name) for name in _FOREIGN))
 
-    def _open_files(self, directory: str, rotate_size: int, rotate_keep: int) -> str:
-        """Open both files or none; returns the warning when none."""
+    def _open_files(self, directory: str, rotate_size: int, rotate_keep: int) -> tuple[tuple[LogFile, ...], str]:
+        """Both files, open; or none and the warning."""
         folder = Path(directory).absolute()
         files = tuple(
             LogFile(folder / name, rotate_size, rotate_keep, self._warn) for name in ("access.log", "app.log")
@@ -101,9 +97,8 @@ class Logs:
         except OSError as error:
             for file in files:
                 file.close()
-            return _cure(folder, error)
-        self._files = files
-        return ""
+            return (), _cure(folder, error)
+        return files, ""
 
     def _warn(self, message: str) -> None:
         # By way of our own handler: it also works while the loggers are given up or belong to another Logs.
@@ -119,10 +114,10 @@ def _cure(folder: Path, error: OSError) -> str:
     elif error.errno == errno.ENOSPC:
         cure = "make room on its disk"
     elif sys.platform != "win32":
-        cure = f"chown {os.getuid()} {folder}, or chmod it so that user {os.getuid()} may write"
+        cure = f"mkdir -p {folder} and chown -R {os.getuid()} {folder}"
     else:
         cure = "allow this user to write there"
     return (
-        f"the log directory {folder} cannot be written ({error.strerror or error}); log lines go to standard output."
-        f" The cure: {cure}; or set logging.directory to another directory, or to nothing"
+        f"the log directory {folder} cannot be written ({error.strerror or error});"
+        f" log lines go to standard output. The cure: {cure}; or set logging.directory to another one or to none"
     )

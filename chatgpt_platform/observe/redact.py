@@ -23,9 +23,6 @@ _KEY_LIKE: Final = re.compile(
     r"|(?P<member>api[_-]?key['\"]?\s*[=:]\s*['\"]?)[^\s&'\"]+",
     re.IGNORECASE,
 )
-_HINTS: Final = ("sk-", "bearer", "key")
-"""In lower case; text without any of them holds no match of ``_KEY_LIKE``."""
-
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029"
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Unicode's Bidi_Control: they reorder what is seen
@@ -41,8 +38,8 @@ _NESTING: Final = 3
 class Redactor:
     """Replaces the secrets it knows, and whatever looks like a key, by ``***``.
 
-    What looks like a key: ``sk-`` and eight or more key characters, what follows ``Bearer``, the value of ``api_key=`` and
-    ``ApiKey:``. The secrets are found in the forms that URLs, JSON and ``repr`` give them, too.
+    What looks like a key: ``sk-`` and eight or more key characters, what follows ``Bearer``, the value of
+    ``api_key=`` and ``ApiKey:``. The secrets are found in the forms that URLs, JSON and ``repr`` give them, too.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -50,15 +47,21 @@ class Redactor:
         # The longest first: a secret may be a part of another.
         self._secrets: Final = tuple(sorted(forms, key=len, reverse=True))
 
-    def clean(self, text: str) -> str:
+    def suspects(self, text: str) -> bool:
+        """Whether ``clean`` may have something to do; quick, for the many texts where it has not."""
         for secret in self._secrets:
             if secret in text:
-                text = _replaced(text, secret)
-        lowered = text.lower()
-        for hint in _HINTS:
-            if hint in lowered:
-                return _KEY_LIKE.sub(_masked_match, text)
-        return text
+                return True
+        text = text.lower()
+        return "sk-" in text or "bearer" in text or "key" in text
+
+    def clean(self, text: str) -> str:
+        """The text without its secrets."""
+        if not self.suspects(text):
+            return text
+        for secret in self._secrets:
+            text = _replaced(text, secret)
+        return _KEY_LIKE.sub(_masked_match, text)
 
 
 def mask(body: bytes, secret: str) -> bytes:
@@ -70,14 +73,11 @@ def mask(body: bytes, secret: str) -> bytes:
     """
     if not secret:
         return body
-    plain = secret.encode("utf-8", "surrogatepass")
-    if plain in body:
-        body = body.replace(plain, MASK.encode())
-    if b"\\" not in body:
+    if secret.encode("utf-8", "surrogatepass") not in body and b"\\" not in body:
         return body
     text = body.decode("utf-8", "surrogateescape")
-    masked = _unescaped_mask(text, secret, _NESTING)
-    return body if masked is text else masked.encode("utf-8", "surrogateescape")
+    masked = _unescaped_mask(_replaced(text, secret), secret, _NESTING)
+    return body if masked == text else masked.encode("utf-8", "surrogateescape")
 
 
 def printable(text: str) -> str:
@@ -109,25 +109,19 @@ def _masked_match(match: re.Match[str]) -> str:
 
 
 def _unescaped_mask(text: str, secret: str, nesting: int) -> str:
-    """The text with the secret masked inside JSON escapes; the same object when there is none."""
-    changed = False
+    """The text with the secret masked where JSON escapes hide it, in JSON within strings too."""
 
     def masked(match: re.Match[str]) -> str:
-        nonlocal changed
         inside = match[0]
-        if "\\" not in inside:
+        if "\\" not in inside or len(inside) < len(secret):  # escapes never shorten
             return inside
         said = str(json.loads(f'"{inside}"', strict=False))
-        clean = said.replace(secret, MASK)
+        clean = _replaced(said, secret)
         if nesting and "\\" in clean:
             clean = _unescaped_mask(clean, secret, nesting - 1)
-        if clean == said:
-            return inside
-        changed = True
-        return json.dumps(clean)[1:-1]
+        return inside if clean == said else json.dumps(clean)[1:-1]
 
-    replaced = _ESCAPED.sub(masked, text)
-    return replaced if changed else text
+    return _ESCAPED.sub(masked, text)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -49,9 +49,8 @@ class Environment:
         self.problems: Final[list[str]] = []
         self._environment: Final = environment
         self._directory: Final = directory
-        for member in TREE.members.values():
-            if isinstance(member, Section) and member.listed:
-                self._read_list(member)
+        for section in _lists():
+            self._read_list(section)
         for setting in SETTINGS.values():
             self._read_setting(setting)
         self.problems.extend(_unknown(environment))
@@ -138,14 +137,18 @@ def _content(path: Path) -> str:
     return text
 
 
+def _lists() -> list[Section]:
+    return [each for each in TREE.members.values() if isinstance(each, Section) and each.listed]
+
+
 def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
     """Only names with ``__`` are surely meant for us: container platforms set CHATGPT_PORT and the like."""
     known = [name for setting in SETTINGS.values() for name in setting.variables]
-    known += [variable(member.path) for member in TREE.members.values() if isinstance(member, Section)]
+    known += [variable(section.path) for section in _lists()]
     usable = {*known, *(name + _FILE for name in known)}
     for name in sorted(environment):
         if name.startswith("CHATGPT_") and "__" in name and name not in usable and environment[name].strip():
-            near = get_close_matches(name, known, n=2)
+            near = get_close_matches(name, known, n=2, cutoff=0.75)
             expected = (
                 f"did you mean {' or '.join(near)}?" if near else "expected CHATGPT_ and the path of a setting"
             )

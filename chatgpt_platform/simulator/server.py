@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Final
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -15,6 +16,7 @@ from chatgpt_platform.simulator.request import Request
 
 __all__ = ["Behaviour", "Request", "Simulator", "Stats"]
 
+_SOUND: Final = Behaviour()
 _REMEMBERED = 50
 _BACKLOG = 1024  # hundreds of callers may arrive at once
 
@@ -26,7 +28,7 @@ class Simulator:
     ``seen``: the last 50 requests under ``/v1``, oldest first, for tests.
     """
 
-    def __init__(self, behaviour: Behaviour = Behaviour()) -> None:  # noqa: B008 - it is frozen
+    def __init__(self, behaviour: Behaviour = _SOUND) -> None:
         self.behaviour = behaviour
         self.stats = Stats()
         self.seen: deque[Request] = deque(maxlen=_REMEMBERED)

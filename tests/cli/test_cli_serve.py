@@ -9,16 +9,36 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
+from chatgpt_platform.simulator.server import Behaviour, Simulator
+from support.background import Background
 from support.gateway import wait_until
 from support.program import ROOT, environment_of, run, serving
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 STREAM = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": "a b c d e f g h " * 20}]}
+
+
+@contextmanager
+def endless() -> Iterator[dict[str, str]]:
+    """The environment of a gateway whose upstream streams for minutes."""
+    with Background() as background:
+        simulator = Simulator(Behaviour(interval=0.05, tokens=10_000))
+
+        async def listen() -> int:
+            return simulator.listen()
+
+        port = background.run(listen())
+        try:
+            yield {"BASE_URL": f"http://127.0.0.1:{port}/v1", "API_KEY": "test-key-1"}
+        finally:
+            background.run(simulator.stop())
 
 
 def test_it_serves_and_stops(tmp_path: Path) -> None:
@@ -72,10 +92,11 @@ def test_a_drain_lets_streams_finish_and_refuses_new_calls(tmp_path: Path) -> No
 
 @posix
 def test_a_drain_ends_at_its_timeout(tmp_path: Path) -> None:
-    environment = {"CHATGPT_SERVER__TIMEOUTS__DRAIN": "200ms"}
-    with serving("--demo", directory=tmp_path, environment=environment) as program:
+    drain = {"CHATGPT_SERVER__TIMEOUTS__DRAIN": "200ms"}
+    with endless() as upstream, serving(directory=tmp_path, environment={**upstream, **drain}) as program:
         with requests.post(program.url + "/v1/chat/completions", json=STREAM, stream=True) as answer:
-            next(answer.iter_content(None))
+            pieces = answer.iter_content(None)
+            next(pieces)
             program.process.send_signal(signal.SIGINT)
             assert program.end() == 0
         assert any("1 calls were still under way" in line for line in program.lines)
@@ -85,9 +106,10 @@ def test_a_drain_ends_at_its_timeout(tmp_path: Path) -> None:
 
 @posix
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    with serving("--demo", directory=tmp_path) as program:
+    with endless() as upstream, serving(directory=tmp_path, environment=upstream) as program:
         with requests.post(program.url + "/v1/chat/completions", json=STREAM, stream=True) as answer:
-            next(answer.iter_content(None))
+            pieces = answer.iter_content(None)
+            next(pieces)
             program.process.send_signal(signal.SIGTERM)
             program.wait_for("stopping")
             program.process.send_signal(signal.SIGTERM)

@@ -117,6 +117,22 @@ def test_a_denied_call_changes_nothing_and_its_wait_is_exact(windows: Windows, s
         assert take(windows, buckets.copy(), now + needed) == 0
 
 
+@given(some_limits, st.lists(st.tuples(pauses, st.integers(1, 5)), min_size=1))
+def test_full_time_is_the_first_nanosecond_of_being_full(windows: Windows, steps: list[tuple[int, int]]) -> None:
+    buckets, model, now = fresh(windows), Model(windows), 0
+    for pause, calls in steps:
+        now += pause
+        model.move(now)
+        for _ in range(calls):
+            assert (take(windows, buckets, now) == 0) == model.take()
+    full = full_time(windows, buckets)
+    if now < full:
+        model.move(full - 1)
+        assert not model.full()
+    model.move(full)
+    assert model.full()
+
+
 @given(some_limits, st.integers(0, 200), st.integers(10**5, 10**8))
 def test_a_long_sleep_refills_one_capacity(windows: Windows, calls: int, seconds: int) -> None:
     buckets = fresh(windows)

@@ -181,6 +181,7 @@ def test_who_used_the_overflow_client_does_not_start_afresh_in_a_place_of_its_ow
 def test_overflow_is_reported_at_once_and_then_at_most_once_a_minute() -> None:
     store, overflows = store_of(windows_of(0, 0, 0, 1), max_clients=1)
     store.take("a", 0)
+    store.look("b", 0)  # admitted: its take will count
     assert overflows == []
     store.take("b", 0)
     assert overflows == [1]
@@ -258,6 +259,17 @@ def test_a_reload_with_fewer_places_drops_only_full_clients() -> None:
     assert overflows == [1]
     assert store.take("newest", 120 * SECOND).admitted  # the five are full: room again
     assert len(store) <= 2
+
+
+def test_after_a_reload_clients_are_still_forgotten_in_the_order_in_which_they_are_full() -> None:
+    store, overflows = store_of(ONE_A_MINUTE)
+    for number in range(5):
+        store.take(f"c{number}", number * SECOND)
+    store.reconfigure(ONE_A_MINUTE, 5, 10 * SECOND)
+    for number in range(5):
+        assert store.take(f"new{number}", (60 + number) * SECOND).admitted
+        assert len(store) == 5
+    assert overflows == []
 
 
 def test_a_reload_carries_the_overflow_client() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chatgpt_platform.settings.addresses import RESERVED, BaseUrl, Cidr, Host, Origin, Route
 from chatgpt_platform.settings.containers import ListOf, MapOf
-from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Kind, Number, Size, Text, Unusable
+from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Fault, Kind, Number, Size, Text, Unusable
 from chatgpt_platform.settings.nodes import Scalar, Style, from_json, from_yaml
 from chatgpt_platform.settings.secret import Key, Keys, Secret
 
@@ -115,7 +115,7 @@ def test_read(kind: Kind[Any], written: str, value: object) -> None:
             (BaseUrl(), text)
             for text in ["'http://a\\b'", "http://x:port", "http://[::1", "http://münchen", "http://x:70000"]
         ),
-        *((Route(), text) for text in ["a//b", "a b", "a?b", "//a", "..", "a/./b", "%61", "é", "a" * 201]),
+        *((Route(), text) for text in ["a//b", "a b", "a?b", "//a", "..", "a/./b", "'%61'", "é", "a" * 201]),
         *((Route(), f"/{reserved}/x") for reserved in RESERVED),
         (Route(), "V1"),
         (ListOf(Number()), "5"),
@@ -206,7 +206,7 @@ ROUND_TRIPS: list[tuple[Kind[Any], st.SearchStrategy[Any]]] = [
     ),
     (
         MapOf(Text(), Text()),
-        st.dictionaries(st.from_regex(r"[ -~]+", fullmatch=True), st.sampled_from("no ~ 1 #".split())),
+        st.dictionaries(st.from_regex(r"[ -~]+", fullmatch=True), st.sampled_from(["no", "~", "1", "#"])),
     ),
 ]
 
@@ -226,9 +226,11 @@ def test_what_a_kind_writes_it_reads_as_the_same(index: int) -> None:
 @given(st.text())
 def test_no_text_breaks_a_kind(text: str) -> None:
     kinds: list[Kind[Any]] = [Number(), Boolean(), Duration(), Size(), Text(), Host(), Cidr(), Origin(), BaseUrl()]
+    faults: list[Fault] = []
     for kind in (*kinds, Route(), Keys(), ListOf(Cidr()), Choice("a", "b")):
         for style in Style:
             try:
                 kind.parse(Scalar(text, style))
             except Unusable as unusable:
-                assert all("\n" not in fault.text for fault in unusable.faults)
+                faults += unusable.faults
+    assert all(len(fault.text.splitlines()) == 1 for fault in faults)
