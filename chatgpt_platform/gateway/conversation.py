@@ -46,16 +46,15 @@ class _Message(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    message: _Message = msgspec.field(default_factory=_Message)
-    delta: _Message = msgspec.field(default_factory=_Message)
-    finish_reason: str | None = None
+    message: _Message | None = None
+    delta: _Message | None = None
 
 
 class _Chat(msgspec.Struct):
     """A chat completion, or one chunk of it."""
 
-    choices: list[_Choice]
-    model: str = ""
+    choices: list[_Choice] | None = None
+    model: str | None = None
     usage: msgspec.Raw = msgspec.Raw()
 
 
@@ -78,15 +77,16 @@ def answer(body: bytes) -> Answer:
     chat = _decode(body)
     if not chat.choices:
         raise Problem(Kind.BAD_UPSTREAM, detail="the chat completion holds no choices")
-    message = chat.choices[0].message
-    return Answer(message.content or message.refusal or "", chat.model, chat.usage)
+    return _said(chat, chat.choices[0].message)
 
 
 def delta(data: bytes) -> Answer:
-    """Read one chunk of a streamed chat completion; ``text`` is the piece it adds. Raises Problem."""
+    """Read one chunk of a streamed chat completion; ``text`` is the piece it adds. Raises Problem.
+
+    A chunk without choices adds nothing: it tells the usage, or keeps the connection alive.
+    """
     chat = _decode(data)
-    message = chat.choices[0].delta if chat.choices else _Message()
-    return Answer(message.content or message.refusal or "", chat.model, chat.usage)
+    return _said(chat, chat.choices[0].delta if chat.choices else None)
 
 
 def success(turns: Sequence[Turn], said: Answer) -> bytes:
@@ -112,6 +112,11 @@ def failure(code: int, reason: str) -> bytes:
 def piece(text: str) -> bytes:
     """One piece of a streamed answer."""
     return _encode({"delta": text})
+
+
+def _said(chat: _Chat, message: _Message | None) -> Answer:
+    text = (message.content or message.refusal or "") if message else ""
+    return Answer(text, chat.model or "", chat.usage)
 
 
 def _decode(data: bytes) -> _Chat:

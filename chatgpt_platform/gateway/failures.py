@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -42,12 +43,17 @@ def is_error_object(data: bytes) -> bool:
 
 
 def event_status(event: Event) -> int | None:
-    """The status that an error event stands for, 500 when it does not say; None when it is no error."""
+    """The status that an error event stands for, 500 when it does not say; None when it is no error.
+
+    An event named ``error`` is one whatever its data.
+    """
     if event.name != b"error" and b'"error"' not in event.data:
         return None
     error = _error_of(event.data)
     if error is None:
-        return None
+        if event.name != b"error":
+            return None
+        error = _decode(event.data) or {}
     for name in ("status", "status_code", "code"):
         figure = error.get(name)
         if isinstance(figure, str) and figure.isascii() and figure.isdigit():
@@ -79,9 +85,11 @@ def seconds_of(retry_after: str | None, now: float) -> int | None:
     if text.isascii() and text.isdigit():
         return min(int(text[:9]), _LONGEST_WAIT)
     try:
-        wait = parsedate_to_datetime(text).timestamp() - now
-    except (ValueError, TypeError, OverflowError):
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
+    # A date that names no zone, or "-0000", comes without one: HTTP's dates are UTC.
+    wait = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
     return min(max(0, -int(-wait // 1)), _LONGEST_WAIT)
 
 

@@ -20,10 +20,10 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 _PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
 _WRONG_TYPES: Final = (
-    ("`str", "wrong_type_string"),
-    ("`int", "wrong_type_integer"),
-    ("`float", "wrong_type_number"),
-    ("`bool", "wrong_type_boolean"),
+    ("Expected `str", "wrong_type_string"),
+    ("Expected `int", "wrong_type_integer"),
+    ("Expected `float", "wrong_type_number"),
+    ("Expected `bool", "wrong_type_boolean"),
     ("Integer value out of range", "wrong_type_integer"),
     ("Number out of range", "wrong_type_number"),
 )

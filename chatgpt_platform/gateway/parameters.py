@@ -1,6 +1,6 @@
 """The parameters of the platform API, from wherever they come: query, form or JSON, under either name; pure.
 
-A body wins over the query. Under two names the first of the contract's table wins.
+A body wins over the query. Within one of them the first of the two names wins.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -21,17 +21,15 @@ Turn = dict[str, msgspec.Raw]
 
 MAX_PARAMETERS: Final = 100
 
-_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "prompt": ("prompt", "user_content"),
-    "system": ("system_content", "sys_content"),
-    "model": ("model",),
-    "api_key": ("api_key",),
-    "turns": ("continuous", "continuous_dialogue"),
-    "max_tokens": ("max_tokens",),
-    "temperature": ("temperature",),
-    "top_p": ("top_p",),
-    "stream": ("stream",),
+_FIRST_NAMES: Final[Mapping[str, str]] = {
+    "user_content": "prompt",
+    "sys_content": "system_content",
+    "continuous_dialogue": "continuous",
 }
+
+
+_MOST_DIGITS: Final = 18
+_Figure = Annotated[int, msgspec.Meta(gt=-(10**_MOST_DIGITS), lt=10**_MOST_DIGITS)]
 
 
 class _PlatformBody(msgspec.Struct):
@@ -43,7 +41,7 @@ class _PlatformBody(msgspec.Struct):
     api_key: str | None = None
     continuous: list[dict[str, msgspec.Raw]] | None = None
     continuous_dialogue: list[dict[str, msgspec.Raw]] | None = None
-    max_tokens: int | None = None
+    max_tokens: _Figure | None = None
     temperature: float | None = None
     top_p: float | None = None
     stream: bool | None = None
@@ -72,27 +70,34 @@ class Question:
 
 
 def from_json(body: bytes) -> dict[str, Any]:
-    """The parameters of a JSON body, by their names; those not given are left out. Raises Problem."""
+    """The parameters of a JSON body, each by its first name; those not given are left out. Raises Problem."""
     decoded = members.read(body, _body_decoder, _PlatformBody.__struct_fields__)
     given = {name: value for name, value in msgspec.structs.asdict(decoded).items() if value is not None}
-    for name in _NAMES["turns"]:
-        if name in given:
-            _check_turns(given[name], name)
-    return given
+    for name in ("continuous", "continuous_dialogue"):
+        _check_turns(given.get(name, ()), name)
+    return _by_first_name(given)
 
 
 def from_query(query: str) -> list[tuple[str, str]]:
-    """The pairs of a query string or a urlencoded form. Raises Problem for too many or text not UTF-8."""
+    """The pairs of a query string or a urlencoded form. Raises Problem for too many or text not UTF-8.
+
+    ``query``: its bytes as Latin-1, as HTTP servers hand it on. Many a caller (curl, for one) does not
+    percent-encode, so bytes beyond ASCII are the UTF-8 that they would also be inside ``%``.
+    """
     try:
-        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
-    except UnicodeDecodeError:
+        text = query.encode("latin-1").decode()
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
+    except UnicodeError:
         raise Problem(Kind.BAD_REQUEST, "not_utf8") from None
     except ValueError:
         raise Problem(Kind.BAD_REQUEST, "too_many_parameters", limit=MAX_PARAMETERS) from None
 
 
 def from_text(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """The parameters among the pairs of a query or a form, each read by its type. Raises Problem."""
+    """The parameters among the pairs of a query or a form, each by its first name and read by its type.
+
+    Those not given, or blank where they are no text, are left out. Raises Problem.
+    """
     given: dict[str, Any] = {}
     for name, text in pairs:
         read = _READERS.get(name)
@@ -101,34 +106,33 @@ def from_text(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
         if name in given:
             raise Problem(Kind.BAD_REQUEST, "duplicate_member", param=name, member=name)
         given[name] = read(name, text)
-    return {name: value for name, value in given.items() if value is not None}
+    return _by_first_name({name: value for name, value in given.items() if value is not None})
 
 
 def question(given: Mapping[str, Any], header_model: str | None, accept: str) -> Question:
     """Put the parameters together. ``given``: the query's, overlaid by the body's. Raises Problem."""
-    values = {field: _first(given, names) for field, names in _NAMES.items()}
-    prompt = values["prompt"]
-    if prompt is None or not prompt.strip():
+    prompt, system = given.get("prompt", ""), given.get("system_content", "")
+    if not prompt.strip():
         raise Problem(Kind.BAD_REQUEST, "missing_prompt", param="prompt")
-    max_tokens = values["max_tokens"]
+    max_tokens, stream = given.get("max_tokens"), given.get("stream")
     if max_tokens is not None and max_tokens < 1:
         raise Problem(Kind.BAD_REQUEST, "out_of_range", param="max_tokens", member="max_tokens", low=1)
-    system, stream = values["system"] or "", values["stream"]
     return Question(
         prompt=prompt,
         system=system if system.strip() else "",
-        model=values["model"] or header_model or "",
-        api_key=values["api_key"],
-        turns=values["turns"] or (),
+        model=given.get("model") or header_model or "",
+        api_key=given.get("api_key"),
+        turns=given.get("continuous", ()),
         max_tokens=max_tokens,
-        temperature=values["temperature"],
-        top_p=values["top_p"],
+        temperature=given.get("temperature"),
+        top_p=given.get("top_p"),
         stream="text/event-stream" in accept.lower() if stream is None else stream,
     )
 
 
-def _first(given: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((given[name] for name in names if name in given), None)
+def _by_first_name(given: Mapping[str, Any]) -> dict[str, Any]:
+    renamed = {first: given[other] for other, first in _FIRST_NAMES.items() if other in given}
+    return renamed | {name: value for name, value in given.items() if name not in _FIRST_NAMES}
 
 
 def _check_turns(turns: Sequence[Turn], name: str) -> None:
@@ -148,7 +152,7 @@ def _read_integer(name: str, text: str) -> int | None:
     if not text.strip():
         return None
     digits = text.strip().removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS):
         raise Problem(Kind.BAD_REQUEST, "wrong_type_integer", param=name, member=name)
     return int(text)
 
@@ -160,7 +164,7 @@ def _read_number(name: str, text: str) -> float | None:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not (math.isfinite(number) and text.isascii()):
+    if not (math.isfinite(number) and text.isascii() and "_" not in text):
         raise Problem(Kind.BAD_REQUEST, "wrong_type_number", param=name, member=name)
     return number
 
@@ -185,8 +189,8 @@ def _read_turns(name: str, text: str) -> list[Turn] | None:
 
 
 _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
-    **dict.fromkeys((*_NAMES["prompt"], *_NAMES["system"], "model", "api_key"), _read_text),
-    **dict.fromkeys(_NAMES["turns"], _read_turns),
+    **dict.fromkeys(("prompt", "user_content", "system_content", "sys_content", "model", "api_key"), _read_text),
+    **dict.fromkeys(("continuous", "continuous_dialogue"), _read_turns),
     "max_tokens": _read_integer,
     "temperature": _read_number,
     "top_p": _read_number,

@@ -26,7 +26,9 @@ class Renderer:
     def reason(self, problem: Problem, accept_language: str) -> str:
         """What the caller is told, in its language."""
         language = locales.choose(self.language, accept_language, self.environment_language)
-        return locales.say(language, problem.text, problem.values)
+        text = locales.say(language, problem.text, problem.values)
+        # Half a surrogate pair, of which no JSON can be made, must not spoil the answer that says what failed.
+        return text.encode("utf-8", "replace").decode()
 
     def reply(self, problem: Problem, api: Api, accept_language: str = "") -> Reply:
         """The answer to a call that failed."""

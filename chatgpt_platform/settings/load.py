@@ -81,6 +81,9 @@ class _File:
         self.values: Final[dict[str, Found]] = {}
         self.problems: Final[list[str]] = []
         named = config if config is not None else environment.get(CONFIG, "").strip() or None
+        if named == "":
+            self.problems.append('--config: found "", expected the name of a file')
+            return
         for name in (USUAL_FILE, SYSTEM_FILE) if named is None else (named,):
             try:
                 content = _content(directory / name)

@@ -57,7 +57,9 @@ def broken(end: End) -> Change:
         if answer.streamed:
             return replace(answer, events=_beginning(answer.events), end=end)
         body, tokens = _body(answer)
-        return _promised(answer, len(body), Event(body[: len(body) // 2], tokens), end)
+        half = Event(body[: len(body) // 2], tokens)
+        headers = {**answer.headers, "Content-Length": str(len(body))}
+        return replace(answer, events=[half], headers=headers, streamed=True, end=end)
 
     return change
 
@@ -153,11 +155,8 @@ def gzip_bomb(answer: Answer, request: Request) -> Answer:
 
 
 def silence_after_done(answer: Answer, request: Request) -> Answer:
-    """A whole answer on a connection that then neither closes nor answers again."""
-    if answer.streamed:
-        return replace(answer, end=End.HELD)
-    body, tokens = _body(answer)
-    return _promised(answer, len(body), Event(body, tokens), End.HELD)
+    """A whole stream on a connection that is then neither closed nor finished."""
+    return replace(answer, end=End.HELD) if answer.streamed else answer
 
 
 def empty_choices(answer: Answer, request: Request) -> Answer:
@@ -179,12 +178,6 @@ def _body(answer: Answer) -> tuple[bytes, int]:
     """The whole of a plain answer, and its tokens."""
     events = list(answer.events)
     return b"".join(event.frame(False) for event in events), sum(event.tokens for event in events)
-
-
-def _promised(answer: Answer, length: int, event: Event, end: End) -> Answer:
-    """A plain answer that declares ``length`` bytes and sends ``event`` at once."""
-    headers = {**answer.headers, "Content-Length": str(length)}
-    return replace(answer, events=[event], headers=headers, streamed=True, end=end)
 
 
 def _beginning(events: Iterable[Event]) -> Iterator[Event]:

@@ -101,7 +101,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "null-content": Fault("the text is null", effects.null_content),
     "no-usage": Fault("usage is missing", effects.no_usage),
     "silence-after-done": Fault(
-        "a whole answer, then the connection stays open and silent", effects.silence_after_done
+        "a whole stream, then the connection stays open and silent", effects.silence_after_done
     ),
     "echo-key": Fault("an error and headers repeat the caller's key", effects.echo_key),
 }

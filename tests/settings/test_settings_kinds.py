@@ -6,7 +6,7 @@ import ipaddress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatgpt_platform.settings.addresses import RESERVED, BaseUrl, Cidr, Host, Origin, Route
@@ -179,6 +179,7 @@ def test_secrets_show_nothing() -> None:
     assert Keys().yaml((secret,)) == "[***]"
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text(min_size=1))
 def test_wrong_secrets_are_not_repeated(text: str) -> None:
     written = f"test {text} key"
@@ -215,6 +216,7 @@ ROUND_TRIPS: list[tuple[Kind[Any], st.SearchStrategy[Any]]] = [
 def test_what_a_kind_writes_it_reads_as_the_same(index: int) -> None:
     kind, values = ROUND_TRIPS[index]
 
+    @settings(deadline=None, max_examples=50)
     @given(values)
     def check(value: Any) -> None:
         value = tuple(value) if isinstance(value, list) else value
@@ -223,6 +225,7 @@ def test_what_a_kind_writes_it_reads_as_the_same(index: int) -> None:
     check()
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text())
 def test_no_text_breaks_a_kind(text: str) -> None:
     kinds: list[Kind[Any]] = [Number(), Boolean(), Duration(), Size(), Text(), Host(), Cidr(), Origin(), BaseUrl()]

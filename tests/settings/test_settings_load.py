@@ -74,6 +74,11 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         assert caught.value.lines == [f"no.yaml: no such file, expected the one that {by} names"]
 
 
+def test_an_empty_name_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match='--config: found "", expected the name of a file'):
+        load({}, config="", directory=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -205,7 +210,7 @@ logging: [a]
 access: {allow: [10.0.0.0/8, x]}
 """,
     )
-    found = problems(tmp_path, {"HOUR_LIMIT": "fifty", "CHATGPT_LIMITS__HUOR": "5"}, server__port="x")
+    found = problems(tmp_path, {"HOUR_LIMIT": "fifty", "CHATGPT_SERVER__RUTE": "5"}, server__port="x")
     assert found == [
         f'{NAME}:2: server.port: found "80", expected a whole number, 0 to 65535, without quotes',
         f"{NAME}:3: server.rute: found an unknown setting, did you mean server.route?",
@@ -219,7 +224,7 @@ access: {allow: [10.0.0.0/8, x]}
             "expected an IP address or a network such as 10.0.0.0/8 or fd00::/8"
         ),
         'HOUR_LIMIT: found "fifty", expected a whole number, 0 or more',
-        "CHATGPT_LIMITS__HUOR: found an unknown variable, did you mean CHATGPT_LIMITS__HOUR or CHATGPT_LIMITS__DAY?",
+        "CHATGPT_SERVER__RUTE: found an unknown variable, did you mean CHATGPT_SERVER__ROUTE",
         '--port: found "x", expected a whole number, 0 to 65535',
     ]
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatgpt_platform.settings.nodes import Array, Node, Scalar, Style, Table, Unreadable, from_json, from_yaml
@@ -83,6 +83,7 @@ def test_the_python_parser_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> No
             from_yaml(bad)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     line = 1
@@ -100,6 +101,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(VALUES)
 def test_json_keeps_everything_as_written(value: object) -> None:
     def texts(value: object) -> object:
