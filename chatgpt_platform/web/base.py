@@ -31,15 +31,15 @@ class Handler(web.RequestHandler):
     """True: open to every address, and while draining."""
 
     def initialize(self, service: Service, endpoint: Endpoint) -> None:
-        self.service: Final = service
-        self.endpoint: Final = endpoint
-        self._gateway: Final = service.gateway
-        self._body: Final[list[bytes]] = []
+        self.service = service
+        self.endpoint = endpoint
+        self._gateway = service.gateway
+        self._body: list[bytes] = []
         self._size = 0
         self._bytes_out = 0
         self._refused = self._concluded = self._left = False
         self._task: asyncio.Task[Any] | None = None
-        self.call: Final[Call] = service.begin(self.request, endpoint, self.tail())
+        self.call: Call = service.begin(self.request, endpoint, self.tail())
 
     def tail(self) -> str:
         """What follows the endpoint's path, for handlers that have such."""

@@ -6,7 +6,6 @@ from itertools import combinations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from limits.limits_model import Model, limits, pauses
 
 from chatgpt_platform.limits.bucket import (
     SECOND,
@@ -20,6 +19,7 @@ from chatgpt_platform.limits.bucket import (
     wait,
     windows_of,
 )
+from limits.limits_model import Model, limits, pauses
 
 some_limits = limits.filter(bool)
 

@@ -5,10 +5,10 @@ from collections import defaultdict
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from limits.limits_model import Model, limits, pauses
 
 from chatgpt_platform.limits.bucket import SECOND, Windows, windows_of
 from chatgpt_platform.limits.store import Decision, Store
+from limits.limits_model import Model, limits, pauses
 
 MINUTE = 60 * SECOND
 THREE_A_MINUTE = windows_of(0, 3, 0, 0)

@@ -6,10 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 import bench
 import bench_rigs
 import proc_usage
-import pytest
 from bench import BenchError, Round
 
 FIGURES = {"calls": 1000, "duration": 2_000_000, "p50": 1500, "p99": 9000, "refused": 0, "broken": 0}

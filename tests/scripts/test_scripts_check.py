@@ -4,10 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import check
 import environment
 import lock
-import pytest
 
 PYPROJECT = """\
 [project]

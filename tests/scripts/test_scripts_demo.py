@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import demo
 import environment
 import processes
-import pytest
 from demo import Answer, StepError
 
 GENEROUS = 60  # seconds; only a guard against hanging

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from support.background import Background
-from support.simulated import CHAT, HEADERS, request_bytes, simulated
 
 from chatgpt_platform.simulator.server import Behaviour, Simulator
+from support.background import Background
+from support.simulated import CHAT, HEADERS, request_bytes, simulated
 
 STREAMS = 500
 

@@ -15,9 +15,9 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
-from support.simulated import KEY, Simulated, simulated
 
 from chatgpt_platform.simulator.server import Behaviour
+from support.simulated import KEY, Simulated, simulated
 
 MODEL = "gpt-4o-mini"
 SAID: list[Any] = [

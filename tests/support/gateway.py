@@ -19,15 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chatgpt_platform.settings.load import load
-from support.background import Background
-
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.observe.redact import Redactor
+from chatgpt_platform.settings.load import load
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.simulator.server import Behaviour, Simulator
 from chatgpt_platform.web.server import Server
 from chatgpt_platform.web.service import Service
+from support.background import Background
 
 KEY = "test-key-1"
 NOWHERE = Path("/nonexistent-directory-of-the-tests")
@@ -94,13 +93,13 @@ class Running:
 @contextmanager
 def gateway(
     environment: Mapping[str, str] | None = None,
-    behaviour: Behaviour = Behaviour(),
+    behaviour: Behaviour | None = None,
     *,
     key: str = KEY,
 ) -> Iterator[Running]:
     """A gateway on 127.0.0.1 whose upstream is a simulator; ``environment`` adds to its settings."""
     with Background() as background:
-        simulator = Simulator(behaviour)
+        simulator = Simulator(behaviour or Behaviour())
 
         async def listen() -> int:
             return simulator.listen()

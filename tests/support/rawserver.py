@@ -1,7 +1,7 @@
 """A server that says just the bytes a test wants, for answers that no sound upstream gives.
 
-    async with RawServer(say(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")) as server:
-        client = Client(f"http://127.0.0.1:{server.port}", ...)
+async with RawServer(say(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")) as server:
+    client = Client(f"http://127.0.0.1:{server.port}", ...)
 """
 
 from __future__ import annotations

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from support.background import Background
-
 from chatgpt_platform.simulator.server import Behaviour, Simulator
+from support.background import Background
 
 KEY = "test-key-1"
 HEADERS = {"Authorization": f"Bearer {KEY}"}

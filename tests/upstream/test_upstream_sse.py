@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,20 @@ from chatgpt_platform.upstream.sse import Event, Framer, encode, events
 
 STREAMS = st.lists(
     st.sampled_from(
-        [b"\r", b"\n", b"\r\n", b"\n\n", b"data: a", b"data:b", b"data", b"data: ", b":c", b"event: x", b"id: 1"]
-        + ["data: \u2028é".encode()]
+        [
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b"\n\n",
+            b"data: a",
+            b"data:b",
+            b"data",
+            b"data: ",
+            b":c",
+            b"event: x",
+            b"id: 1",
+            "data: \u2028é".encode(),
+        ]
     ),
     max_size=30,
 ).map(b"".join)
@@ -42,7 +55,7 @@ def model(stream: bytes) -> list[Event]:
 def test_any_cut_gives_the_same_events_and_the_same_bytes(stream: bytes, cuts: list[int]) -> None:
     framer = Framer()
     places = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
-    blocks = [framer.feed(stream[start:end]) for start, end in zip(places, places[1:], strict=False)]
+    blocks = [framer.feed(stream[start:end]) for start, end in pairwise(places)]
     blocks.append(framer.flush())
     assert b"".join(blocks) == stream
     assert [event for block in blocks for event in events(block)] == model(stream)

@@ -72,13 +72,20 @@ def run(program: str, tmp_path: Path, url: str, key: str, typed: str) -> subproc
     file = tmp_path / "program.py"
     file.write_text(textwrap.dedent(program), "utf-8")
     return subprocess.run(
-        [sys.executable, str(file), url, key], input=typed, capture_output=True, encoding="utf-8", timeout=30, check=False
+        [sys.executable, str(file), url, key],
+        input=typed,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
     )
 
 
 def test_the_conversation_loop(tmp_path: Path) -> None:
     with gateway(key="") as running:
-        done = run(CONVERSATION, tmp_path, running.url + "/api", "test-key-own", "Be brief.\nHello\nAnd you?\nexit\n")
+        done = run(
+            CONVERSATION, tmp_path, running.url + "/api", "test-key-own", "Be brief.\nHello\nAnd you?\nexit\n"
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("ChatGPT> ") == 2
         assert "failed" not in done.stdout

@@ -11,9 +11,9 @@ import openai
 import pytest
 import requests
 from openai import OpenAI
-from support.gateway import KEY, Running, gateway, wait_until
 
 from chatgpt_platform.simulator.server import Behaviour
+from support.gateway import KEY, Running, gateway, wait_until
 
 CHAT: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
 QUICK = {
@@ -257,8 +257,7 @@ def test_a_client_that_does_not_read_slows_the_upstream() -> None:
 
 
 def test_a_long_line_stays_flat_and_ends_well() -> None:
-    import resource
-
+    resource: Any = pytest.importorskip("resource", reason="Windows tells the peak of memory elsewhere")
     with gateway(behaviour=Behaviour(fail="long-line")) as running:
         running.expected = ["upstream_too_large"]
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

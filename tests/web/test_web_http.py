@@ -42,7 +42,9 @@ def test_access_is_closed_by_default() -> None:
         assert {"/chatgpt", "/v1/chat/completions", "/v1/models/x", "/healthz", "/readyz"} <= set(checked)
         for path in [*checked, "/nowhere"]:
             for method in ("GET", "POST"):
-                status = requests.request(method, running.url + path, json={} if method == "POST" else None).status_code
+                status = requests.request(
+                    method, running.url + path, json={} if method == "POST" else None
+                ).status_code
                 if path in app.PUBLIC:
                     assert status == (200 if method == "GET" else 405)
                 else:
@@ -89,14 +91,16 @@ def test_a_wanted_body_is_invited_and_a_refused_one_is_not(expect: bool) -> None
 def test_a_client_that_leaves_in_the_middle_of_its_body_is_recorded() -> None:
     with gateway({"DAY_LIMIT": "1"}) as running:
         with socket.create_connection(("127.0.0.1", running.port)) as client:
-            client.sendall(b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+            client.sendall(
+                b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
+            )
         assert running.record()["status"] == 499
         assert running.simulator.stats.served == 0
 
 
 def test_hostile_text_in_a_path_stays_on_one_line() -> None:
     with gateway() as running:
-        exchange(running, b"GET /%1b[31m%e2%80%a8\"evil HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        exchange(running, b'GET /%1b[31m%e2%80%a8"evil HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
         record: dict[str, Any] = running.record()
         assert record["status"] == 404
         assert len(running.output().splitlines()) == 1

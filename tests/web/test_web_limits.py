@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from support.gateway import gateway, wait_until
 
 from chatgpt_platform.simulator.server import Behaviour
+from support.gateway import gateway, wait_until
 
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -73,8 +74,6 @@ def test_every_call_counts_whatever_its_outcome() -> None:
 
 
 def test_a_denied_call_never_invites_its_body() -> None:
-    import socket
-
     with gateway({"DAY_LIMIT": "1"}) as running:
         requests.get(running.url + "/chatgpt", params={"prompt": "x"})
         with socket.create_connection(("127.0.0.1", running.port)) as client:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import requests
-from support.gateway import KEY, Running, gateway
 
 from chatgpt_platform.simulator.server import Behaviour
+from support.gateway import KEY, Running, gateway
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +244,7 @@ def test_a_streamed_answer(shared: Running) -> None:
         {"json": {"prompt": "hi", "stream": True}},
         {"json": {"prompt": "hi"}, "headers": {"Accept": "text/event-stream"}},
     ):
-        answer = requests.post(shared.url + "/api", stream=True, **given)  # type: ignore[arg-type]
+        answer = requests.post(shared.url + "/api", stream=True, **given)
         assert answer.headers["content-type"].startswith("text/event-stream")
         events = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
         *pieces, success, done = events
