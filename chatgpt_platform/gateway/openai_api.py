@@ -105,21 +105,19 @@ class OpenAIApi:
             text = retry_after.decode("latin-1") if retry_after else None
             raise failures.problem_of(response.status, body, text, now=time.time())
         call.record.error = f"the upstream answered {response.status}"
-        return Reply(response.status, forward.answer_headers(response, key), body)
+        headers = [line for line in forward.answer_headers(response, key) if line[0] != b"content-type"]
+        return Reply(response.status, [JSON, *headers], body)
 
     async def _body(self, call: Call, key: Key, response: Response) -> Reply:
         headers = forward.answer_headers(response, key)
-        body = b""
-        while len(body) <= MAX_HELD:
-            data = await response.read()
-            if not data:
-                break
-            body = body + data if body else data
-        else:
-            length = response.header(b"content-length")
-            if length is not None:
-                headers.append((b"content-length", length))
-            return Reply(response.status, headers, stream=Passage(response, body, call))
+        held: list[bytes] = []
+        size = 0
+        while data := await response.read():
+            held.append(data)
+            size += len(data)
+            if size > MAX_HELD:
+                return self._passage(call, response, headers, b"".join(held))
+        body = b"".join(held)
         try:
             tokens = tokens_of(body)
         except ValueError as error:
@@ -129,6 +127,12 @@ class OpenAIApi:
         if self._log_prompts:
             call.record.answer = body.decode(errors="replace")
         return Reply(response.status, headers, body)
+
+    def _passage(self, call: Call, response: Response, headers: list[tuple[bytes, bytes]], first: bytes) -> Reply:
+        length = response.header(b"content-length")
+        if length is not None:
+            headers.append((b"content-length", length))
+        return Reply(response.status, headers, stream=Passage(response, first, call))
 
     async def _stream(self, call: Call, key: Key, response: Response) -> Reply:
         source = EventSource(response, release_long=True)

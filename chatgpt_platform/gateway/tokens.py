@@ -9,8 +9,8 @@ from typing import Final
 
 from chatgpt_platform.errors import Kind, Problem
 
-_REASONING: Final = re.compile(r"(.*/)?(o\d|gpt-[5-9])")
-"""Models that refuse ``max_tokens`` in favour of ``max_completion_tokens`` (OpenAI's API reference, chat)."""
+_REASONING: Final = re.compile(r"o\d|gpt-[5-9]")
+"""Models, less a vendor's prefix, that refuse ``max_tokens`` in favour of ``max_completion_tokens`` (OpenAI's API reference, chat)."""
 
 RETIRED_MODEL: Final = "text-davinci-003"
 """The container's default model, long switched off; on the platform API it means ``models.default``."""
@@ -45,4 +45,4 @@ class TokenCap:
 
 def token_member(members: tuple[str, ...], model: str) -> str:
     """The member of an endpoint with which this model is told how long its answer may be."""
-    return members[-1] if _REASONING.match(model) else members[0]
+    return members[-1] if _REASONING.match(model.rpartition("/")[2]) else members[0]

@@ -8,9 +8,9 @@ the environment by them and writes the example, the reference and the JSON Schem
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from chatgpt_platform.settings.kinds import Kind
 
@@ -18,8 +18,7 @@ T = TypeVar("T")
 _ABOUT: Final = "about"
 
 
-@dataclass(frozen=True)
-class _About:
+class _About(NamedTuple):
     """What stands in a field's metadata: a kind for a setting, a class for a section."""
 
     help: str
@@ -61,8 +60,7 @@ def upstream_list(cls: type[T], help: str) -> tuple[T, ...]:  # noqa: A002
     return field(default_factory=lambda: (cls(),), metadata={_ABOUT: about})
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting. ``path`` as people write it: ``limits.hour``, ``upstreams[0].name``."""
 
     path: str
@@ -81,8 +79,7 @@ class Setting:
         return (*self.names, variable(self.path))
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A group of settings. ``listed``: written in the file as a list that holds this group once."""
 
     path: str

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from chatgpt_platform.settings import walk
 from chatgpt_platform.settings.declaration import Section, Setting, variable
@@ -21,8 +20,7 @@ _FILE: Final = "_FILE"
 _LARGEST: Final = 2**20
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A value. ``source`` for the listing of ``check``, ``place`` before an error: often the same thing."""
 
     value: object
@@ -30,8 +28,7 @@ class Found:
     place: str
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(NamedTuple):
     """A variable that says something: ``text`` is its own or that of the file it names (then ``name`` says so)."""
 
     name: str

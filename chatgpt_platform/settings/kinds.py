@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from chatgpt_platform.settings.nodes import Node, Scalar, Style, describe
 from chatgpt_platform.settings.text import is_printable
@@ -20,8 +19,7 @@ from chatgpt_platform.settings.text import is_printable
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """One thing that is wrong. ``where``: the place below the setting, such as ``[1]``."""
 
     text: str

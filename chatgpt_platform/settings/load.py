@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.settings import walk
@@ -29,8 +28,7 @@ _MOST_LINES: Final = 100
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(NamedTuple):
     """``file``: the one that was read, or None. ``sources``: for the path of each setting, where it came from."""
 
     settings: Settings

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 import yaml
 
@@ -34,8 +33,7 @@ class Style(Enum):
     GIVEN = auto()  # the whole of an environment variable, a file that one names, or a flag
 
 
-@dataclass(frozen=True)
-class Scalar:
+class Scalar(NamedTuple):
     """One text. ``line`` counts from 1; 0 where there are no lines."""
 
     text: str
@@ -49,14 +47,12 @@ class Scalar:
         return self.style is Style.LITERAL and self.text == "null"
 
 
-@dataclass(frozen=True)
-class Array:
+class Array(NamedTuple):
     items: tuple[Node, ...]
     line: int = 0
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A mapping as written: in order, duplicate keys included."""
 
     entries: tuple[tuple[Scalar, Node], ...]
@@ -110,8 +106,7 @@ def from_yaml(text: str) -> Node:
         raise Unreadable(line, "found a control character, expected none") from None
 
 
-@dataclass
-class _Open:
+class _Open(NamedTuple):
     """A list or mapping whose end has not been read."""
 
     is_table: bool
@@ -179,8 +174,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> NoReturn:
     raise Unreadable(index + 1, f"not valid YAML: {reason}") from None
 
 
-@dataclass(frozen=True)
-class _Pairs:
+class _Pairs(NamedTuple):
     """A JSON object as read, before its values are turned into nodes."""
 
     pairs: list[tuple[str, object]]

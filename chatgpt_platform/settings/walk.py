@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Final, NamedTuple
 
 from chatgpt_platform.settings.containers import again
 from chatgpt_platform.settings.declaration import Section, Setting
@@ -13,8 +13,7 @@ from chatgpt_platform.settings.nodes import Array, Node, Scalar, Table, describe
 from chatgpt_platform.settings.schema import SETTINGS
 
 
-@dataclass(frozen=True)
-class Trouble:
+class Trouble(NamedTuple):
     """Something wrong at a setting or key. ``line`` counts from 1; 0: there are no lines."""
 
     path: str
@@ -22,12 +21,12 @@ class Trouble:
     line: int
 
 
-@dataclass
 class Findings:
     """``values``: for the path of each setting that was written, its value and line."""
 
-    values: dict[str, tuple[object, int]] = field(default_factory=dict)
-    troubles: list[Trouble] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.values: Final[dict[str, tuple[object, int]]] = {}
+        self.troubles: Final[list[Trouble]] = []
 
 
 def read(section: Section, node: Node) -> Findings:
@@ -86,7 +85,7 @@ def _read_setting(setting: Setting, line: int, node: Node, findings: Findings) -
     try:
         findings.values[setting.path] = (setting.kind.parse(node), line)
     except Unusable as unusable:
-        findings.troubles += (
+        findings.troubles.extend(
             Trouble(setting.path + fault.where, fault.text, fault.line) for fault in unusable.faults
         )
 

@@ -137,11 +137,12 @@ class Members:
         refuse_type(self.path(name), wanted, self.raw(name))
 
     def _out_of_range(self, name: str, value: float, low: float, high: float) -> NoReturn:
+        kind = "integer" if isinstance(value, int) else "decimal"
         bound = f">= {low}" if value < low else f"<= {high}"
         raise Refusal(
             f"Invalid '{self.path(name)}': expected a value {bound}, but got {value} instead.",
             param=self.path(name),
-            code="integer_below_min_value" if value < low else "integer_above_max_value",
+            code=f"{kind}_below_min_value" if value < low else f"{kind}_above_max_value",
         )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from typing import Final
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 from chatgpt_platform.simulator.answer import End
 from chatgpt_platform.simulator.behaviour import Behaviour, Stats
@@ -36,13 +36,14 @@ class Simulator:
         self._server = HTTPServer(make_application(self))
 
     def listen(self, port: int = 0, host: str = "127.0.0.1") -> int:
-        """Starts on the running loop; port 0 takes a free one.
+        """Starts on the running loop; port 0 takes a free one. ``host``: a name or an IPv4 address.
 
         Returns the port. Raises OSError if it cannot be had.
         """
-        sockets = bind_sockets(port, host, backlog=_BACKLOG)
-        self._server.add_sockets(sockets)
-        bound: int = sockets[0].getsockname()[1]
+        listener = socket.create_server((host, port), backlog=_BACKLOG)
+        listener.setblocking(False)
+        self._server.add_socket(listener)
+        bound: int = listener.getsockname()[1]
         return bound
 
     async def stop(self) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable
 from typing import Final
 
-from tornado import httpserver, httputil, netutil, web
+from tornado import httpserver, httputil, web
+from tornado.iostream import IOStream
 
 from chatgpt_platform.web.app import build
+from chatgpt_platform.web.listener import Listener
 from chatgpt_platform.web.service import Service
 
 _UNLIMITED: Final = 1 << 62
@@ -28,15 +31,12 @@ class Server:
             self._entrance,
             idle_connection_timeout=service.settings.server.timeouts.idle,
             max_body_size=_UNLIMITED,
-            max_buffer_size=_READ_BUFFER,
         )
+        self._listener: Final = Listener(self._accepted, service.logs.logger)
 
     def listen(self, host: str, port: int) -> int:
         """Start to accept and return the port, which the system picks for 0. Raises OSError."""
-        sockets = netutil.bind_sockets(port, host)
-        self._http.add_sockets(sockets)
-        bound: int = sockets[0].getsockname()[1]
-        return bound
+        return self._listener.open(host, port)
 
     def rebuild(self) -> None:
         """Put the routes of the service's present settings in place."""
@@ -58,8 +58,12 @@ class Server:
 
     async def close(self) -> None:
         """Stop to accept and cut what is still open."""
-        self._http.stop()
+        self._listener.close()
         await self._http.close_all_connections()
+
+    def _accepted(self, connection: socket.socket, address: tuple[object, ...]) -> None:
+        stream = IOStream(connection, max_buffer_size=_READ_BUFFER)
+        self._http.handle_stream(stream, address)
 
 
 class Entrance(httputil.HTTPServerConnectionDelegate):

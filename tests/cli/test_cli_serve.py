@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ from support.gateway import wait_until
 from support.program import ROOT, environment_of, run, serving
 
 SIGHUP: Final = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none, and runs no test that sends it
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 STREAM = {
     "model": "gpt-4o-mini",
@@ -269,6 +272,26 @@ def test_healthcheck(tmp_path: Path) -> None:
     down = run("healthcheck", "--url", program.url, directory=tmp_path)
     assert down.returncode == 1
     assert len(down.stderr.splitlines()) == 1
+
+
+@linux
+def test_the_end_of_file_descriptors_is_survived_without_spinning(tmp_path: Path) -> None:
+    few = ("sh", "-c", 'ulimit -n 48; exec "$@"', "sh", sys.executable, "-m", "chatgpt_platform")
+    with serving("--demo", directory=tmp_path, command=few) as program:
+        crowd = [socket.create_connection(("127.0.0.1", program.port)) for _ in range(60)]
+        program.wait_for("open files")
+        before = cpu_seconds(program.process.pid)
+        time.sleep(1)
+        assert cpu_seconds(program.process.pid) - before < 0.5
+        for each in crowd:
+            each.close()
+        assert requests.get(program.url + "/chatgpt", params={"prompt": "x"}, timeout=20).status_code == 200
+        assert sum("open files" in line for line in program.lines) == 1
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_version(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ logging: [a]
 access: {allow: [10.0.0.0/8, x]}
 """,
     )
-    found = problems(tmp_path, {"HOUR_LIMIT": "fifty", "CHATGPT_ACCESS__ALOW": "x"}, server__port="x")
+    found = problems(tmp_path, {"HOUR_LIMIT": "fifty", "CHATGPT_XYZZY__PLUGH": "x"}, server__port="x")
     assert found == [
         f'{NAME}:2: server.port: found "80", expected a whole number, 0 to 65535, without quotes',
         f"{NAME}:3: server.rute: found an unknown setting, did you mean server.route?",
@@ -224,7 +224,7 @@ access: {allow: [10.0.0.0/8, x]}
             "expected an IP address or a network such as 10.0.0.0/8 or fd00::/8"
         ),
         'HOUR_LIMIT: found "fifty", expected a whole number, 0 or more',
-        "CHATGPT_ACCESS__ALOW: found an unknown variable, did you mean CHATGPT_ACCESS__ALLOW or CHATGPT_ACCESS__DENY?",
+        "CHATGPT_XYZZY__PLUGH: found an unknown variable, expected CHATGPT_ and the path of a setting",
         '--port: found "x", expected a whole number, 0 to 65535',
     ]
 

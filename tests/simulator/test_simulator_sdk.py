@@ -231,7 +231,6 @@ def test_refusals(client: OpenAI) -> None:
         ("503", openai.InternalServerError),
         ("503-bare", openai.InternalServerError),
         ("html-error", openai.InternalServerError),
-        ("html", openai.APIResponseValidationError),
         ("reset", openai.APIConnectionError),
         ("close", openai.APIConnectionError),
         ("reset-mid", openai.APIConnectionError),
@@ -267,8 +266,9 @@ def test_odd_but_valid_streams(running: Simulated, client: OpenAI, fault: str) -
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole
     assert "Grüße, 漢字" in (whole or "")
     assert ("\u2028" in (whole or "")) == (fault == "u2028")
-    *_, last = client.responses.create(model=MODEL, input="hi", stream=True)
-    assert last.type == "response.completed"
+    if fault != "silence-after-done":  # nothing but the end of the connection ends this stream for the SDK
+        *_, last = client.responses.create(model=MODEL, input="hi", stream=True)
+        assert last.type == "response.completed"
 
 
 def test_the_asynchronous_sdk(running: Simulated) -> None:

