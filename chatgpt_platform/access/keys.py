@@ -55,20 +55,20 @@ class KeyPolicy:
         Raises Problem: MISSING_KEY where there is none, KEY_REFUSED for one that cannot be a key.
         """
         given = (member, header) if self._explicit else ()
-        return self._pick(*given, bearer if self._bearer else None)
+        return self._pick("missing_key", *given, bearer if self._bearer else None)
 
     def for_openai(self, *, bearer: str | None) -> Key:
         """Whose key pays on the OpenAI API. Raises Problem as ``for_platform`` does."""
-        return self._pick(bearer if self._bearer else None)
+        return self._pick("missing_bearer", bearer if self._bearer else None)
 
-    def _pick(self, *given: str | None) -> Key:
+    def _pick(self, missing: str, *given: str | None) -> Key:
         for key in given:
             if key and not key.isspace():
                 if not usable(key):
                     raise Problem(Kind.KEY_REFUSED, detail="the caller's key cannot be one; not forwarded")
                 return Key(key, own=True)
         if self._configured is None:
-            raise Problem(Kind.MISSING_KEY)
+            raise Problem(Kind.MISSING_KEY, missing)
         return self._configured
 
 

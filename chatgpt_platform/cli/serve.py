@@ -50,24 +50,30 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
 async def _serve(settings: Settings, read_settings: Callable[[], Settings], *, demo: bool) -> int:
     loop, stop = asyncio.get_running_loop(), Stop()
     on_stop(loop, stop)
-    simulator = Simulator(Behaviour(interval=0.02)) if demo else None
+    if not demo:
+        return await _Running(settings, read_settings, stop, key_is_real=True).run()
+    simulator = Simulator(Behaviour(interval=0.02))
     try:
-        if simulator is None:
-            return await _Running(settings, read_settings, stop).run()
         port = simulator.listen()
-        return await _Running(
-            _with_simulator(settings, port), lambda: _with_simulator(read_settings(), port), stop
-        ).run()
+        running = _Running(
+            _with_simulator(settings, port),
+            lambda: _with_simulator(read_settings(), port),
+            stop,
+            key_is_real=False,
+        )
+        return await running.run()
     finally:
-        if simulator is not None:
-            await simulator.stop()
+        await simulator.stop()
 
 
 class _Running:
     """One run of the gateway, from listening to the last log line."""
 
-    def __init__(self, settings: Settings, read_settings: Callable[[], Settings], stop: Stop) -> None:
+    def __init__(
+        self, settings: Settings, read_settings: Callable[[], Settings], stop: Stop, *, key_is_real: bool
+    ) -> None:
         self._settings = settings
+        self._key_is_real: Final = key_is_real
         self._read_settings: Final = read_settings
         self._stop: Final = stop
         self._logs = _open_logs(settings)
@@ -140,10 +146,11 @@ class _Running:
         log.info(
             "chatgpt-platform %s serves http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port
         )
-        if settings.upstreams[0].api_keys and not settings.access.allow and not _is_loopback(host):
+        open_to_all = not settings.access.allow and not _is_loopback(host)
+        if self._key_is_real and settings.upstreams[0].api_keys and open_to_all:
             log.warning(
-                "everybody who reaches %s:%d can spend the configured key: set access.allow to the addresses "
-                "that may, or limits for all", host, port,
+                "everybody who reaches %s:%d can spend the configured key: set access.allow to the addresses that may",
+                host, port,
             )  # fmt: skip
         self._logs.flush()
 

@@ -31,6 +31,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "too_large": "The request is too large: at most {limit} are read.",
     # Who asked
     "missing_key": "There is no API key. Please give one in the ApiKey header or as api_key.",
+    "missing_bearer": "There is no API key. Please send one in the header Authorization: Bearer.",
     "key_refused": "The API key was refused.",
     "address_denied": "Your address is not allowed here.",
     "forbidden": "This is not allowed.",

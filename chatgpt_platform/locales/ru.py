@@ -31,6 +31,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "too_large": "Запрос слишком велик. Допускается не более {limit}.",
     # Who asked
     "missing_key": "Нет API-ключа. Укажите его в заголовке ApiKey или в параметре api_key.",
+    "missing_bearer": "Нет API-ключа. Укажите его в заголовке Authorization: Bearer.",
     "key_refused": "API-ключ отклонён.",
     "address_denied": "С вашего адреса доступ не разрешён.",
     "forbidden": "Это действие не разрешено.",

@@ -29,6 +29,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "too_large": "请求过大，最多允许 {limit}。",
     # Who asked
     "missing_key": "缺少 API 密钥，请通过 ApiKey 请求头或 api_key 参数提供。",
+    "missing_bearer": "缺少 API 密钥，请通过 Authorization: Bearer 请求头提供。",
     "key_refused": "API 密钥未被接受。",
     "address_denied": "您的地址不允许访问此服务。",
     "forbidden": "不允许此操作。",

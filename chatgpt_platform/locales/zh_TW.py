@@ -29,6 +29,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "too_large": "請求過大，最多允許 {limit}。",
     # Who asked
     "missing_key": "缺少 API 金鑰，請透過 ApiKey 標頭或 api_key 參數提供。",
+    "missing_bearer": "缺少 API 金鑰，請透過 Authorization: Bearer 標頭提供。",
     "key_refused": "API 金鑰未被接受。",
     "address_denied": "您的位址不允許存取此服務。",
     "forbidden": "不允許此操作。",

@@ -6,6 +6,7 @@
     handlers    Tornado: bytes in, ``Request`` out; ``Answer`` in, bytes out, with delays and breaks
     service     pure: Request and Behaviour to Answer; paths, key, model
     chat, responses, embeddings, moderations, models      one file for each shape of answer
-    faults      the one table of what can be made to go wrong; each fault changes an Answer
-    request, answer, text     what the others are made of
+    faults      the one table of what can be made to go wrong
+    effects     how: each fault is a pure function from the sound Answer to the one that is sent
+    request, answer, conversation, text      what the others are made of
 """
