@@ -64,6 +64,15 @@ def event_status(event: Event) -> int | None:
     return next((_CODES[word] for word in words if isinstance(word, str) and word in _CODES), 500)
 
 
+def error_body(data: bytes) -> bytes:
+    """An error event's data as the body of an error answer: the flat form of the Responses API is wrapped."""
+    decoded = _decode(data)
+    if decoded is None or "error" in decoded:
+        return data
+    members = {name: decoded.get(name) for name in ("message", "type", "param", "code")}
+    return msgspec.json.encode({"error": members})
+
+
 def problem_of(status: int, body: bytes, retry_after: str | None, *, now: float) -> Problem:
     """The Problem of a failing answer, by the contract's table. ``body``: already masked. ``now``: epoch."""
     kind = _KINDS.get(status, Kind.BAD_REQUEST if 400 <= status <= 499 else Kind.BAD_UPSTREAM)

@@ -140,7 +140,7 @@ class OpenAIApi:
             first = await source.first()
         except ErrorEvent as event:
             call.record.error = "the upstream sent an error event"
-            return Reply(event.status, [JSON], mask(event.data, key.value))
+            return Reply(event.status, [JSON], failures.error_body(mask(event.data, key.value)))
         language = call.header(b"accept-language") or ""
 
         def render(problem: Problem) -> bytes:

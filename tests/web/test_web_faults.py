@@ -173,6 +173,15 @@ def test_an_error_as_the_first_event_becomes_a_real_status() -> None:
             made.chat.completions.create(**CHAT, stream=True)
 
 
+def test_a_flat_error_event_becomes_an_error_in_openais_shape() -> None:
+    with gateway(QUICK, Behaviour(fail="error-first")) as running:
+        running.expected = ["upstream"]
+        body = {"model": "gpt-4o-mini", "input": "hi", "stream": True}
+        answer = requests.post(running.url + "/v1/responses", json=body)
+        assert answer.status_code >= 400
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
 def test_an_error_event_in_mid_stream_reaches_the_sdk() -> None:
     with (
         gateway(QUICK, Behaviour(fail="error-later", tokens=8)) as running,
@@ -276,7 +285,7 @@ def test_a_long_line_stays_flat_and_ends_well() -> None:
 def test_a_healthy_call_after_each_fault() -> None:
     with gateway(QUICK) as running:
         running.expected = ["upstream", "no choices"]
-        for fault in (*NO_ANSWER, *BROKEN, *WHOLE[:-1]):
+        for fault in (*NO_ANSWER, *BROKEN, *WHOLE):
             running.simulator.behaviour = Behaviour(fail=fault, tokens=3)
             with requests.post(running.url + "/api", json={"prompt": "x"}, timeout=30):
                 running.simulator.behaviour = Behaviour()
