@@ -149,7 +149,8 @@ class _Running:
         open_to_all = not settings.access.allow and not _is_loopback(host)
         if self._key_is_real and settings.upstreams[0].api_keys and open_to_all:
             log.warning(
-                "everybody who reaches %s:%d can spend the configured key: set access.allow to the addresses that may",
+                "everybody who reaches %s:%d can spend the configured key: "
+                "set access.allow to the addresses that may",
                 host, port,
             )  # fmt: skip
         self._logs.flush()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from chatgpt_platform.access.keys import Key
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway.call import Call
+from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Client, Response
 
@@ -57,8 +58,24 @@ class Upstream:
     name: str
     client: Client
 
-    async def send(self, call: Call, path: bytes, headers: bytes, body: bytes) -> Response:
-        """Ask the upstream; the record tells whose answer it was. Raises Problem."""
+    async def ask(
+        self, call: Call, path: bytes, headers: bytes, body: bytes,
+        reply_to: Callable[[Response], Awaitable[Reply]],
+    ) -> Reply:  # fmt: skip
+        """Ask, and make a Reply of the answer, which is let go then, unless a stream goes on with it.
+
+        Raises Problem, and what ``reply_to`` raises; cancelling it cuts the upstream off at once.
+        """
+        response = await self._send(call, path, headers, body)
+        reply: Reply | None = None
+        try:
+            reply = await reply_to(response)
+            return reply
+        finally:
+            if reply is None or reply.stream is None:
+                response.close()
+
+    async def _send(self, call: Call, path: bytes, headers: bytes, body: bytes) -> Response:
         call.record.upstream = self.name
         response = await self.client.open(call.endpoint.upstream_method, path, headers, body)
         upstream_id = response.header(b"x-request-id")

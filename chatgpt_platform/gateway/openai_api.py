@@ -15,7 +15,8 @@ from chatgpt_platform.gateway import endpoints, failures, forward, members
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.forward import Upstream
 from chatgpt_platform.gateway.render import JSON, Renderer
-from chatgpt_platform.gateway.streams import ErrorEvent, EventSource, Passage, Relay
+from chatgpt_platform.gateway.source import ErrorEvent, EventSource
+from chatgpt_platform.gateway.streams import Passage, Relay
 from chatgpt_platform.gateway.tokens import TokenCap
 from chatgpt_platform.gateway.usage import tokens_of
 from chatgpt_platform.observe.redact import mask
@@ -56,15 +57,9 @@ class OpenAIApi:
             if self._log_prompts:
                 call.record.prompt = call.body.decode()
         headers = forward.request_headers(call, key)
-        response = await self._upstream.send(call, path, headers, call.body)
-        try:
-            reply = await self._reply(call, key, response)
-        except BaseException:
-            response.close()
-            raise
-        if reply.stream is None:
-            response.close()
-        return reply
+        return await self._upstream.ask(
+            call, path, headers, call.body, lambda response: self._reply(call, key, response)
+        )
 
     def _path(self, call: Call) -> bytes:
         if not call.tail:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+
 import msgspec
 
 from chatgpt_platform.errors import Kind, Problem
@@ -20,7 +21,8 @@ Turn = dict[str, msgspec.Raw]
 
 MAX_PARAMETERS: Final = 100
 
-_ESCAPES: Final = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_STRAY_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_MOST_STRAYS: Final = 1000
 
 _FIRST_NAMES: Final[Mapping[str, str]] = {
     "user_content": "prompt",
@@ -133,10 +135,15 @@ def question(given: Mapping[str, Any], header_model: str | None, accept: str) ->
 
 
 def _unquote(text: bytes) -> str:
-    # A run of escapes at a time: urllib takes seconds for what a body may hold of them.
-    return _ESCAPES.sub(
-        lambda run: bytes.fromhex(run[0].replace(b"%", b"").decode()), text.replace(b"+", b" ")
-    ).decode()
+    """Percent-decode as the URL standard has it: a sign that begins no escape stands for itself.
+
+    Python's own escapes do it in C: a body may hold millions, over which urllib would take seconds.
+    """
+    text, strays = _STRAY_PERCENT.subn(b"%25", text, _MOST_STRAYS)
+    if strays == _MOST_STRAYS:
+        raise Problem(Kind.BAD_REQUEST, "bad_form")
+    literal = text.replace(b"+", b" ").replace(b"\\", b"\\\\").replace(b"%", b"\\x")
+    return literal.decode("unicode_escape").encode("latin-1").decode()
 
 
 def _by_first_name(given: Mapping[str, Any]) -> dict[str, Any]:

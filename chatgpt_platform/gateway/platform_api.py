@@ -14,7 +14,8 @@ from chatgpt_platform.gateway.forward import Upstream
 from chatgpt_platform.gateway.openai_api import EVENT_STREAM, STREAM_HEADERS
 from chatgpt_platform.gateway.parameters import Question, Turn
 from chatgpt_platform.gateway.render import JSON, Renderer
-from chatgpt_platform.gateway.streams import ErrorEvent, EventSource, Telling, whole_stream
+from chatgpt_platform.gateway.source import ErrorEvent, EventSource
+from chatgpt_platform.gateway.streams import Telling, whole_stream
 from chatgpt_platform.gateway.tokens import TokenCap
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Response
@@ -52,15 +53,14 @@ class PlatformApi:
         turns = conversation.messages(question)
         if self._log_prompts:
             call.record.prompt = question.prompt
-        response = await self._ask(call, key, question, turns, model)
-        try:
-            reply = await self._reply(call, key, turns, response)
-        except BaseException:
-            response.close()
-            raise
-        if reply.stream is None:
-            response.close()
-        return reply
+        body = self._body(call, question, turns, model)
+        return await self._upstream.ask(
+            call,
+            call.endpoint.upstream_path,
+            forward.question_headers(key),
+            body,
+            lambda response: self._reply(call, key, turns, response),
+        )
 
     def check_key_head(self, call: Call) -> None:
         """Refuse a header's key that cannot be one before the body is read; a missing key may be in there."""
@@ -94,13 +94,12 @@ class PlatformApi:
             return parameters.from_text(self._read_multipart(kind, call.body))
         return parameters.from_json(call.body)
 
-    async def _ask(self, call: Call, key: Key, question: Question, turns: Sequence[Turn], model: str) -> Response:
-        member = tokens.token_member(call.endpoint.token_members, model)
-        limit = {} if question.max_tokens is None else {member: question.max_tokens}
-        limit |= self._cap.changes(limit, call.endpoint.token_members, model)
-        body = conversation.request_body(question, turns, model, limit)
-        headers = forward.question_headers(key)
-        return await self._upstream.send(call, call.endpoint.upstream_path, headers, body)
+    def _body(self, call: Call, question: Question, turns: Sequence[Turn], model: str) -> bytes:
+        members = call.endpoint.token_members
+        asked = question.max_tokens
+        tokens_asked = {} if asked is None else {tokens.token_member(members, model): asked}
+        limit = tokens_asked | self._cap.changes(tokens_asked, members, model)
+        return conversation.request_body(question, turns, model, limit)
 
     async def _reply(self, call: Call, key: Key, turns: Sequence[Turn], response: Response) -> Reply:
         media_type = forward.content_type(response)

@@ -1,13 +1,9 @@
-"""Streamed answers: held until their first event, then every event as it comes, then an honest end.
-
-Events are cut at their borders, so that an upstream that breaks off in the middle of one leaves no
-half event before the error event. Nothing but the tail is looked at: usage and the end stand there.
-"""
+"""Streamed answers as the caller gets them: every event as it comes, then an honest end."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -17,16 +13,11 @@ from chatgpt_platform.gateway.call import Call, Stream
 from chatgpt_platform.gateway.conversation import Answer
 from chatgpt_platform.gateway.failures import event_status
 from chatgpt_platform.gateway.parameters import Turn
+from chatgpt_platform.gateway.source import EventSource
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Response
-from chatgpt_platform.upstream.sse import Event, Framer, encode, events
-
-MAX_EVENT: Final = 1024 * 1024
-"""Bytes of one event that are held back at most, waiting for its end."""
-
-_TAIL: Final = 4
-"""Blocks kept for the end: usage, the finish reason and ``[DONE]`` may come in pieces of their own."""
+from chatgpt_platform.upstream.sse import Event, encode, events
 
 _DONE: Final = encode(b"[DONE]")
 
@@ -34,80 +25,7 @@ Rendering = Callable[[Problem], bytes]
 """Gives the body of a Problem, in the shape and language of the call."""
 
 
-class ErrorEvent(Exception):
-    """The first event of a stream was an error: the call has that ``status`` and that ``data`` as its body."""
-
-    def __init__(self, status: int, data: bytes) -> None:
-        self.status: Final = status
-        self.data: Final = data
-        super().__init__(status)
-
-
-class EventSource:
-    """Blocks of whole events from an upstream's streamed answer."""
-
-    def __init__(self, response: Response, *, release_long: bool) -> None:
-        """``release_long``: an event above ``MAX_EVENT`` is passed on in parts; otherwise it is a Problem."""
-        self._response: Final = response
-        self._framer: Final = Framer()
-        self._release_long: Final = release_long
-        self._tail: Final[deque[bytes]] = deque(maxlen=_TAIL)
-        self._over = False
-        self.done = False
-        """``[DONE]`` has come: nothing more is expected, whatever the upstream does."""
-        self.pieces = 0
-
-    async def first(self) -> bytes:
-        """The blocks up to and with the first event that is not a comment; held events and all.
-
-        Raises:
-            ErrorEvent: that event is an error.
-            Problem: the upstream broke off, was too slow or ended before any event.
-        """
-        held = b""
-        while True:
-            block = await self.next()
-            if block is None:
-                raise Problem(Kind.BAD_UPSTREAM, detail="the stream ended before its first event")
-            held += block
-            event = next(iter(events(held)), None)
-            if event is not None:
-                _raise_error(event)
-                return held
-            if len(held) > MAX_EVENT:
-                raise Problem(Kind.BAD_UPSTREAM, detail="the stream began with too many comments")
-
-    async def next(self) -> bytes | None:
-        """The next block, None at the end. Raises Problem when the upstream breaks off or is too slow."""
-        while not self.done and not self._over:
-            data = await self._response.read()
-            block = self._framer.feed(data) if data else self._framer.flush()
-            self._over = not data
-            if not block and self._framer.held > MAX_EVENT:
-                if not self._release_long:
-                    raise Problem(Kind.BAD_UPSTREAM, "upstream_too_large", detail="an event is too long")
-                block = self._framer.flush()
-            if block:
-                self._note(block)
-                return block
-        return None
-
-    def ending(self) -> usage.Ending:
-        """What the last events say of the whole stream."""
-        return usage.ending_of(b"".join(self._tail))
-
-    def close(self) -> None:
-        """Let the upstream go: gently after ``[DONE]``, when it may not yet have ended its message."""
-        self._response.close(linger=self.done)
-
-    def _note(self, block: bytes) -> None:
-        self._tail.append(block)
-        self.pieces += block.count(b"\n\n") or 1
-        if b"[DONE]" in block:
-            self.done = any(event.data == b"[DONE]" for event in events(block))
-
-
-class _Held(Stream):
+class _EventStream(Stream):
     """What the two APIs' streams share: the record, the end, the last error event."""
 
     def __init__(self, source: EventSource, first: bytes, call: Call, render: Rendering) -> None:
@@ -118,11 +36,31 @@ class _Held(Stream):
         self._ended = False
         self._record.first_byte_ms = (time.monotonic() - call.started) * 1000
 
+    async def next(self) -> bytes | None:
+        if self._ended:
+            return None
+        try:
+            block = await self._block()
+            if block is not None:
+                return self._passed_on(block)
+            self._end()
+        except Problem as problem:
+            return self._break_off(problem)
+        return self._last_words()
+
     def close(self) -> None:
         if not self._ended:
             self._account(self._source.ending())
         self._ended = True
         self._source.close()
+
+    @abstractmethod
+    def _passed_on(self, block: bytes) -> bytes:
+        """What the caller gets for a block of the upstream's events."""
+
+    @abstractmethod
+    def _last_words(self) -> bytes | None:
+        """What the caller gets after a stream that came to its end."""
 
     async def _block(self) -> bytes | None:
         first, self._first = self._first, None
@@ -155,7 +93,7 @@ class _Held(Stream):
             self._record.completion_tokens = self._source.pieces
 
 
-class Relay(_Held):
+class Relay(_EventStream):
     """The OpenAI API's stream: the upstream's events, unchanged but for a key echoed in an error event."""
 
     def __init__(self, source: EventSource, first: bytes, call: Call, render: Rendering, secret: str) -> None:
@@ -163,18 +101,12 @@ class Relay(_Held):
         self._secret: Final = secret
         self._said: Final[list[str] | None] = None if call.record.prompt is None else []
 
-    async def next(self) -> bytes | None:
-        if self._ended:
-            return None
-        try:
-            block = await self._block()
-            if block is not None:
-                if self._said is not None:
-                    self._said.append(transcript.of_events(block))
-                return masked(block, self._secret) if b"error" in block else block
-            self._end()
-        except Problem as problem:
-            return self._break_off(problem)
+    def _passed_on(self, block: bytes) -> bytes:
+        if self._said is not None:
+            self._said.append(transcript.of_events(block))
+        return masked(block, self._secret) if b"error" in block else block
+
+    def _last_words(self) -> bytes | None:
         return None
 
     def close(self) -> None:
@@ -183,7 +115,7 @@ class Relay(_Held):
             self._record.answer = "".join(self._said)
 
 
-class Telling(_Held):
+class Telling(_EventStream):
     """The platform API's stream: each piece of text, then the success object, then ``[DONE]``."""
 
     def __init__(
@@ -196,25 +128,12 @@ class Telling(_Held):
         self._said: Final[list[str]] = []
         self._answer = Answer("", call.record.model or "", conversation.NO_USAGE)
 
-    async def next(self) -> bytes | None:
-        if self._ended:
-            return None
-        try:
-            block = await self._block()
-            if block is not None:
-                return self._pieces(block)
-            self._end()
-        except Problem as problem:
-            return self._break_off(problem)
-        self._answer.text = "".join(self._said)
-        return encode(conversation.success(self._turns, self._answer)) + _DONE
-
     def close(self) -> None:
         super().close()
         if self._record.prompt is not None:
             self._record.answer = "".join(self._said)
 
-    def _pieces(self, block: bytes) -> bytes:
+    def _passed_on(self, block: bytes) -> bytes:
         pieces: list[bytes] = []
         try:
             for event in events(block):
@@ -222,6 +141,10 @@ class Telling(_Held):
         except Problem as problem:
             pieces.append(self._break_off(problem))
         return b"".join(pieces)
+
+    def _last_words(self) -> bytes | None:
+        self._answer.text = "".join(self._said)
+        return encode(conversation.success(self._turns, self._answer)) + _DONE
 
     def _piece(self, event: Event) -> bytes:
         if event.data == b"[DONE]":
@@ -278,9 +201,3 @@ def masked(block: bytes, secret: str) -> bytes:
         name = b"" if event.name == b"message" else b"event: " + event.name + b"\n"
         parts.append(name + encode(data))
     return b"".join(parts) if changed else block
-
-
-def _raise_error(event: Event) -> None:
-    status = event_status(event)
-    if status is not None:
-        raise ErrorEvent(status, event.data)

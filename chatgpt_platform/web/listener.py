@@ -52,7 +52,8 @@ class Listener:
         if not self._exhausted:
             self._exhausted = True
             self._log.warning(
-                "no new connections for a moment: %s; raise the limit on open files (ulimit -n, LimitNOFILE)", reason
+                "no new connections for a moment: %s; raise the limit on open files (ulimit -n, LimitNOFILE)",
+                reason,
             )
         for each in self._sockets:
             self._loop.remove_handler(each)

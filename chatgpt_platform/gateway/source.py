@@ -1,0 +1,101 @@
+"""The upstream's side of a streamed answer: blocks of whole events, and the tail that tells how it ended.
+
+Events are cut at their borders, so that an upstream that breaks off in the middle of one leaves no half
+event before the error event. Nothing but the tail is looked at: usage and the end stand there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway import usage
+from chatgpt_platform.gateway.failures import event_status
+from chatgpt_platform.upstream.client import Response
+from chatgpt_platform.upstream.sse import Event, Framer, events
+
+MAX_EVENT: Final = 1024 * 1024
+"""Bytes of one event that are held back at most, waiting for its end."""
+
+_TAIL: Final = 4
+"""Blocks kept for the end: usage, the finish reason and ``[DONE]`` may come in pieces of their own."""
+
+
+class ErrorEvent(Exception):
+    """The first event of a stream was an error: the call has that ``status`` and that ``data`` as its body."""
+
+    def __init__(self, status: int, data: bytes) -> None:
+        self.status: Final = status
+        self.data: Final = data
+        super().__init__(status)
+
+
+class EventSource:
+    """Blocks of whole events from an upstream's streamed answer."""
+
+    def __init__(self, response: Response, *, release_long: bool) -> None:
+        """``release_long``: an event above ``MAX_EVENT`` is passed on in parts; otherwise it is a Problem."""
+        self._response: Final = response
+        self._framer: Final = Framer()
+        self._release_long: Final = release_long
+        self._tail: Final[deque[bytes]] = deque(maxlen=_TAIL)
+        self._over = False
+        self.done = False
+        """``[DONE]`` has come: nothing more is expected, whatever the upstream does."""
+        self.pieces = 0
+
+    async def first(self) -> bytes:
+        """The blocks up to and with the first event that is not a comment; held events and all.
+
+        Raises:
+            ErrorEvent: that event is an error.
+            Problem: the upstream broke off, was too slow or ended before any event.
+        """
+        held = b""
+        while True:
+            block = await self.next()
+            if block is None:
+                raise Problem(Kind.BAD_UPSTREAM, detail="the stream ended before its first event")
+            held += block
+            event = next(iter(events(held)), None)
+            if event is not None:
+                _raise_error(event)
+                return held
+            if len(held) > MAX_EVENT:
+                raise Problem(Kind.BAD_UPSTREAM, detail="the stream began with too many comments")
+
+    async def next(self) -> bytes | None:
+        """The next block, None at the end. Raises Problem when the upstream breaks off or is too slow."""
+        while not self.done and not self._over:
+            data = await self._response.read()
+            block = self._framer.feed(data) if data else self._framer.flush()
+            self._over = not data
+            if not block and self._framer.held > MAX_EVENT:
+                if not self._release_long:
+                    raise Problem(Kind.BAD_UPSTREAM, "upstream_too_large", detail="an event is too long")
+                block = self._framer.flush()
+            if block:
+                self._note(block)
+                return block
+        return None
+
+    def ending(self) -> usage.Ending:
+        """What the last events say of the whole stream."""
+        return usage.ending_of(b"".join(self._tail))
+
+    def close(self) -> None:
+        """Let the upstream go: gently after ``[DONE]``, when it may not yet have ended its message."""
+        self._response.close(linger=self.done)
+
+    def _note(self, block: bytes) -> None:
+        self._tail.append(block)
+        self.pieces += block.count(b"\n\n") or 1
+        if b"[DONE]" in block:
+            self.done = any(event.data == b"[DONE]" for event in events(block))
+
+
+def _raise_error(event: Event) -> None:
+    status = event_status(event)
+    if status is not None:
+        raise ErrorEvent(status, event.data)
