@@ -114,7 +114,7 @@ def _cure(folder: Path, error: OSError) -> str:
     elif error.errno == errno.ENOSPC:
         cure = "make room on its disk"
     elif sys.platform != "win32":
-        cure = f"mkdir -p {folder} and chown -R {os.getuid()} {folder}"
+        cure = f"mkdir -p {folder}; chown -R {os.getuid()} {folder}; chmod -R u+rwX {folder}"
     else:
         cure = "allow this user to write there"
     return (

@@ -76,7 +76,8 @@ def mask(body: bytes, secret: str) -> bytes:
     if secret.encode("utf-8", "surrogatepass") not in body and b"\\" not in body:
         return body
     text = body.decode("utf-8", "surrogateescape")
-    masked = _unescaped_mask(_replaced(text, secret), secret, _NESTING)
+    # Escapes first: a plain replacement could cut one of them in half.
+    masked = _replaced(_unescaped_mask(text, secret, _NESTING), secret)
     return body if masked == text else masked.encode("utf-8", "surrogateescape")
 
 

@@ -14,7 +14,10 @@ BACKLOG: Final = 1024
 PAUSE: Final = 0.5
 """Seconds without accepting once the system is out of descriptors: trying at once again would spin."""
 
-_OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_OUT_OF_RESOURCES: Final = (
+    errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
+    getattr(errno, "WSAEMFILE", errno.EMFILE),  # Windows
+)  # fmt: skip
 _ACCEPTED_AT_ONCE: Final = 128
 
 Accepted = Callable[[socket.socket, tuple[object, ...]], None]
