@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from chatgpt_platform.access.keys import Key
@@ -51,15 +51,17 @@ def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
 class Upstream:
     """An upstream by its name, and the client that reaches it."""
 
-    name: str
-    client: Client
+    def __init__(self, name: str, client: Client, logger: logging.Logger) -> None:
+        self._name: Final = name
+        self._client: Final = client
+        self._log: Final = logger
+        self._key_works = True
 
     async def ask(
-        self, call: Call, path: bytes, headers: bytes, body: bytes,
+        self, call: Call, key: Key, path: bytes, headers: bytes, body: bytes,
         reply_to: Callable[[Response], Awaitable[Reply]],
     ) -> Reply:  # fmt: skip
         """Ask, and make a Reply of the answer, which is let go then, unless a stream goes on with it.
@@ -67,6 +69,8 @@ class Upstream:
         Raises Problem, and what ``reply_to`` raises; cancelling it cuts the upstream off at once.
         """
         response = await self._send(call, path, headers, body)
+        if not key.own:
+            self._note_key(response.status)
         reply: Reply | None = None
         try:
             reply = await reply_to(response)
@@ -76,12 +80,20 @@ class Upstream:
                 response.close()
 
     async def _send(self, call: Call, path: bytes, headers: bytes, body: bytes) -> Response:
-        call.record.upstream = self.name
-        response = await self.client.open(call.endpoint.upstream_method, path, headers, body)
+        call.record.upstream = self._name
+        response = await self._client.open(call.endpoint.upstream_method, path, headers, body)
         upstream_id = response.header(b"x-request-id")
         if upstream_id is not None:
             call.record.upstream_request_id = upstream_id.decode("latin-1")[:200]
         return response
+
+    def _note_key(self, status: int) -> None:
+        """Tell the owner, once each time it begins, that the configured key is refused: callers cannot mend it."""
+        worked, self._key_works = self._key_works, status != 401
+        if worked and not self._key_works:
+            self._log.warning(
+                "%s refuses the configured key (401): callers cannot be answered with it", self._name
+            )
 
 
 async def error_body(response: Response, key: Key) -> bytes:

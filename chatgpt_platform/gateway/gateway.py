@@ -34,7 +34,7 @@ class Gateway:
         logger: logging.Logger,
     ) -> None:  # fmt: skip
         first, models = settings.upstreams[0], settings.models
-        upstream = Upstream(first.name, client)
+        upstream = Upstream(first.name, client, logger)
         keys = KeyPolicy(settings.access.caller_keys, first.api_keys[0].reveal() if first.api_keys else None)
         cap = TokenCap(models.max_tokens.default, models.max_tokens.cap)
         self.renderer: Final = Renderer(settings.server.language, settings.environment_language)

@@ -58,7 +58,7 @@ class OpenAIApi:
                 call.record.prompt = call.body.decode()
         headers = forward.request_headers(call, key)
         return await self._upstream.ask(
-            call, path, headers, call.body, lambda response: self._reply(call, key, response)
+            call, key, path, headers, call.body, lambda response: self._reply(call, key, response)
         )
 
     def _path(self, call: Call) -> bytes:

@@ -56,6 +56,7 @@ class PlatformApi:
         body = self._body(call, question, turns, model)
         return await self._upstream.ask(
             call,
+            key,
             call.endpoint.upstream_path,
             forward.question_headers(key),
             body,

@@ -26,9 +26,7 @@ class Renderer:
     def reason(self, problem: Problem, accept_language: str) -> str:
         """What the caller is told, in its language."""
         language = locales.choose(self.language, accept_language, self.environment_language)
-        text = locales.say(language, problem.text, problem.values)
-        # Half a surrogate pair, of which no JSON can be made, must not spoil the answer that says what failed.
-        return text.encode("utf-8", "replace").decode()
+        return _writable(locales.say(language, problem.text, problem.values))
 
     def reply(self, problem: Problem, api: Api, accept_language: str = "") -> Reply:
         """The answer to a call that failed."""
@@ -51,5 +49,11 @@ class Renderer:
 def openai_error(problem: Problem, reason: str) -> bytes:
     """The error object of OpenAI's API (API reference, "Error codes")."""
     kind = problem.kind
-    error = {"message": reason, "type": kind.openai_type, "param": problem.param, "code": kind.openai_code}
+    param = None if problem.param is None else _writable(problem.param)
+    error = {"message": reason, "type": kind.openai_type, "param": param, "code": kind.openai_code}
     return msgspec.json.encode({"error": error})
+
+
+def _writable(text: str) -> str:
+    """Without halves of surrogate pairs, of which no JSON can be made: they must not spoil this answer too."""
+    return text.encode("utf-8", "replace").decode()

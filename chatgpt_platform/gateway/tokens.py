@@ -10,8 +10,7 @@ from typing import Final
 from chatgpt_platform.errors import Kind, Problem
 
 _REASONING: Final = re.compile(r"o\d|gpt-[5-9]")
-"""Models, less a vendor's prefix, that refuse ``max_tokens`` in favour of ``max_completion_tokens`` (OpenAI's API).
-"""
+"""Models, less a vendor's prefix, that want ``max_completion_tokens`` (OpenAI's API reference, chat)."""
 
 RETIRED_MODEL: Final = "text-davinci-003"
 """The container's default model, long switched off; on the platform API it means ``models.default``."""

@@ -113,7 +113,7 @@ def gateway(
         finally:
             background.run(running.stop())
             background.run(simulator.stop())
-    assert not running.loud()
+    assert running.loud() == []
 
 
 def wait_until(condition: Callable[[], bool], patience: float = 10.0) -> None:

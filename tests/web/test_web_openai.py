@@ -17,7 +17,7 @@ from support.gateway import KEY, Running, gateway
 MESSAGES: Any = [{"role": "user", "content": "Hello"}]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def shared() -> Iterator[Running]:
     with gateway() as running:
         yield running
@@ -138,6 +138,7 @@ def test_the_upstreams_errors_pass_with_their_status(
     fault: str, error: type[openai.APIStatusError], status: int
 ) -> None:
     with gateway(behaviour=Behaviour(fail=fault)) as running, sdk(running) as made:
+        running.expected = ["refuses the configured key"] if fault == "401" else []
         for stream in (False, True):
             with pytest.raises(error) as caught:
                 made.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, stream=stream)
@@ -146,6 +147,7 @@ def test_the_upstreams_errors_pass_with_their_status(
         if fault == "429":
             assert caught.value.response.headers["retry-after"] == "7"
             assert "x-ratelimit-limit-requests" in caught.value.response.headers
+        assert running.output().count("refuses the configured key") == (fault == "401"), "said once"
 
 
 def test_a_missing_key_is_401() -> None:

@@ -13,7 +13,7 @@ from chatgpt_platform.simulator.server import Behaviour
 from support.gateway import KEY, Running, gateway
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def shared() -> Iterator[Running]:
     with gateway() as running:
         yield running
