@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from chatgpt_platform.simulator.server import Behaviour
-from support.gateway import KEY, Running, gateway
+from support.gateway import KEY, Running, gateway, wait_until
 
 
 @pytest.fixture
@@ -275,10 +275,10 @@ def test_prompts_are_logged_only_when_asked_for() -> None:
             body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a secret wish"}]}
             requests.post(running.url + "/v1/chat/completions", json=body)
             requests.post(running.url + "/v1/chat/completions", json={**body, "stream": True})
-            assert (
-                running.output().count("a secret wish") >= 4
-                if wanted == "true"
-                else "secret" not in running.output()
-            )
+            wait_until(lambda: len(running.records()) == 4)
             if wanted == "true":
-                assert all(record["answer"] for record in running.records())
+                assert all(
+                    "a secret wish" in record["prompt"] and record["answer"] for record in running.records()
+                )
+            else:
+                assert "secret" not in running.output()
