@@ -135,7 +135,10 @@ class OpenAIApi:
             first = await source.first()
         except ErrorEvent as event:
             call.record.error = "the upstream sent an error event"
-            return Reply(event.status, [JSON], failures.error_body(mask(event.data, key.value)))
+            body = failures.error_body(mask(event.data, key.value))
+            if not failures.is_error_object(body):
+                raise failures.problem_of(event.status, body, None, now=time.time()) from None
+            return Reply(event.status, [JSON], body)
         language = call.header(b"accept-language") or ""
 
         def render(problem: Problem) -> bytes:

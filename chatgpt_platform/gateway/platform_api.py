@@ -86,11 +86,7 @@ class PlatformApi:
         if call.method == "GET" or not call.body:
             return {}
         if media_type == "application/x-www-form-urlencoded":
-            try:
-                form = call.body.decode("ascii")
-            except UnicodeDecodeError:
-                raise Problem(Kind.BAD_REQUEST, "bad_form") from None
-            return parameters.from_text(parameters.from_query(form))
+            return parameters.from_text(parameters.from_query(call.body.decode("latin-1")))
         if media_type == "multipart/form-data":
             return parameters.from_text(self._read_multipart(kind, call.body))
         return parameters.from_json(call.body)

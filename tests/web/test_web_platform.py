@@ -68,6 +68,14 @@ def test_every_place_and_name_of_the_prompt(shared: Running, path: str, name: st
     assert sent(shared)["messages"] == [{"role": "user", "content": "你好 & more"}]
 
 
+def test_a_form_may_hold_raw_utf_8(shared: Running) -> None:
+    """As ``curl -d 'prompt=…'`` sends it."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = requests.post(shared.url + "/api", data="prompt=你好".encode(), headers=headers)
+    assert answer.status_code == 200
+    assert sent(shared)["messages"] == [{"role": "user", "content": "你好"}]
+
+
 def test_all_parameters_reach_the_upstream(shared: Running) -> None:
     body = {
         "user_content": "three",
