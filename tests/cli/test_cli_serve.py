@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -291,7 +290,7 @@ def test_the_end_of_file_descriptors_is_survived_without_spinning(tmp_path: Path
 
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / 100  # ticks a second in /proc, whatever the kernel's own
 
 
 def test_version(tmp_path: Path) -> None:
