@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,15 @@ class Call:
     @property
     def api(self) -> Api:
         return self.endpoint.api
+
+    @property
+    def language(self) -> str:
+        """The languages that the caller would like, as its Accept-Language says; may be empty."""
+        return self.header(b"accept-language") or ""
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the call began."""
+        return (time.monotonic() - self.started) * 1000
 
     def header(self, name: bytes) -> str | None:
         """A header's text, or None when it was not sent."""

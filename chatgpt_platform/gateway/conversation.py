@@ -60,11 +60,15 @@ class _Chat(msgspec.Struct):
 
 @dataclass(slots=True)
 class Answer:
-    """What the model said. ``usage``: the upstream's own figures as JSON; empty when it told none."""
+    """What the model said. ``usage``: the upstream's own figures as JSON; empty when it told none.
+
+    ``chosen``: there was a choice in it, be its text empty.
+    """
 
     text: str
     model: str
     usage: msgspec.Raw
+    chosen: bool = True
 
 
 NO_USAGE: Final = msgspec.Raw()
@@ -77,7 +81,7 @@ def answer(body: bytes) -> Answer:
     chat = _decode(body)
     if not chat.choices:
         raise Problem(Kind.BAD_UPSTREAM, detail="the chat completion holds no choices")
-    return _said(chat, chat.choices[0].message)
+    return _said(chat, chat.choices[0].message or _Message())
 
 
 def delta(data: bytes) -> Answer:
@@ -86,7 +90,7 @@ def delta(data: bytes) -> Answer:
     A chunk without choices adds nothing: it tells the usage, or keeps the connection alive.
     """
     chat = _decode(data)
-    return _said(chat, chat.choices[0].delta if chat.choices else None)
+    return _said(chat, (chat.choices[0].delta or _Message()) if chat.choices else None)
 
 
 def success(turns: Sequence[Turn], said: Answer) -> bytes:
@@ -116,7 +120,7 @@ def piece(text: str) -> bytes:
 
 def _said(chat: _Chat, message: _Message | None) -> Answer:
     text = (message.content or message.refusal or "") if message else ""
-    return Answer(text, chat.model or "", chat.usage)
+    return Answer(text, chat.model or "", chat.usage, message is not None)
 
 
 def _decode(data: bytes) -> _Chat:

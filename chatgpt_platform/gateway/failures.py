@@ -76,14 +76,18 @@ def error_body(data: bytes) -> bytes:
 def problem_of(status: int, body: bytes, retry_after: str | None, *, now: float) -> Problem:
     """The Problem of a failing answer, by the contract's table. ``body``: already masked. ``now``: epoch."""
     kind = _KINDS.get(status, Kind.BAD_REQUEST if 400 <= status <= 499 else Kind.BAD_UPSTREAM)
-    detail = f"the upstream answered {status}"
     reason = _message_of(body)
+    detail = f"the upstream answered {status}" + (f": {reason}" if reason else "")
+    if status >= 500:
+        return Problem(kind, "upstream_failed", detail=detail, status=status)
     if kind is not Kind.BAD_REQUEST:
         wait = seconds_of(retry_after, now) if kind is Kind.UPSTREAM_BUSY else None
-        return Problem(kind, retry_after=wait, detail=f"{detail}: {reason}" if reason else detail)
+        return Problem(kind, retry_after=wait, detail=detail)
     if not reason:
         return Problem(kind, "upstream_refused", detail=detail, status=status)
-    return Problem(kind, "unknown_model" if status == 404 else "upstream_said", detail=detail, reason=reason)
+    # A 404 can also mean a wrong base_url, and then no model would do.
+    unknown_model = status == 404 and "model" in reason.lower()
+    return Problem(kind, "unknown_model" if unknown_model else "upstream_said", detail=detail, reason=reason)
 
 
 def seconds_of(retry_after: str | None, now: float) -> int | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from chatgpt_platform.access.keys import Key
 from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway import failures
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Client, Response
@@ -87,6 +89,10 @@ class Upstream:
             call.record.upstream_request_id = upstream_id.decode("latin-1")[:200]
         return response
 
+    def warn(self, call: Call, what: str) -> None:
+        """Tell the owner what went wrong with a call whose answer does not show it as a failure of ours."""
+        self._log.warning("%s: %s: %s", call.record.request_id, self._name, what)
+
     def _note_key(self, status: int) -> None:
         """Tell the owner, once each time it begins, that the configured key is refused: callers cannot mend it."""
         worked, self._key_works = self._key_works, status != 401
@@ -99,6 +105,13 @@ class Upstream:
 async def error_body(response: Response, key: Key) -> bytes:
     """The whole body of a failing answer, the key masked. Raises Problem when it is too large to be one."""
     return mask(await response.read_all(MAX_ERROR), key.value)
+
+
+def failure(response: Response, body: bytes) -> Problem:
+    """The Problem of a failing answer. ``body``: its masked body."""
+    retry_after = response.header(b"retry-after")
+    text = retry_after.decode("latin-1") if retry_after else None
+    return failures.problem_of(response.status, body, text, now=time.time())
 
 
 def content_type(response: Response) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from typing import Final
@@ -86,7 +87,12 @@ class Gateway:
         level = logging.getLevelNamesMapping()[problem.kind.level.upper()]
         if level > logging.INFO and problem.kind is not Kind.FAULT:  # that one was said where it happened
             self._log.log(level, "%s: %s", call.record.request_id, problem)
-        return self.renderer.reply(problem, call.api, call.header(b"accept-language") or "")
+        return self.renderer.reply(problem, call.api, call.language)
+
+    def abandon(self, call: Call) -> None:
+        """The caller left before its body was whole: the call counts all the same."""
+        with contextlib.suppress(Problem):
+            self._count(call)
 
     def overrun(self, call: Call) -> Problem:
         """The Problem of a body that grew above ``server.max_body`` while it came; the call counts."""

@@ -105,7 +105,8 @@ def _wrong_type(message: str) -> Problem:
     if not member:
         return Problem(Kind.BAD_REQUEST, "not_an_object")
     if member.startswith("continuous"):
-        return Problem(Kind.BAD_REQUEST, "wrong_type_turns", param=member, member=member)
+        text = "wrong_type_turn" if "[" in member else "wrong_type_turns"
+        return Problem(Kind.BAD_REQUEST, text, param=member, member=member)
     text = next((text for sign, text in _WRONG_TYPES if sign in message), "bad_request")
     return Problem(Kind.BAD_REQUEST, text, param=member, member=member)
 

@@ -96,10 +96,10 @@ class OpenAIApi:
     async def _failure(self, call: Call, key: Key, response: Response) -> Reply:
         body = await forward.error_body(response, key)
         if not failures.is_error_object(body):
-            retry_after = response.header(b"retry-after")
-            text = retry_after.decode("latin-1") if retry_after else None
-            raise failures.problem_of(response.status, body, text, now=time.time())
+            raise forward.failure(response, body)
         call.record.error = f"the upstream answered {response.status}"
+        if response.status >= 500:
+            self._upstream.warn(call, call.record.error)
         headers = [line for line in forward.answer_headers(response, key) if line[0] != b"content-type"]
         return Reply(response.status, [JSON, *headers], body)
 
@@ -118,7 +118,7 @@ class OpenAIApi:
         except ValueError as error:
             raise Problem(Kind.BAD_UPSTREAM, detail=f"the answer is not JSON: {error}") from None
         call.record.prompt_tokens, call.record.completion_tokens = tokens.prompt, tokens.completion
-        call.record.first_byte_ms = (time.monotonic() - call.started) * 1000
+        call.record.first_byte_ms = call.elapsed_ms()
         if self._log_prompts:
             call.record.answer = body.decode(errors="replace")
         return Reply(response.status, headers, body)
@@ -139,10 +139,10 @@ class OpenAIApi:
             if not failures.is_error_object(body):
                 raise failures.problem_of(event.status, body, None, now=time.time()) from None
             return Reply(event.status, [JSON], body)
-        language = call.header(b"accept-language") or ""
 
-        def render(problem: Problem) -> bytes:
-            return self._renderer.body(problem, call.api, language)[1]
+        def break_off(problem: Problem) -> bytes:
+            self._upstream.warn(call, str(problem))
+            return self._renderer.body(problem, call.api, call.language)[1]
 
         headers = [*forward.answer_headers(response, key), *STREAM_HEADERS]
-        return Reply(200, headers, stream=Relay(source, first, call, render, key.value))
+        return Reply(200, headers, stream=Relay(source, first, call, break_off, key.value))

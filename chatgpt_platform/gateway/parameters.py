@@ -115,9 +115,10 @@ def from_text(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 def question(given: Mapping[str, Any], header_model: str | None, accept: str) -> Question:
     """Put the parameters together. ``given``: the query's, overlaid by the body's. Raises Problem."""
-    prompt, system = given.get("prompt", ""), given.get("system_content", "")
-    if not prompt.strip():
-        raise Problem(Kind.BAD_REQUEST, "missing_prompt", param="prompt")
+    prompt, system = given.get("prompt"), given.get("system_content", "")
+    if prompt is None or not prompt.strip():
+        text = "missing_prompt" if prompt is None else "blank_prompt"
+        raise Problem(Kind.BAD_REQUEST, text, param="prompt")
     max_tokens, stream = given.get("max_tokens"), given.get("stream")
     if max_tokens is not None and max_tokens < 1:
         raise Problem(Kind.BAD_REQUEST, "out_of_range", param="max_tokens", member="max_tokens", low=1)
@@ -157,7 +158,7 @@ def _check_turns(turns: Sequence[Turn], name: str) -> None:
         # Raw values are JSON already: a role is a string, a content a string or a list of parts.
         if not (role.startswith(b'"') and len(role) > 2 and content.startswith((b'"', b"["))):
             member = f"{name}[{index}]"
-            raise Problem(Kind.BAD_REQUEST, "wrong_type_turns", param=member, member=member)
+            raise Problem(Kind.BAD_REQUEST, "wrong_type_turn", param=member, member=member)
 
 
 def _read_text(name: str, text: str) -> str | None:

@@ -22,7 +22,7 @@ from chatgpt_platform.upstream.client import Response
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
 
-_STREAM_HEADERS: Final = [(b"content-type", EVENT_STREAM + b"; charset=utf-8"), *STREAM_HEADERS]
+_STREAM_HEADERS: Final = ((b"content-type", EVENT_STREAM + b"; charset=utf-8"), *STREAM_HEADERS)
 
 FormReader = Callable[[str, bytes], list[tuple[str, str]]]
 """Content type and body of a multipart form in, its text fields out; raises Problem."""
@@ -101,7 +101,7 @@ class PlatformApi:
     async def _reply(self, call: Call, key: Key, turns: Sequence[Turn], response: Response) -> Reply:
         media_type = forward.content_type(response)
         if response.status >= 400:
-            raise self._failure(response, await forward.error_body(response, key))
+            raise forward.failure(response, await forward.error_body(response, key))
         if response.status != 200:
             raise forward.unusable(response)
         if media_type == EVENT_STREAM and call.record.stream:
@@ -113,29 +113,24 @@ class PlatformApi:
         said.model = said.model or call.record.model or ""
         figures = usage.tokens_of(body)
         call.record.prompt_tokens, call.record.completion_tokens = figures.prompt, figures.completion
-        call.record.first_byte_ms = (time.monotonic() - call.started) * 1000
+        call.record.first_byte_ms = call.elapsed_ms()
         if self._log_prompts:
             call.record.answer = said.text
         if call.record.stream:
-            return Reply(200, _STREAM_HEADERS.copy(), whole_stream(turns, said))
+            return Reply(200, [*_STREAM_HEADERS], whole_stream(turns, said))
         return Reply(200, [JSON], conversation.success(turns, said))
 
     async def _stream(self, call: Call, key: Key, turns: Sequence[Turn], response: Response) -> Reply:
         def problem_of(status: int, data: bytes) -> Problem:
             return failures.problem_of(status, mask(data, key.value), None, now=time.time())
 
-        def render(problem: Problem) -> bytes:
-            return self._renderer.body(problem, call.api, call.header(b"accept-language") or "")[1]
+        def break_off(problem: Problem) -> bytes:
+            self._upstream.warn(call, str(problem))
+            return self._renderer.body(problem, call.api, call.language)[1]
 
         source = EventSource(response, release_long=False)
         try:
             first = await source.first()
         except ErrorEvent as event:
             raise problem_of(event.status, event.data) from None
-        return Reply(200, _STREAM_HEADERS.copy(), stream=Telling(source, first, call, render, turns, problem_of))
-
-    @staticmethod
-    def _failure(response: Response, body: bytes) -> Problem:
-        retry_after = response.header(b"retry-after")
-        text = retry_after.decode("latin-1") if retry_after else None
-        return failures.problem_of(response.status, body, text, now=time.time())
+        return Reply(200, [*_STREAM_HEADERS], stream=Telling(source, first, call, break_off, turns, problem_of))

@@ -6,6 +6,7 @@ event before the error event. Nothing but the tail is looked at: usage and the e
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Final
 
@@ -18,6 +19,7 @@ from chatgpt_platform.upstream.sse import Event, Framer, events
 MAX_EVENT: Final = 1024 * 1024
 """Bytes of one event that are held back at most, waiting for its end."""
 
+_TEXT: Final = re.compile(rb'"(?:content|text|delta)"\s*:\s*"(?!")')
 _TAIL: Final = 4
 """Blocks kept for the end: usage, the finish reason and ``[DONE]`` may come in pieces of their own."""
 
@@ -43,7 +45,10 @@ class EventSource:
         self._over = False
         self.done = False
         """``[DONE]`` has come: nothing more is expected, whatever the upstream does."""
+        self.in_event = False
+        """The last block was part of a long event, whose end has not come."""
         self.pieces = 0
+        """Pieces of text that came, for upstreams that do not report their usage."""
 
     async def first(self) -> bytes:
         """The blocks up to and with the first event that is not a comment; held events and all.
@@ -69,12 +74,14 @@ class EventSource:
         """The next block, None at the end. Raises Problem when the upstream breaks off or is too slow."""
         while not self.done and not self._over:
             data = await self._response.read()
-            block = self._framer.feed(data) if data else self._framer.flush()
+            block = self._framer.feed(data) if data else self._rest()
             self._over = not data
+            self.in_event = self.in_event and not block
             if not block and self._framer.held > MAX_EVENT:
                 if not self._release_long:
                     raise Problem(Kind.BAD_UPSTREAM, "upstream_too_large", detail="an event is too long")
                 block = self._framer.flush()
+                self.in_event = True
             if block:
                 self._note(block)
                 return block
@@ -88,9 +95,15 @@ class EventSource:
         """Let the upstream go: gently after ``[DONE]``, when it may not yet have ended its message."""
         self._response.close(linger=self.done)
 
+    def _rest(self) -> bytes:
+        """What is held at the end: an event that lacks only its empty line; half an event is nothing."""
+        rest = self._framer.flush()
+        whole = all(event.data == b"[DONE]" or usage.is_json(event.data) for event in events(rest))
+        return rest.rstrip(b"\r\n") + b"\n\n" if rest.strip() and whole else b""
+
     def _note(self, block: bytes) -> None:
         self._tail.append(block)
-        self.pieces += block.count(b"\n\n") or 1
+        self.pieces += len(_TEXT.findall(block))
         if b"[DONE]" in block:
             self.done = any(event.data == b"[DONE]" for event in events(block))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -22,7 +21,7 @@ from chatgpt_platform.upstream.sse import Event, encode, events
 _DONE: Final = encode(b"[DONE]")
 
 Rendering = Callable[[Problem], bytes]
-"""Gives the body of a Problem, in the shape and language of the call."""
+"""Says in the log that a stream broke off; gives the Problem's body in the shape and language of the call."""
 
 
 class _EventStream(Stream):
@@ -32,9 +31,9 @@ class _EventStream(Stream):
         self._source: Final = source
         self._first: bytes | None = first
         self._record: Final[Record] = call.record
-        self._render: Final = render
+        self._break_off_with: Final = render
         self._ended = False
-        self._record.first_byte_ms = (time.monotonic() - call.started) * 1000
+        self._record.first_byte_ms = call.elapsed_ms()
 
     async def next(self) -> bytes | None:
         if self._ended:
@@ -82,7 +81,8 @@ class _EventStream(Stream):
             self._account(self._source.ending())
         self._ended = self.broken = True
         self._record.error = str(problem)
-        return encode(self._render(problem))
+        border = b"\n\n" if self._source.in_event else b""
+        return border + encode(self._break_off_with(problem))
 
     def _account(self, ending: usage.Ending) -> None:
         if ending.tokens is not None:
@@ -126,7 +126,7 @@ class Telling(_EventStream):
         self._turns: Final = turns
         self._problem_of: Final = problem_of
         self._said: Final[list[str]] = []
-        self._answer = Answer("", call.record.model or "", conversation.NO_USAGE)
+        self._answer = Answer("", call.record.model or "", conversation.NO_USAGE, chosen=False)
 
     def close(self) -> None:
         super().close()
@@ -142,6 +142,11 @@ class Telling(_EventStream):
             pieces.append(self._break_off(problem))
         return b"".join(pieces)
 
+    def _end(self) -> None:
+        super()._end()
+        if not self._answer.chosen:
+            raise Problem(Kind.BAD_UPSTREAM, detail="the stream held no choices")
+
     def _last_words(self) -> bytes | None:
         self._answer.text = "".join(self._said)
         return encode(conversation.success(self._turns, self._answer)) + _DONE
@@ -156,6 +161,7 @@ class Telling(_EventStream):
         self._answer.model = delta.model or self._answer.model
         if bytes(delta.usage).startswith(b"{"):
             self._answer.usage = delta.usage
+        self._answer.chosen |= delta.chosen
         if not delta.text:
             return b""
         self._said.append(delta.text)
@@ -175,7 +181,7 @@ class Passage(Stream):
         self._response: Final = response
         self._first: bytes | None = first
         self._record: Final[Record] = call.record
-        self._record.first_byte_ms = (time.monotonic() - call.started) * 1000
+        self._record.first_byte_ms = call.elapsed_ms()
 
     async def next(self) -> bytes | None:
         first, self._first = self._first, None
@@ -196,7 +202,8 @@ def masked(block: bytes, secret: str) -> bytes:
     changed = False
     parts: list[bytes] = []
     for event in events(block):
-        data = event.data if event_status(event) is None else mask(event.data, secret)
+        tells_error = event_status(event) is not None or b'"response.failed"' in event.data
+        data = mask(event.data, secret) if tells_error else event.data
         changed |= data is not event.data
         name = b"" if event.name == b"message" else b"event: " + event.name + b"\n"
         parts.append(name + encode(data))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from chatgpt_platform.upstream.sse import events
 
-_LAST_RESPONSES_EVENTS: Final = ("response.completed", "response.incomplete", "response.failed", "error")
+_FAILURES: Final = ("response.failed", "error")
+_LAST_RESPONSES_EVENTS: Final = ("response.completed", "response.incomplete", *_FAILURES)
 
 
 class _Usage(msgspec.Struct):
@@ -55,18 +56,31 @@ class Ending:
 
 
 _decoder: Final = msgspec.json.Decoder(_Body)
-_any_decoder: Final = msgspec.json.Decoder()
+_object_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_value_decoder: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
 def tokens_of(body: bytes) -> Tokens:
     """The usage of a whole JSON answer. Raises ValueError when it is not a JSON object at all."""
     decoded = _read(body)
     if decoded is None:
-        # Valid JSON with members of other types than OpenAI's is somebody's answer all the same.
-        if not isinstance(_any(body), dict):
-            raise ValueError("the answer is not a JSON object")
+        # A JSON object with members of other types than OpenAI's is somebody's answer all the same.
+        try:
+            body.decode()
+            _object_decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(f"the answer is not a JSON object: {error}") from None
         return Tokens()
     return _tokens(decoded) or Tokens()
+
+
+def is_json(data: bytes) -> bool:
+    """Whether this is one whole JSON value."""
+    try:
+        _value_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def ending_of(tail: bytes) -> Ending:
@@ -79,7 +93,7 @@ def ending_of(tail: bytes) -> Ending:
         body = _read(event.data)
         if body is None:
             continue
-        failed = event.name == b"error" or bytes(body.error).startswith((b"{", b'"')) or body.type == "error"
+        failed = event.name == b"error" or body.type in _FAILURES or bytes(body.error).startswith((b"{", b'"'))
         finished = any(choice.finish_reason for choice in body.choices or ())
         ending.failed |= failed
         ending.complete |= failed or finished or body.type in _LAST_RESPONSES_EVENTS
@@ -92,13 +106,6 @@ def _read(data: bytes) -> _Body | None:
         return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _any(data: bytes) -> Any:
-    try:
-        return _any_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from None
 
 
 def _tokens(body: _Body) -> Tokens | None:

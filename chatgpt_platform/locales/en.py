@@ -21,6 +21,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "wrong_type_turns": (
         'The value of {member} must be a list of turns such as {{"role": "user", "content": "Hello"}}.'
     ),
+    "wrong_type_turn": '{member} must be a turn such as {{"role": "user", "content": "Hello"}}.',
     "out_of_range": "{member} must be at least {low}.",
     "duplicate_member": "{member} is given more than once.",
     "forbidden_member": "A request cannot choose {member}.",
@@ -44,6 +45,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "upstream_said": "The model service answered: {reason}",
     "unknown_model": "The model service does not know this model: {reason}",
     "upstream_refused": "The model service refused the request with status {status}.",
+    "upstream_failed": "The model service failed with status {status}. Please try again later.",
     "bad_upstream": "The model service gave an answer that cannot be used.",
     "upstream_unreachable": "The model service cannot be reached.",
     "upstream_broke_off": "The model service broke off in the middle of its answer.",

@@ -21,6 +21,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "wrong_type_turns": (
         'Значение {member} должно быть списком реплик вида {{"role": "user", "content": "Привет"}}.'
     ),
+    "wrong_type_turn": '{member}: нужна реплика вида {{"role": "user", "content": "Привет"}}.',
     "out_of_range": "Значение {member} должно быть не меньше {low}.",
     "duplicate_member": "Значение {member} указано больше одного раза.",
     "forbidden_member": "В запросе нельзя указывать {member}.",
@@ -44,6 +45,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "upstream_said": "Ответ сервиса модели: {reason}",
     "unknown_model": "Сервис модели не знает такой модели: {reason}",
     "upstream_refused": "Сервис модели отклонил запрос с кодом {status}.",
+    "upstream_failed": "Сбой в сервисе модели, код {status}. Повторите позже.",
     "bad_upstream": "Сервис модели дал ответ, который нельзя использовать.",
     "upstream_unreachable": "Сервис модели недоступен.",
     "upstream_broke_off": "Сервис модели прервал ответ на середине.",

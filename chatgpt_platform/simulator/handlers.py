@@ -164,7 +164,7 @@ class ApiHandler(RequestHandler):
         if end is End.WHOLE:
             return
         stream: IOStream = self.detach()
-        if end is End.RESET:
+        if end is End.RESET and stream.socket is not None:  # None: the caller was quicker
             _reset_on_close(stream.socket)
         stream.close()
 

@@ -1,4 +1,4 @@
-"""The client of one upstream host: a pool of connections, an exchange at a time on each.
+"""The client of one upstream host: a pool of keep-alive connections, an exchange at a time on each.
 
     client = Client("https://api.example.com/v1", Timeouts(5, 60, 60, 600))
     response = await client.open(b"POST", b"/chat/completions", b"Authorization: Bearer …\\r\\n", body)
@@ -11,68 +11,74 @@
 What may be sent again: a request of which surely no byte was written, because its pooled connection
 turned out to be closed. Nothing else is, ever: the upstream may have acted on it.
 
-Foreign exceptions end here and in ``connection``: callers see Problem and nothing else.
+Callers see Problem and no other exception of the network: see ``faults``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from chatgpt_platform import __version__
-from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.upstream.connection import Connection
+from chatgpt_platform.upstream import faults, target
+from chatgpt_platform.upstream.connection import Connection, Request, Timeouts
+
+__all__ = ["Client", "Response", "Timeouts"]
 
 MAX_IDLE: Final = 64
 _DOUBTFUL_AFTER: Final = 0.5
 """Idle seconds after which the loop gets a turn to notice a close before a connection is used again."""
 
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds for each phase: name look-up, TCP and TLS; the answer's head; each further read; all of it."""
-
-    connect: float
-    first_byte: float
-    idle: float
-    total: float
+_PATH: Final = re.compile(rb"[\x21-\x7e]*")
+_HEADERS: Final = re.compile(rb"(?:[!-9;-~]+:[^\r\n\0]*\r\n)*")
 
 
 class Response:
     """An answer whose head has come. ``headers``: names in lower case, in their order."""
 
-    __slots__ = ("_connection", "_idle_timeout", "headers", "status")
+    __slots__ = ("_connection", "_where", "headers", "status")
 
-    def __init__(self, connection: Connection, idle_timeout: float) -> None:
+    def __init__(self, connection: Connection, where: str) -> None:
         self._connection: Connection | None = connection
-        self._idle_timeout: Final = idle_timeout
+        self._where: Final = where
         self.status: Final = connection.status
         self.headers: Final[Sequence[tuple[bytes, bytes]]] = connection.headers
 
     def header(self, name: bytes) -> bytes | None:
-        """The first value of a header."""
-        return next((value for known, value in self.headers if known == name), None)
+        """The first value of a header; ``name`` in lower case."""
+        for known, value in self.headers:
+            if known == name:
+                return value
+        return None
 
     async def read(self) -> bytes:
-        """The next bytes of the body as soon as there are any; b"" at its true end. Raises Problem.
+        """The next bytes of the body as soon as there are any; b"" at its true end.
 
-        Cancelling it does not close the connection: ``close`` does.
+        Raises Problem, also once it was closed: an end made here is not the end of the message.
+        Cancelling it closes the connection at once.
         """
-        return b"" if self._connection is None else await self._connection.read(self._idle_timeout)
+        connection = self._connection
+        data = b"" if connection is None else await connection.read()
+        if not data and self._connection is None:
+            raise faults.let_go(self._where)
+        return data
 
     async def read_all(self, limit: int) -> bytes:
-        """The whole body. Raises Problem, also when it is longer than ``limit``."""
+        """The whole body. Raises Problem, also when it is longer than ``limit`` bytes."""
+        told = self.header(b"content-length")
+        if told is not None and int(told) > limit:
+            raise faults.too_large(self._where, limit)
         chunks: list[bytes] = []
         size = 0
         while data := await self.read():
             chunks.append(data)
             size += len(data)
             if size > limit:
-                raise Problem(Kind.BAD_UPSTREAM, "upstream_too_large", detail=f"above {limit} bytes")
+                raise faults.too_large(self._where, limit)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def close(self, *, linger: bool = False) -> None:
@@ -89,95 +95,148 @@ class Client:
     """Speaks HTTP/1.1 with one host. No redirect is followed, no proxy of the environment is used."""
 
     def __init__(self, base_url: str, timeouts: Timeouts, *, tls: ssl.SSLContext | None = None) -> None:
-        """``base_url``: http or https, with a host and without query or credentials. ``tls``: for tests of
-        private authorities; by default the system's, with certificate and host name checks."""
-        url = urlsplit(base_url)
-        secure = url.scheme == "https"
-        self._host: Final = url.hostname or ""
-        self._port: Final = url.port or (443 if secure else 80)
-        self._where: Final = f"{self._host}:{self._port}"
-        self._path: Final = url.path.rstrip("/").encode("ascii")
-        self._constant: Final = (
-            f"Host: {url.netloc}\r\nUser-Agent: chatgpt-platform/{__version__}\r\nAccept-Encoding: identity\r\n"
-        ).encode("ascii")
-        self._secure: Final = secure
+        """``tls``: by default the system's authorities, with certificate and host name checks.
+
+        Raises ValueError where ``base_url`` is not http or https with a host and perhaps a path.
+        """
+        self._target: Final = target.parse(base_url)
+        self._where: Final = self._target.where
+        self._constant: Final = b"Host: %b\r\nUser-Agent: chatgpt-platform/%b\r\n%b" % (
+            self._target.authority,
+            __version__.encode("ascii"),
+            b"Accept-Encoding: identity\r\nConnection: keep-alive\r\n",
+        )
         self._tls = tls
         self._timeouts: Final = timeouts
-        self._idle: list[Connection] = []
+        self._idle: Final[list[Connection]] = []
         self._closed = False
 
     async def open(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
         """Send a request and wait for the head of its answer.
 
-        ``path`` is joined to the base URL's. ``headers``: whole lines, each ended by CRLF. Raises Problem.
+        ``path`` is joined to the base URL's. ``headers``: whole lines, each ended by CRLF.
+
+        Raises:
+            Problem: no connection, no answer in time, or none that can be used.
+            ValueError: ``path`` or ``headers`` would break the request's framing; a fault of ours.
+
         Cancelling it closes the connection at once.
         """
-        loop = asyncio.get_running_loop()
-        total = loop.time() + self._timeouts.total
-        connection = await self._ready() or await self._connect()
-        try:
-            connection.send(self._request(method, path, headers, body), total)
-            await connection.head(self._timeouts.first_byte)
-        except BaseException:
-            connection.abort()
-            raise
-        response = Response(connection, self._timeouts.idle)
-        encoding = response.header(b"content-encoding") or b"identity"
-        if response.status < 300 and encoding.lower() != b"identity":
-            # It was asked for identity; unpacking what came all the same could fill the memory.
-            response.close()
-            raise Problem(Kind.BAD_UPSTREAM, detail=f"{self._where} sent a compressed answer")
-        return response
+        total = asyncio.get_running_loop().time() + self._timeouts.total
+        request = Request(self._head(method, path, headers, len(body)), body, method == b"HEAD", total)
+        connection = await self._send(request)
+        await connection.head()
+        return Response(connection, self._where)
 
     async def close(self) -> None:
         """Close what is idle now, and what is busy when its exchange is over."""
         self._closed = True
         while self._idle:
-            self._idle.pop().abort()
+            connection = self._idle.pop()
+            connection.abort()
+            await connection.wait_closed()
 
-    def _request(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> bytes:
-        length = b"Content-Length: %d\r\n" % len(body) if body or method != b"GET" else b""
-        return b"%b %b%b HTTP/1.1\r\n%b%b%b\r\n%b" % (
-            method, self._path, path, self._constant, headers, length, body
+    def _head(self, method: bytes, path: bytes, headers: bytes, length: int) -> bytes:
+        if not _PATH.fullmatch(path) or not _HEADERS.fullmatch(headers):
+            raise ValueError("the path or a header line would break the request's framing")
+        told = b"Content-Length: %d\r\n" % length if length or method not in (b"GET", b"HEAD") else b""
+        return b"%b %b%b HTTP/1.1\r\n%b%b%b\r\n" % (
+            method, self._target.path, path, self._constant, headers, told
         )  # fmt: skip
 
+    async def _send(self, request: Request) -> Connection:
+        while connection := await self._ready():
+            if connection.send(request):
+                return connection
+        connection = await self._connect(request.total)
+        if not connection.send(request):
+            raise faults.unanswered(self._where, None)
+        return connection
+
     async def _ready(self) -> Connection | None:
-        """The pooled connection used last, if any is still open."""
+        """The pooled connection used last that is still open, if there is any."""
         while self._idle:
             connection = self._idle.pop()
             if asyncio.get_running_loop().time() - connection.idle_since > _DOUBTFUL_AFTER:
-                # One turn for the selector to see a close, one for the transport to act on it.
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
+                try:
+                    # One turn for the selector to see a close, one for the transport to act on it.
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    connection.abort()
+                    raise
             if connection.usable:
                 return connection
             connection.abort()
         return None
 
-    async def _connect(self) -> Connection:
-        loop = asyncio.get_running_loop()
+    async def _connect(self, total: float) -> Connection:
+        """A new connection, TLS and all. Raises Problem."""
+        deadline = min(asyncio.get_running_loop().time() + self._timeouts.connect, total)
         try:
-            tls = self._context() if self._secure else None
-            async with asyncio.timeout(self._timeouts.connect):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self._where, self._take_back), self._host, self._port, ssl=tls
-                )
-        except TimeoutError:
-            raise Problem(Kind.UPSTREAM_TIMEOUT, detail=f"{self._where} was too slow: connect timeout") from None
-        except (OSError, UnicodeError, ValueError) as error:
-            # Refused, unresolvable, TLS in any way wrong, a host name that cannot be one.
-            detail = f"{self._where} cannot be reached: {error}"
-            raise Problem(Kind.BAD_UPSTREAM, "upstream_unreachable", detail=detail) from None
+            async with asyncio.timeout_at(deadline):
+                return await self._connect_in_turn(await self._addresses(), deadline)
+        except TimeoutError as error:
+            if deadline == total:
+                raise faults.too_slow(self._where, "total") from None
+            raise faults.unreachable(self._where, error) from None
+        except faults.FOREIGN as error:
+            raise faults.unreachable(self._where, error) from None
+
+    async def _addresses(self) -> list[tuple[str, int]]:
+        """Where the host may be reached: (address, family), in the resolver's order."""
+        if self._target.literal:
+            return [(self._target.host, socket.AF_UNSPEC)]
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._target.host, self._target.port, type=socket.SOCK_STREAM)
+        return [(str(address[0]), family) for family, _, _, _, address in found]
+
+    async def _connect_in_turn(self, addresses: list[tuple[str, int]], deadline: float) -> Connection:
+        """The first address that answers. One that does not may use half of the time that is left."""
+        loop = asyncio.get_running_loop()
+        for address, family in addresses[:-1]:
+            try:
+                async with asyncio.timeout_at((loop.time() + deadline) / 2):
+                    return await self._connect_to(address, family)
+            except ssl.SSLError:
+                raise  # the others are the same host
+            except OSError:
+                continue
+        return await self._connect_to(*addresses[-1])
+
+    async def _connect_to(self, address: str, family: int) -> Connection:
+        secure = self._target.secure
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(self._where, self._timeouts, self),
+            address,
+            self._target.port,
+            family=family,
+            ssl=self._context() if secure else None,
+            server_hostname=self._target.host if secure else None,
+            # Ours ends it; the loop's own limit must lie behind.
+            ssl_handshake_timeout=self._timeouts.connect + 60 if secure else None,
+        )
         return connection
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
             self._tls = ssl.create_default_context()
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
 
-    def _take_back(self, connection: Connection) -> bool:
-        if self._closed or len(self._idle) >= MAX_IDLE:
+    # The keeper of the connections.
+
+    def take_back(self, connection: Connection) -> bool:
+        """Keep an idle connection for the next call; False: close it."""
+        if self._closed:
             return False
+        if len(self._idle) >= MAX_IDLE:
+            self._idle.pop(0).abort()
         self._idle.append(connection)
         return True
+
+    def forget(self, connection: Connection) -> None:
+        """An idle connection has closed."""
+        if connection in self._idle:
+            self._idle.remove(connection)

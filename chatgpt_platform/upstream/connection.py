@@ -1,116 +1,150 @@
-"""One HTTP/1.1 connection to an upstream: bytes through llhttp, one exchange at a time."""
+"""One HTTP/1.1 connection to an upstream, an exchange at a time on it.
+
+``Client`` makes connections and keeps the idle ones. An exchange: ``send``, ``head``, ``read`` until it
+gives b"", ``release``. Every failure is a Problem; the body that came before it is given out first.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable
+import math
+import ssl
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple, Protocol, cast
 
-import httptools
+from chatgpt_platform.errors import Problem
+from chatgpt_platform.upstream import faults
+from chatgpt_platform.upstream.answer import Answer, BadAnswer
+from chatgpt_platform.upstream.deadline import Deadline
 
-from chatgpt_platform.errors import Kind, Problem
-
-MAX_HEAD: Final = 64 * 1024
-MAX_HEADERS: Final = 200
-MAX_INTERIM: Final = 8
 HIGH_WATER: Final = 64 * 1024
 """Bytes received but not yet read at which the upstream is told to wait."""
 
-KEEP_ALIVE: Final = 4.0
-"""Seconds after which an idle connection retires: before the 5 s after which uvicorn and Node close theirs."""
+PORTION: Final = 64 * 1024
+"""Bytes of a large request body that are written at a time, as fast as the upstream takes them."""
 
-LONGEST_KEEP_ALIVE: Final = 60.0
 LINGER: Final = 1.0
 """Seconds that a connection gets to end a message whose rest nobody needs."""
 
-_KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*(\d{1,6})")
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds for each phase.
+
+    ``connect``: name look-up, TCP and TLS. ``first_byte``: from the last of the request that could be
+    written to the answer's head. ``idle``: a read that waits for the body; time in which nobody reads does
+    not count. ``total``: all of it, with the connecting.
+    """
+
+    connect: float
+    first_byte: float
+    idle: float
+    total: float
+
+
+class Request(NamedTuple):
+    """``total``: when the exchange must be over, in the loop's time. ``head_only``: a HEAD request."""
+
+    head: bytes
+    body: bytes
+    head_only: bool
+    total: float
+
+
+class Keeper(Protocol):
+    """Who keeps the idle connections: ``Client``."""
+
+    def take_back(self, connection: Connection) -> bool: ...
+
+    def forget(self, connection: Connection) -> None: ...
 
 
 class State(Enum):
-    """What the connection is at."""
+    """What a connection is at."""
 
     IDLE = auto()
     HEAD = auto()
     BODY = auto()
-    COMPLETE = auto()
-    LINGERING = auto()
+    COMPLETE = auto()  # all has come; it may not have been read
+    LINGERING = auto()  # let go just before its end
     DEAD = auto()
 
 
 class Connection(asyncio.Protocol):
-    """Made by ``Client``; carries one exchange after another while both sides keep it alive.
+    """Bytes in both directions, the time that passes, and an end that may come at any moment."""
 
-    An exchange: ``send``, ``head``, ``read`` until it gives b"", ``release``. Every failure is a Problem;
-    data that came before it is given out first.
-    """
-
-    def __init__(self, where: str, on_free: Callable[[Connection], bool]) -> None:
-        """``where``: host:port, for details in the log. ``on_free``: takes the connection back, or declines."""
+    def __init__(self, where: str, timeouts: Timeouts, keeper: Keeper) -> None:
+        """``where``: host:port, for the log."""
         self._where: Final = where
-        self._on_free: Final = on_free
+        self._timeouts: Final = timeouts
+        self._keeper: Final = keeper
         self._loop: Final = asyncio.get_running_loop()
-        self._parser: Final = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
-        self._phase = ""
-        self.state = State.IDLE
-        self.idle_since = 0.0
-        self._reset()
-
-    def _reset(self) -> None:
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self._chunks: list[bytes] = []
-        self._buffered = 0
-        self._paused = False
-        self._head_bytes = 0
-        self._interim = 0
-        self._delimited = True
-        self._reusable = False
-        self._keep_alive = KEEP_ALIVE
+        self._answer: Final = Answer()
+        self._state = State.IDLE
+        self._transport: asyncio.Transport
+        self._lost: asyncio.Future[None]
+        self._unsent: memoryview | None = None
+        self._writing_paused = False
+        self._reading_paused = False
         self._problem: Problem | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._total = 0.0
+        self._deadline: Final = Deadline(self._loop, self._expire)
+        self.idle_since = 0.0
 
     # The exchange.
 
     @property
+    def status(self) -> int:
+        return self._answer.status
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return self._answer.headers
+
+    @property
     def usable(self) -> bool:
         """Whether a request may be written: idle, and the peer has not been seen to close."""
-        return self.state is State.IDLE and self._transport is not None and not self._transport.is_closing()
+        return self._state is State.IDLE and not self._transport.is_closing()
 
-    def send(self, request: bytes, total: float) -> None:
-        """Write a whole request. ``total``: when the exchange must be over, in the loop's time."""
-        assert self._transport is not None
-        self._reset()
-        self._total = total
-        self.state = State.HEAD
-        self._transport.write(request)
+    def send(self, request: Request) -> bool:
+        """Write a request; what the upstream does not take at once goes out later, beside its answer.
 
-    async def head(self, timeout: float) -> None:
+        Returns False where the connection turned out closed and surely not a byte was written.
+        """
+        if not self.usable:
+            return False
+        self._answer.expect(head_only=request.head_only)
+        self._deadline.begin(request.total)
+        self._state = State.HEAD
+        small = len(request.body) <= PORTION
+        self._transport.write(request.head + request.body if small else request.head)
+        if self._transport.is_closing():
+            self.abort()
+            return False
+        if not small:
+            self._unsent = memoryview(request.body)
+            self._pump()
+        return True
+
+    async def head(self) -> None:
         """Wait until ``status`` and ``headers`` are there. Raises Problem."""
-        if self.state is State.HEAD:
-            self._expect(timeout, "first byte")
-            try:
-                await self._wait()
-            finally:
-                self._expect_nothing()
-        if self._problem is not None and self.state is State.DEAD and not self.status:
+        if self._state is State.HEAD:
+            self._deadline.expect(self._timeouts.first_byte, "first_byte")
+            await self._wait()
+        if not self._answer.status and self._problem is not None:
             raise self._problem
 
-    async def read(self, timeout: float) -> bytes:
+    async def read(self) -> bytes:
         """What has come since the last call, as soon as there is any; b"" at the end. Raises Problem."""
-        if not self._chunks and self.state is State.BODY:
-            self._expect(timeout, "next byte")
-            try:
-                await self._wait()
-            finally:
-                self._expect_nothing()
-        if self._chunks:
-            return self._take()
+        if not self._answer.pieces and self._state is State.BODY:
+            self._deadline.expect(self._timeouts.idle, "idle")
+            await self._wait()
+        if self._answer.pieces:
+            if self._reading_paused:
+                self._reading_paused = False
+                self._transport.resume_reading()
+            return self._answer.take()
         if self._problem is not None:
             raise self._problem
         return b""
@@ -120,228 +154,175 @@ class Connection(asyncio.Protocol):
 
         ``linger``: the answer is known to be at its end, so its last bytes are given a moment to come.
         """
-        if self.state is State.COMPLETE:
+        if self._state is State.COMPLETE:
             self._free()
-        elif linger and self.state is State.BODY and not self._paused:
-            self.state = State.LINGERING
-            self._chunks.clear()
-            self._buffered = 0
-            self._expect(LINGER, "end")
-        elif self.state is not State.IDLE:
+        elif linger and self._state is State.BODY and not self._reading_paused:
+            self._state = State.LINGERING
+            self._answer.take()
+            self._deadline.expect(LINGER, "linger")
+        else:
             self.abort()
 
     def abort(self) -> None:
         """Close now; the upstream sees it at once."""
-        self.state = State.DEAD
-        self._cancel_timer()
-        if self._transport is not None:
-            self._transport.abort()
+        if self._state is State.IDLE:
+            self._keeper.forget(self)
+        elif self._state in (State.HEAD, State.BODY) and self._problem is None:
+            self._problem = faults.let_go(self._where)
+        self._state = State.DEAD
+        self._unsent = None
+        self._reading_paused = False
+        self._deadline.cancel()
+        self._transport.abort()
+        self._wake()
+
+    async def wait_closed(self) -> None:
+        """Until the transport is gone; after ``abort``."""
+        await asyncio.wait((self._lost,))
 
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not by isinstance: uvloop's transports are no subclasses of it.
+        self._transport = cast("asyncio.Transport", transport)
+        self._lost = self._loop.create_future()
 
     def data_received(self, data: bytes) -> None:
-        if self.state in (State.IDLE, State.COMPLETE):
-            # Nobody asked: what follows could be taken for the answer to the next request.
-            self._reusable = False
-            if self.state is State.IDLE:
-                self.abort()
-            return
-        if self.state is State.HEAD:
-            self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail(self._nonsense("it wants to speak another protocol"))
-        except httptools.HttpParserError as error:
-            self._reusable = False  # where the message was complete, only what followed it is at fault
-            self._fail(self._nonsense(str(error) or "it is not HTTP"))
-        if self.state is State.HEAD and self._head_bytes > MAX_HEAD:
-            self._fail(self._nonsense("its head is too large"))
-        self._hold_back()
+        state = self._state
+        if state is State.IDLE:
+            # Nobody asked: it could be taken for the answer to the next request.
+            self.abort()
+        elif state is State.COMPLETE:
+            self._answer.reusable = False
+        elif state is not State.DEAD:
+            try:
+                self._answer.feed(data)
+            except BadAnswer as bad:
+                self._fail(faults.nonsense(self._where, str(bad)))
+            else:
+                self._advance()
 
     def eof_received(self) -> None:
-        self._ended()
+        self._answer.reusable = False
+        if self._state in (State.BODY, State.LINGERING) and self._ended_cleanly() and self._answer.finish():
+            self._advance()
+        elif self._state is not State.COMPLETE:
+            self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended(exc)
-        self._cancel_timer()
-        if self.state is not State.COMPLETE:
-            self.state = State.DEAD
-        self._transport = None
+        self._answer.reusable = False
+        self._reading_paused = False
+        if self._state is not State.COMPLETE:
+            self._end(exc)
+        self._deadline.cancel()
+        if not self._lost.done():
+            self._lost.set_result(None)
 
-    # What the parser calls.
+    def pause_writing(self) -> None:
+        self._writing_paused = True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self.state is State.HEAD:  # later ones are trailers
-            self.headers.append((name.lower(), value.strip()))
-            if len(self.headers) > MAX_HEADERS:
-                self._fail(self._nonsense("it has too many headers"))
-
-    def on_headers_complete(self) -> None:
-        if self.state is not State.HEAD:
-            return
-        status = self._parser.get_status_code()
-        if 100 <= status < 200:
-            self._interim += 1
-            self.headers.clear()
-            if self._interim > MAX_INTERIM or status == 101:
-                self._fail(self._nonsense(f"its interim answers ({status}) do not end"))
-            return
-        fault = self._read_framing(status)
-        if fault:
-            self._fail(self._nonsense(fault))
-            return
-        self.status = status
-        self.state = State.BODY
-        self._wake()
-
-    def on_body(self, body: bytes) -> None:
-        if self.state is State.BODY:
-            self._chunks.append(body)
-            self._buffered += len(body)
-            self._wake()
-        elif self.state is State.LINGERING:
-            self._buffered += len(body)
-            if self._buffered > HIGH_WATER:
-                self.abort()
-
-    def on_message_begin(self) -> None:
-        if self.state is State.COMPLETE:
-            self._reusable = False
-
-    def on_message_complete(self) -> None:
-        if self.state in (State.BODY, State.LINGERING):
-            assert self._transport is not None
-            # An answer before the whole request was written leaves the rest of it in the pipe.
-            written = self._transport.get_write_buffer_size() == 0
-            self._reusable = self._delimited and written and self._parser.should_keep_alive()
-            self._complete()
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        if self._unsent is not None:
+            self._pump()
 
     # Inside.
 
-    def _read_framing(self, status: int) -> str:
-        """Note how the body is delimited and whether the connection may serve again; returns what is wrong."""
-        lengths = {value for name, value in self.headers if name == b"content-length"}
-        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
-        if not 200 <= status <= 599:
-            return f"its status is {status}"
-        if len(lengths) > 1 or (lengths and codings):
-            return "it tells its length twice"
-        if codings and codings != [b"chunked"]:
-            return "its transfer coding is unknown"
-        self._delimited = bool(lengths or codings) or status in (204, 304)
-        for name, value in self.headers:
-            match = _KEEP_ALIVE_TIMEOUT.search(value) if name == b"keep-alive" else None
-            if match:
-                self._keep_alive = min(int(match[1]) - 1.0, LONGEST_KEEP_ALIVE)
-        return ""
-
-    def _complete(self) -> None:
-        lingering = self.state is State.LINGERING
-        self.state = State.COMPLETE
-        if lingering:
-            self._free()
-        else:
+    def _advance(self) -> None:
+        """Something has come: go on to the next state, wake who waits for it, hold back what is too much."""
+        answer = self._answer
+        if self._state is State.LINGERING:
+            self._advance_lingering()
+            return
+        if self._state is State.HEAD:
+            if not answer.status:
+                return
+            self._state = State.BODY
+            if answer.status >= 300 and self._unsent is not None:
+                # Refused before all of it was sent: the rest would be wasted, and its reset lose the answer.
+                self._unsent = self._unsent[:0]
             self._wake()
+        if answer.complete:
+            self._state = State.COMPLETE
+            self._wake()
+        elif answer.pieces:
+            self._wake()
+            if answer.buffered > HIGH_WATER and not self._reading_paused:
+                self._reading_paused = True
+                self._transport.pause_reading()
+
+    def _advance_lingering(self) -> None:
+        if self._answer.complete:
+            self._free()
+        elif self._answer.buffered > HIGH_WATER:
+            self.abort()
 
     def _free(self) -> None:
-        """Give a connection whose message is complete back, or close it."""
-        transport = self._transport
-        open_still = transport is not None and not transport.is_closing()
-        if not (self._reusable and open_still and self._keep_alive > 0):
+        """Give a connection whose answer is complete back, or close it."""
+        answer, transport = self._answer, self._transport
+        # An answer before the whole request was written leaves the rest of it in the pipe.
+        written = self._unsent is None and transport.get_write_buffer_size() == 0
+        if not (answer.reusable and written and answer.keep_alive > 0) or transport.is_closing():
             self.abort()
             return
-        assert transport is not None
-        if self._paused:
+        answer.take()
+        if self._reading_paused:
+            self._reading_paused = False
             transport.resume_reading()
-            self._paused = False
-        self._chunks.clear()
-        self.state = State.IDLE
+        self._state = State.IDLE
         self.idle_since = self._loop.time()
-        self._total = self.idle_since + self._keep_alive
-        self._expect(self._keep_alive, "retire")
-        if not self._on_free(self):
+        self._deadline.begin(math.inf)
+        self._deadline.expect(answer.keep_alive, "keep-alive")
+        if not self._keeper.take_back(self):
             self.abort()
 
-    def _ended(self, error: Exception | None = None) -> None:
-        """The upstream will send no more."""
-        self._reusable = False
-        if self.state is State.BODY and not self._delimited and error is None:
-            self._complete()
-        elif self.state in (State.HEAD, State.BODY):
-            how = f"broke off ({error})" if error else "closed the connection"
-            if self.state is State.HEAD:
-                self._fail(Problem(Kind.BAD_UPSTREAM, detail=f"{self._where} {how} before it answered"))
-            else:
-                self._fail(Problem(Kind.BAD_UPSTREAM, "upstream_broke_off", detail=f"{self._where} {how}"))
-        elif self.state in (State.IDLE, State.LINGERING):
-            self.abort()
+    def _pump(self) -> None:
+        """Write on, as much as the transport takes; each portion it takes gives the answer its time anew."""
+        while self._unsent and not self._writing_paused and not self._transport.is_closing():
+            self._transport.write(self._unsent[:PORTION])
+            self._unsent = self._unsent[PORTION:] if len(self._unsent) > PORTION else None
+        if self._state is State.HEAD:
+            self._deadline.expect(self._timeouts.first_byte, "first_byte")
 
-    def _nonsense(self, what: str) -> Problem:
-        return Problem(Kind.BAD_UPSTREAM, detail=f"the answer of {self._where} cannot be used: {what}")
+    def _ended_cleanly(self) -> bool:
+        """Whether an end of input is the peer's word: under TLS only after close_notify (RFC 8446, 6.1)."""
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            return not tls.read(1)
+        except ssl.SSLError:
+            return False
+
+    def _end(self, error: Exception | None) -> None:
+        """The upstream will send no more, and should have."""
+        if self._state is State.HEAD:
+            self._fail(faults.unanswered(self._where, error))
+        elif self._state is State.BODY:
+            self._fail(faults.broke_off(self._where, error))
+        else:
+            self.abort()
 
     def _fail(self, problem: Problem) -> None:
-        if self.state in (State.HEAD, State.BODY):
+        if self._state in (State.HEAD, State.BODY):
             self._problem = problem
-            self.abort()
-            self._wake()
-        elif self.state is State.LINGERING:
-            self.abort()
+        self.abort()
 
-    def _take(self) -> bytes:
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._buffered = 0
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
-        return data
-
-    def _hold_back(self) -> None:
-        if self._buffered > HIGH_WATER and not self._paused and self.state is State.BODY:
-            assert self._transport is not None
-            self._paused = True
-            self._transport.pause_reading()
+    def _expire(self, phase: str) -> None:
+        self._fail(faults.too_slow(self._where, phase))
 
     async def _wait(self) -> None:
+        """Until ``_wake``. Cancelling it closes the connection: nobody is left who wants the answer."""
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
+        except asyncio.CancelledError:
+            self.abort()
+            raise
         finally:
             self._waiter = None
 
     def _wake(self) -> None:
+        self._deadline.rest()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    # One timer for all phases: it is moved only when it fires too early, not at each read.
-
-    def _expect(self, timeout: float, phase: str) -> None:
-        self._deadline = min(self._loop.time() + timeout, self._total) if self._total else 0.0
-        self._phase = phase
-        if self._timer is None or self._timer.when() > self._deadline:
-            self._cancel_timer()
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-
-    def _expect_nothing(self) -> None:
-        """Nobody waits: only the time for the whole exchange goes on running."""
-        self._deadline = self._total
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-        elif self.state in (State.HEAD, State.BODY):
-            phase = "total" if self._deadline >= self._total else self._phase
-            self._fail(Problem(Kind.UPSTREAM_TIMEOUT, detail=f"{self._where} was too slow: {phase} timeout"))
-        elif self.state in (State.IDLE, State.LINGERING):
-            self.abort()

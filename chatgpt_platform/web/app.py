@@ -1,12 +1,12 @@
 """The route table and the handlers, each of them thin.
 
-Every path asks for an allowed address but those of ``PUBLIC``.
+Every path asks for an allowed address but those of ``base.PUBLIC``.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any
 from urllib.parse import unquote
 
 from tornado import web
@@ -20,15 +20,9 @@ from chatgpt_platform.web import cors
 from chatgpt_platform.web.base import Handler
 from chatgpt_platform.web.service import Service
 
-PUBLIC: Final = frozenset({"/healthz", "/readyz"})
-"""Paths that are open to every address, and while the gateway drains."""
-
 
 class ApiHandler(Handler):
     """A platform or OpenAI endpoint, and the preflights of the pages that may call it."""
-
-    async def options(self) -> None:
-        await self._run()
 
     def _screen(self) -> None:
         if self.call.client.allowed and cors.is_preflight(self.service.settings.server.cors, self.request):
@@ -55,11 +49,6 @@ class ModelHandler(ApiHandler):
 
 class HealthHandler(Handler):
     """Whether the process lives."""
-
-    public = True
-
-    async def head(self) -> None:
-        await self._run()
 
     async def answer(self) -> Reply:
         return Reply(200, [JSON], b'{"status":"ok"}')

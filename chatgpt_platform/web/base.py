@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,6 +20,9 @@ from chatgpt_platform.web.service import Service
 CLIENT_LEFT: Final = 499
 """The access log's status of a call whose caller left before its answer was out (nginx's convention)."""
 
+PUBLIC: Final = frozenset({"/healthz", "/readyz"})
+"""Paths that are open to every address, and while the gateway drains. All others ask for an allowed one."""
+
 LINGER: Final = 2.0
 """Seconds for which the rest of a refused body is read and dropped, so that its sender sees the answer."""
 
@@ -26,9 +30,6 @@ LINGER: Final = 2.0
 @web.stream_request_body
 class Handler(web.RequestHandler):
     """Answers through the gateway. The body is read only once the call was screened."""
-
-    public = False
-    """True: open to every address, and while draining."""
 
     def initialize(self, service: Service, endpoint: Endpoint) -> None:
         self.service = service
@@ -39,6 +40,7 @@ class Handler(web.RequestHandler):
         self._bytes_out = 0
         self._refused = self._concluded = self._left = False
         self._task: asyncio.Task[Any] | None = None
+        self._linger: asyncio.TimerHandle | None = None
         self.call: Call = service.begin(self.request, endpoint, self.tail())
 
     def tail(self) -> str:
@@ -66,18 +68,22 @@ class Handler(web.RequestHandler):
     async def get(self) -> None:
         await self._run()
 
-    async def post(self) -> None:
-        await self._run()
+    # Which methods there are was decided in ``prepare``.
+    head = post = put = patch = delete = options = get
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self._left = True
-        if self._task is None:
-            self._conclude(CLIENT_LEFT)
-        else:
+        if self._task is not None:
             self._task.cancel()
+            return
+        if not self._refused:
+            self._gateway.abandon(self.call)
+        self._stop_lingering()
+        self._conclude(CLIENT_LEFT)
 
     def on_finish(self) -> None:
+        self._stop_lingering()
         self._conclude(self.get_status())
 
     # The answer.
@@ -88,7 +94,7 @@ class Handler(web.RequestHandler):
 
     async def _run(self) -> None:
         if self._refused:
-            self.finish()
+            await self._end_refusal()
             return
         self.call.body = b"".join(self._body)
         self._body.clear()
@@ -169,11 +175,12 @@ class Handler(web.RequestHandler):
     # Refusals before, and in the middle of, the body.
 
     def _screen(self) -> None:
-        if not (self.public or self.call.client.allowed):
+        public = self.request.path in PUBLIC
+        if not (public or self.call.client.allowed):
             raise Problem(Kind.ADDRESS_DENIED)
         if self.request.method not in self.endpoint.methods:
             raise Problem(Kind.METHOD_NOT_ALLOWED, method=self.request.method)
-        if self.public:
+        if public:
             return
         if self.service.draining:
             raise Problem(Kind.UNAVAILABLE, "draining", retry_after=1)
@@ -196,21 +203,31 @@ class Handler(web.RequestHandler):
         self._write(reply.body)
         self.flush()
         self._conclude(reply.status)
-        self._linger = asyncio.get_running_loop().call_later(LINGER, self._stop_lingering)
+        self._linger = asyncio.get_running_loop().call_later(LINGER, self.finish)
+
+    async def _end_refusal(self) -> None:
+        """The refused body has come to its end: close, as was announced."""
+        with contextlib.suppress(StreamClosedError):
+            await self.flush()
+            self.finish()
+            close_connection(self.request.connection)
 
     def _body_is_coming(self) -> bool:
         headers = self.request.headers
-        if headers.get("Expect", "").lower() == "100-continue":
+        if not self._size and headers.get("Expect", "").lower() == "100-continue":
             return False  # and is never invited
         return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
 
     def _stop_lingering(self) -> None:
-        if not self._finished:
-            self.finish()
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
 
     def _conclude(self, status: int) -> None:
         if not self._concluded:
             self._concluded = True
+            if status == CLIENT_LEFT and self.service.cutting:
+                self.call.record.error = "cut off: the gateway stopped"
             self.service.finish(self.call, status, self._bytes_out)
 
     # Tornado's own ideas, replaced.
@@ -229,6 +246,7 @@ class Handler(web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tornado failed the request: a method it does not know, or a fault of ours outside the gateway."""
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(self.endpoint.methods))
             problem = Problem(Kind.METHOD_NOT_ALLOWED, method=self.request.method)
         else:
             problem = Problem(Kind.FAULT)
@@ -239,3 +257,10 @@ class Handler(web.RequestHandler):
         self._write_head(reply)
         self._write(reply.body)
         self.finish()
+
+
+def close_connection(connection: object) -> None:
+    """Close what Tornado calls an HTTPConnection: its abstract class has no ``close``, each that serves has."""
+    close = getattr(connection, "close", None)
+    if close is not None:
+        close()

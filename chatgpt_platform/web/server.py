@@ -8,9 +8,11 @@ from collections.abc import Awaitable
 from typing import Final
 
 from tornado import httpserver, httputil, web
+from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
 from chatgpt_platform.web.app import build
+from chatgpt_platform.web.base import close_connection
 from chatgpt_platform.web.listener import Listener
 from chatgpt_platform.web.service import Service
 
@@ -58,11 +60,12 @@ class Server:
 
     async def close(self) -> None:
         """Stop to accept and cut what is still open."""
+        self._service.cutting = True
         self._listener.close()
         await self._http.close_all_connections()
 
     def _accepted(self, connection: socket.socket, address: tuple[object, ...]) -> None:
-        stream = IOStream(connection, max_buffer_size=_READ_BUFFER)
+        stream = _Stream(connection, max_buffer_size=_READ_BUFFER)
         self._http.handle_stream(stream, address)
 
 
@@ -90,7 +93,7 @@ class Entrance(httputil.HTTPServerConnectionDelegate):
         """Close what is idle now, and from now on each connection whose answer is out."""
         self._draining = True
         for connection in list(self._idle.values()):
-            _close(connection)
+            close_connection(connection)
 
     def start_request(
         self, server_conn: object, request_conn: httputil.HTTPConnection
@@ -100,7 +103,7 @@ class Entrance(httputil.HTTPServerConnectionDelegate):
         self._rest(server_conn)
         self._idle[server_conn] = request_conn
         if self._draining and answered:
-            _close(request_conn)
+            close_connection(request_conn)
         return _Message(self, server_conn, request_conn)
 
     def begin(self, server_conn: object, request_conn: httputil.HTTPConnection) -> httputil.HTTPMessageDelegate:
@@ -149,6 +152,15 @@ class _Message(httputil.HTTPMessageDelegate):
             self._delegate.on_connection_close()
 
 
+class _Stream(IOStream):
+    """Notices a client that leaves even while bytes that it sent ahead wait unread."""
+
+    def _maybe_add_error_listener(self) -> None:
+        # Tornado's own stops to listen then. What a client can send ahead is bounded by the buffer.
+        if self._state in (None, IOLoop.ERROR) and not self.closed() and self._close_callback is not None:
+            self._add_io_state(IOLoop.READ)
+
+
 class _HttpServer(httpserver.HTTPServer):
     """Tornado's server; it tells the entrance of closed connections, which Tornado keeps to itself."""
 
@@ -159,9 +171,3 @@ class _HttpServer(httpserver.HTTPServer):
     def on_close(self, server_conn: object) -> None:
         super().on_close(server_conn)
         self._entrance.on_close(server_conn)
-
-
-def _close(connection: httputil.HTTPConnection) -> None:
-    close = getattr(connection, "close", None)  # not in the abstract class, but in each that serves
-    if close is not None:
-        close()

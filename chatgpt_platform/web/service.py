@@ -30,24 +30,28 @@ class Service:
         limits = settings.limits
         self.logs = logs
         self.draining = False
+        self.cutting = False
+        """The connections are being closed by us, not by their clients."""
         self._limiter: Final = Store(_windows(settings), limits.max_clients, self._say_overflow)
         self._client = _client(settings)
         self._install(settings)
         self._ids: Final = itertools.count(1)
+        self._closing: Final[set[asyncio.Task[None]]] = set()
         self._id_prefix: Final = secrets.token_hex(8)
-        self._closing: set[asyncio.Task[None]] = set()
 
     def apply(self, settings: Settings, logs: Logs) -> None:
         """Take over another configuration; calls under way end under the one they began with."""
+        former = self._client
+        if settings.upstreams != self.settings.upstreams:
+            self._client = _client(settings)
         self.logs = logs
+        self._install(settings)
         limits = settings.limits
         self._limiter.reconfigure(_windows(settings), limits.max_clients, time.monotonic_ns())
-        if settings.upstreams != self.settings.upstreams:
-            old, self._client = self._client, _client(settings)
-            task = asyncio.create_task(old.close(), name="close the former upstream client")
+        if former is not self._client:
+            task = asyncio.create_task(former.close(), name="close the former upstream client")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        self._install(settings)
 
     def begin(self, request: httputil.HTTPServerRequest, endpoint: Endpoint, tail: str) -> Call:
         """Note a call that begins: who, what, when."""
@@ -72,13 +76,12 @@ class Service:
         """Note a call that ended, however it did: one access line."""
         record = call.record
         record.status, record.bytes_out = status, bytes_out
-        record.duration_ms = (time.monotonic() - call.started) * 1000
+        record.duration_ms = call.elapsed_ms()
         self.logs.access(record)
 
     async def close(self) -> None:
         """Let the upstream connections go."""
-        await self._client.close()
-        await asyncio.gather(*self._closing)
+        await asyncio.gather(self._client.close(), *self._closing)
 
     def _install(self, settings: Settings) -> None:
         self.settings = settings

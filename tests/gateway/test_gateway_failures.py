@@ -172,10 +172,12 @@ def test_the_upstreams_reason_reaches_the_caller_of_a_bad_request_and_else_the_l
     data = json.dumps(body).encode()
     bad = problem_of(400, data, None, now=NOW)
     assert (bad.text, bad.values) == ("upstream_said", {"reason": "because"})
-    unknown = problem_of(404, data, None, now=NOW)
-    assert (unknown.text, unknown.values) == ("unknown_model", {"reason": "because"})
+    unknown = problem_of(404, data.replace(b"because", b"No such model"), None, now=NOW)
+    assert (unknown.text, unknown.values) == ("unknown_model", {"reason": "No such model"})
+    wrong_path = problem_of(404, data, None, now=NOW)
+    assert wrong_path.text == "upstream_said"
     broken = problem_of(500, data, None, now=NOW)
-    assert broken.values == {}
+    assert (broken.text, broken.values) == ("upstream_failed", {"status": 500})
     assert broken.detail == "the upstream answered 500: because"
 
 

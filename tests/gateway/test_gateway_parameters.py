@@ -255,20 +255,20 @@ def test_a_turn_without_role_or_content_is_named(name: str, turn: object) -> Non
         problem_of(from_json, json.dumps({name: given_}).encode()),
         problem_of(from_text, [(name, json.dumps(given_))]),
     ):
-        assert (problem.text, problem.param) == ("wrong_type_turns", f"{name}[1]")
+        assert (problem.text, problem.param) == ("wrong_type_turn", f"{name}[1]")
 
 
 @pytest.mark.parametrize("inner", [1, "x", [], None])
 def test_a_turn_that_is_no_object_is_refused(inner: object) -> None:
     problem = problem_of(from_json, json.dumps({"continuous": [TURN, inner]}).encode())
-    assert (problem.text, problem.param) == ("wrong_type_turns", "continuous[1]")
+    assert (problem.text, problem.param) == ("wrong_type_turn", "continuous[1]")
 
 
 @pytest.mark.parametrize("prompt", [None, "", " \t\r\n", "\u3000\u2028"])
 def test_a_prompt_is_required_and_not_blank(prompt: str | None) -> None:
     problem = problem_of(ask, json.dumps({"prompt": prompt, "model": "m"}).encode())
-    assert (problem.text, problem.param) == ("missing_prompt", "prompt")
-    assert problem_of(question, from_text([("prompt", prompt or "")]), None, "").text == "missing_prompt"
+    assert (problem.text, problem.param) == ("missing_prompt" if prompt is None else "blank_prompt", "prompt")
+    assert problem_of(question, from_text([("prompt", prompt or "")]), None, "").text == "blank_prompt"
 
 
 @pytest.mark.parametrize("figure", [0, -1])

@@ -99,7 +99,7 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}
             Ending(complete=True, tokens=Tokens(1, 2)),
         ),
         (stream({"type": "response.incomplete", "response": {"usage": None}}), Ending(complete=True)),
-        (stream({"type": "response.failed", "response": {}}), Ending(complete=True)),
+        (stream({"type": "response.failed", "response": {}}), Ending(complete=True, failed=True)),
         (stream("{broken", "null", '"x"', "[" * 5000, LAST), Ending(complete=True)),
         (b'data: {"type":"\xff"}\n\n' + stream(LAST), Ending(complete=True)),
         (stream(PIECE).replace(b"\n\n", b"\r\n\r\n") + b"data: [DONE]\r\r", Ending(complete=True)),

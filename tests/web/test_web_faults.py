@@ -81,6 +81,7 @@ def test_an_upstream_that_refuses_connections() -> None:
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_stream_that_breaks_off_ends_with_an_error_event(fault: str) -> None:
     with gateway(QUICK, Behaviour(fail=fault, tokens=20)) as running:
+        running.expected = ["openai: upstream_"]
         for path, body in (
             ("/api", {"prompt": "hi", "stream": True}),
             ("/v1/chat/completions", {**CHAT, "stream": True}),
@@ -141,6 +142,7 @@ def test_odd_but_whole_streams_arrive_whole(fault: str) -> None:
 def test_broken_events_on_the_platform_api() -> None:
     for fault in ("bad-json", "bad-utf8", "error-later"):
         with gateway(QUICK, Behaviour(fail=fault, tokens=8)) as running:
+            running.expected = ["openai: "]
             with requests.post(running.url + "/api", json={"prompt": "x", "stream": True}, stream=True) as answer:
                 got = b""
                 with pytest.raises(requests.exceptions.ChunkedEncodingError):
@@ -156,8 +158,13 @@ def test_no_choices_and_no_content(stream: bool) -> None:
     for fault in ("empty-choices", "null-content"):
         with gateway(QUICK, Behaviour(fail=fault)) as running:
             running.expected = ["no choices"]
-            answer = platform(running, stream=stream)
-            assert answer.status_code == (502 if fault == "empty-choices" and not stream else 200)
+            body = {"prompt": "hi", "stream": stream}
+            with requests.post(running.url + "/api", json=body, stream=True) as answer:
+                shown = received(answer)
+            failed = fault == "empty-choices"
+            assert answer.status_code == (502 if failed and not stream else 200)
+            assert ('"msg":"failed"' in shown) is failed
+            assert ('"msg":"success"' in shown) is not failed
 
 
 def test_an_error_as_the_first_event_becomes_a_real_status() -> None:

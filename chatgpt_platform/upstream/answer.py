@@ -1,0 +1,188 @@
+"""An HTTP/1.1 answer, read from bytes through llhttp (httptools), and held to stricter rules; no I/O.
+
+    answer = Answer()
+    answer.expect(head_only=False)
+    answer.feed(data)                  # as often as bytes come; raises BadAnswer
+    answer.status                      # 0 until the head has come
+    answer.take(), answer.complete     # the body so far; whether that was all
+
+llhttp refuses two lengths, a length beside chunked, folded lines, bare LFs, signed sizes. It lets pass,
+and this module refuses, as RFC 9112 asks: transfer codings other than one chunked, chunked under
+HTTP/1.0, other versions, RTSP; and, because nobody wants them here: 101, statuses outside 200..599, a
+compressed 2xx, endless heads, trailers and interim answers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import httptools
+
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of a head; also of framing (chunk extensions, trailers) that brings no body."""
+
+MAX_HEADERS: Final = 200
+MAX_INTERIM: Final = 8
+
+KEEP_ALIVE: Final = 4.0
+"""Seconds after which an idle connection retires: before the 5 s after which uvicorn and Node close theirs."""
+
+LONGEST_KEEP_ALIVE: Final = 60.0
+
+_KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*(\d{1,6})(?!\d)")
+_TELLING: Final = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"keep-alive"))
+_NO_BODY: Final = (204, 304)
+
+
+class BadAnswer(Exception):
+    """What came cannot be used; its text says why, in words that hold nothing of the answer."""
+
+
+class Answer:
+    """Reads one answer after another from the bytes of one connection."""
+
+    _sized: bool
+    _compressed: bool
+    _until_close: bool
+    _persistent: bool
+
+    def __init__(self) -> None:
+        self._parser: Final = httptools.HttpResponseParser(self)
+        self.expect(head_only=False)
+
+    def expect(self, *, head_only: bool) -> None:
+        """Begin with the next answer. ``head_only``: it is to a HEAD request."""
+        self.status = 0
+        self.pieces: list[bytes] = []
+        self.buffered = 0
+        self.complete = False
+        self.reusable = False
+        self._head_only = head_only
+        self._fault = ""
+        self._begun = False
+        self._framing = self._fed = 0  # bytes without a byte of body; the same with what is being fed
+        self._interim = 0
+        self._begin_head()
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Raises BadAnswer; the body that was read before the fault can still be taken."""
+        if not self._begun:
+            # llhttp would also read RTSP and ICE.
+            if not data.startswith(b"HTTP/"[: len(data)]):
+                raise BadAnswer("it is not HTTP")
+            self._begun = True
+        before = self.buffered
+        self._fed = self._framing + len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.reusable = False
+            if not self.complete:  # otherwise the answer is whole, and only what follows it is at fault
+                raise BadAnswer(self._fault or str(error) or "it is not HTTP") from None
+        if self.buffered > before:
+            self._framing = 0
+        elif not self.complete:
+            self._framing = self._fed
+            if self._framing > MAX_HEAD:
+                raise BadAnswer("its head or its trailers do not end")
+
+    def finish(self) -> bool:
+        """The connection ended properly: whether the answer is whole, which its end may just have told."""
+        if self.status and self._until_close:
+            self.complete = True
+        return self.complete
+
+    def take(self) -> bytes:
+        """The body since the last call."""
+        pieces, self.pieces = self.pieces, []
+        self.buffered = 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self._refuse("more than one answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.status:
+            return  # a trailer
+        name = name.lower()
+        value = value.rstrip()  # llhttp leaves white space at its end
+        self.headers.append((name, value))
+        if len(self.headers) > MAX_HEADERS:
+            self._refuse("it has too many headers")
+        if name in _TELLING:
+            self._note(name, value)
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self._skip_interim(status)
+            return
+        if self._fed > MAX_HEAD and sum(len(n) + len(v) + 4 for n, v in self.headers) > MAX_HEAD:
+            self._refuse("its head is too large")
+        if not 200 <= status <= 599:
+            self._refuse(f"its status is {status}")
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self._refuse(f"its version is {version}")
+        if self._codings and (self._codings != [b"chunked"] or version == "1.0"):
+            self._refuse("its transfer coding is not just chunked")
+        if self._compressed and status < 300:
+            # It was asked for identity; unpacking what came all the same could fill the memory.
+            self._refuse("it is compressed")
+        self.status = status
+        self._persistent = version == "1.1"
+        self._until_close = not self._sized and not self._codings and status not in _NO_BODY
+        if self._head_only:
+            # llhttp does not know what was asked, and waits for a body that will not come.
+            self.complete = True
+
+    def on_body(self, body: bytes) -> None:
+        if not self.complete:
+            self.pieces.append(body)
+            self.buffered += len(body)
+
+    def on_message_complete(self) -> None:
+        if self.status and not self.complete:
+            self.complete = True
+            self.reusable = self._persistent and self._parser.should_keep_alive()
+
+    # Inside.
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        if name == b"content-length":
+            self._sized = True
+        elif name == b"transfer-encoding":
+            self._codings.append(value.lower())
+        elif name == b"content-encoding":
+            self._compressed = self._compressed or value.lower() not in (b"", b"identity")
+        else:
+            match = _KEEP_ALIVE_TIMEOUT.search(value)
+            if match:
+                # A second before the upstream's own limit, for the way there.
+                self.keep_alive = min(int(match[1]) - 1.0, LONGEST_KEEP_ALIVE)
+
+    def _skip_interim(self, status: int) -> None:
+        self._interim += 1
+        if status == 101:
+            self._refuse("it wants to speak another protocol")
+        if self._interim > MAX_INTERIM:
+            self._refuse("its interim answers do not end")
+        self._begin_head()
+
+    def _begin_head(self) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.keep_alive = KEEP_ALIVE
+        self._codings: list[bytes] = []
+        self._sized = False
+        self._compressed = False
+        self._until_close = False
+        self._persistent = False
+
+    def _refuse(self, fault: str) -> None:
+        """Stop llhttp, which passes on no more than that a callback failed."""
+        self._fault = fault
+        raise BadAnswer(fault)

@@ -1,0 +1,65 @@
+"""One timer for all the phases of a connection, one exchange after another.
+
+Moving a timer costs a heap operation each time; so this one is moved only to an earlier time, and when it
+fires before the deadline that holds by then. A busy connection pays that once in some seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Final
+
+_TICK: Final = 0.016
+"""Seconds by which a loop may run a timer early: the coarsest clock, that of Windows."""
+
+
+class Deadline:
+    """Calls ``expire`` with the name of the phase that took too long. Times are the loop's, in seconds."""
+
+    __slots__ = ("_at", "_expire", "_fires", "_loop", "_phase", "_timer", "_total")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[str], None]) -> None:
+        self._loop: Final = loop
+        self._expire: Final = expire
+        self._timer: asyncio.TimerHandle | None = None
+        self._fires = math.inf
+        self._at = math.inf
+        self._total = math.inf
+        self._phase = ""
+
+    def begin(self, total: float) -> None:
+        """From now on nothing lasts longer than until ``total``, whatever the phase."""
+        self._total = total
+
+    def expect(self, seconds: float, phase: str) -> None:
+        """The phase ends within ``seconds``, or it has taken too long."""
+        self._at = self._loop.time() + seconds
+        self._phase = phase
+        if self._at > self._total:
+            self._at, self._phase = self._total, "total"
+        if self._fires > self._at:
+            self._set()
+
+    def rest(self) -> None:
+        """Nothing is waited for: only the time for the whole goes on running."""
+        self._at, self._phase = self._total, "total"
+
+    def cancel(self) -> None:
+        """For good, or until ``expect``."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._fires = None, math.inf
+
+    def _set(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._fires = self._loop.call_at(self._at, self._on_timer), self._at
+
+    def _on_timer(self) -> None:
+        self._timer, self._fires = None, math.inf
+        if self._loop.time() < self._at - _TICK:
+            self._set()
+        else:
+            self._expire(self._phase)
