@@ -33,6 +33,8 @@ class Call:
     record: Record
     started: float
     body: bytes = b""
+    secret: str = field(default="", repr=False)
+    """The caller's own key, once it is known to pay."""
     quota: tuple[tuple[bytes, bytes], ...] = ()
     """RateLimit headers, once admission was reached."""
 

@@ -42,12 +42,17 @@ def is_error_object(data: bytes) -> bool:
     return _error_of(data) is not None
 
 
+def may_tell_error(data: bytes) -> bool:
+    """A quick look that misses no error: its name may be spelt with escapes."""
+    return b"error" in data or b"\\u00" in data
+
+
 def event_status(event: Event) -> int | None:
     """The status that an error event stands for, 500 when it does not say; None when it is no error.
 
     An event named ``error`` is one whatever its data.
     """
-    if event.name != b"error" and b'"error"' not in event.data:
+    if event.name != b"error" and not may_tell_error(event.data):
         return None
     error = _error_of(event.data)
     if error is None:
@@ -77,7 +82,7 @@ def problem_of(status: int, body: bytes, retry_after: str | None, *, now: float)
     """The Problem of a failing answer, by the contract's table. ``body``: already masked. ``now``: epoch."""
     kind = _KINDS.get(status, Kind.BAD_REQUEST if 400 <= status <= 499 else Kind.BAD_UPSTREAM)
     reason = _message_of(body)
-    detail = f"the upstream answered {status}" + (f": {reason}" if reason else "")
+    detail = f"the upstream answered {status}"  # not its words: they may repeat the prompt
     if status >= 500:
         return Problem(kind, "upstream_failed", detail=detail, status=status)
     if kind is not Kind.BAD_REQUEST:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
+from urllib.parse import quote
 
 from chatgpt_platform.access.keys import Key
 from chatgpt_platform.errors import Kind, Problem
@@ -45,9 +46,9 @@ def question_headers(key: Key) -> bytes:
 
 def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
     """The upstream's header lines that go to the caller, the key masked."""
-    secret = key.value.encode()
+    secret, quoted = key.value.encode(), quote(key.value, safe="").encode()
     return [
-        (name, value.replace(secret, b"***"))
+        (name, value.replace(secret, b"***").replace(quoted, b"***"))
         for name, value in response.headers
         if name in _ANSWER_HEADERS or name.startswith(_ANSWER_PREFIXES)
     ]
@@ -70,6 +71,7 @@ class Upstream:
 
         Raises Problem, and what ``reply_to`` raises; cancelling it cuts the upstream off at once.
         """
+        call.secret = key.value if key.own else ""
         response = await self._send(call, path, headers, body)
         if not key.own:
             self._note_key(response.status)

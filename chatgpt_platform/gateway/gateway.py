@@ -62,15 +62,15 @@ class Gateway:
             self._check_body_head(call)
             self._check_key_head(call)
         except Problem:
-            self._count(call)
+            self.count(call)
             raise
-        if call.endpoint.counted:
+        if _counts(call):
             self._admit(call, self._limiter.look(call.client.key, time.monotonic_ns()))
 
     async def handle(self, call: Call) -> Reply:
         """Answer a screened call. Never raises but for its cancellation: every failure is a Reply."""
         try:
-            self._count(call)
+            self.count(call)
             if call.api is Api.PLATFORM:
                 return await self._platform.answer(call)
             return await self._openai.answer(call)
@@ -89,26 +89,26 @@ class Gateway:
             self._log.log(level, "%s: %s", call.record.request_id, problem)
         return self.renderer.reply(problem, call.api, call.language)
 
+    def count(self, call: Call) -> None:
+        """Take the call's token from each bucket of its client; raises Problem when one is empty."""
+        if _counts(call):
+            self._admit(call, self._limiter.take(call.client.key, time.monotonic_ns()))
+
     def abandon(self, call: Call) -> None:
         """The caller left before its body was whole: the call counts all the same."""
         with contextlib.suppress(Problem):
-            self._count(call)
+            self.count(call)
 
     def overrun(self, call: Call) -> Problem:
         """The Problem of a body that grew above ``server.max_body`` while it came; the call counts."""
         try:
-            self._count(call)
+            self.count(call)
         except Problem as denied:
             return denied
         return self._too_large()
 
     def _too_large(self) -> Problem:
         return Problem(Kind.TOO_LARGE, limit=_size(self.max_body))
-
-    def _count(self, call: Call) -> None:
-        """Take the call's token from each bucket of its client; raises Problem when one is empty."""
-        if call.endpoint.counted:
-            self._admit(call, self._limiter.take(call.client.key, time.monotonic_ns()))
 
     def _admit(self, call: Call, decision: Decision) -> None:
         call.quota = decision.headers
@@ -135,6 +135,11 @@ class Gateway:
             self._openai.key(call)
         else:
             self._platform.check_key_head(call)
+
+
+def _counts(call: Call) -> bool:
+    """Each call of a counted endpoint, and each POST under /v1, wherever it leads."""
+    return call.endpoint.counted or (call.api is Api.OPENAI and call.method == "POST")
 
 
 def _size(figure: int) -> str:

@@ -113,6 +113,8 @@ class OpenAIApi:
             if size > MAX_HELD:
                 return self._passage(call, response, headers, b"".join(held))
         body = b"".join(held)
+        if failures.may_tell_error(body) and failures.is_error_object(body):
+            body = mask(body, key.value)
         try:
             tokens = tokens_of(body)
         except ValueError as error:

@@ -20,6 +20,8 @@ Turn = dict[str, msgspec.Raw]
 """One turn of a conversation, ``{role, content}``; the values are JSON as the caller wrote it."""
 
 MAX_PARAMETERS: Final = 100
+MAX_TURNS: Final = 10_000
+"""More are no conversation, and would hold up the other callers."""
 
 _STRAY_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _MOST_STRAYS: Final = 1000
@@ -153,6 +155,8 @@ def _by_first_name(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_turns(turns: Sequence[Turn], name: str) -> None:
+    if len(turns) > MAX_TURNS:
+        raise Problem(Kind.BAD_REQUEST, "too_many_parameters", param=name, limit=MAX_TURNS)
     for index, turn in enumerate(turns):
         role, content = bytes(turn.get("role", b"")), bytes(turn.get("content", b""))
         # Raw values are JSON already: a role is a string, a content a string or a list of parts.

@@ -20,6 +20,7 @@ MAX_EVENT: Final = 1024 * 1024
 """Bytes of one event that are held back at most, waiting for its end."""
 
 _TEXT: Final = re.compile(rb'"(?:content|text|delta)"\s*:\s*"(?!")')
+_USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _TAIL: Final = 4
 """Blocks kept for the end: usage, the finish reason and ``[DONE]`` may come in pieces of their own."""
 
@@ -42,6 +43,8 @@ class EventSource:
         self._framer: Final = Framer()
         self._release_long: Final = release_long
         self._tail: Final[deque[bytes]] = deque(maxlen=_TAIL)
+        self._usage = b""
+        """The last block that told the usage, which some upstreams do early."""
         self._over = False
         self.done = False
         """``[DONE]`` has come: nothing more is expected, whatever the upstream does."""
@@ -89,7 +92,10 @@ class EventSource:
 
     def ending(self) -> usage.Ending:
         """What the last events say of the whole stream."""
-        return usage.ending_of(b"".join(self._tail))
+        ending = usage.ending_of(b"".join(self._tail))
+        if ending.tokens is None and self._usage:
+            ending.tokens = usage.ending_of(self._usage).tokens
+        return ending
 
     def close(self) -> None:
         """Let the upstream go: gently after ``[DONE]``, when it may not yet have ended its message."""
@@ -102,7 +108,10 @@ class EventSource:
         return rest.rstrip(b"\r\n") + b"\n\n" if rest.strip() and whole else b""
 
     def _note(self, block: bytes) -> None:
-        self._tail.append(block)
+        if b"data" in block:  # comments may follow the end
+            self._tail.append(block)
+        if b'"usage"' in block and _USAGE.search(block):
+            self._usage = block
         self.pieces += len(_TEXT.findall(block))
         if b"[DONE]" in block:
             self.done = any(event.data == b"[DONE]" for event in events(block))

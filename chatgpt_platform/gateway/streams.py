@@ -10,7 +10,7 @@ from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import conversation, transcript, usage
 from chatgpt_platform.gateway.call import Call, Stream
 from chatgpt_platform.gateway.conversation import Answer
-from chatgpt_platform.gateway.failures import event_status
+from chatgpt_platform.gateway.failures import event_status, may_tell_error
 from chatgpt_platform.gateway.parameters import Turn
 from chatgpt_platform.gateway.source import EventSource
 from chatgpt_platform.observe.access import Record
@@ -104,7 +104,7 @@ class Relay(_EventStream):
     def _passed_on(self, block: bytes) -> bytes:
         if self._said is not None:
             self._said.append(transcript.of_events(block))
-        return masked(block, self._secret) if b"error" in block else block
+        return masked(block, self._secret) if may_tell_error(block) else block
 
     def _last_words(self) -> bytes | None:
         return None

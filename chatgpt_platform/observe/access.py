@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
-from chatgpt_platform.observe.redact import Redactor
+from chatgpt_platform.observe.redact import MASK, Redactor
 from chatgpt_platform.observe.timestamps import stamp
 
 MAX_PATH: Final = 512
+_LOOKED_AT: Final = 16 * 1024
+"""Characters of a text that are searched for keys: the longest key fits in, behind what is kept of the text."""
+
 _MAX_TEXT: Final = 1024
 """Characters of any other text that a caller or an upstream has chosen; what was said is written whole."""
 
@@ -41,6 +44,13 @@ class Record:
     prompt: str | None = None
     answer: str | None = None
 
+    def hide(self, secret: str) -> None:
+        """Take a caller's own key, which no redactor knows, out of all that a caller or an upstream wrote."""
+        for name in ("path", "model", "error", "upstream_request_id", "prompt", "answer"):
+            text = getattr(self, name)
+            if text is not None and secret in text:
+                setattr(self, name, text.replace(secret, MASK))
+
 
 def line(record: Record, redactor: Redactor) -> bytes:
     """The record as one line of ASCII JSON, keys cleaned out of everything that others have chosen.
@@ -49,8 +59,9 @@ def line(record: Record, redactor: Redactor) -> bytes:
     stand in the order of the documentation.
     """
     if redactor.suspects(
-        f"{record.request_id} {record.method} {record.path} {record.model} {record.error}"
-        f" {record.upstream_request_id} {record.prompt} {record.answer}"
+        f"{record.request_id} {record.method[:_LOOKED_AT]} {record.path[:_LOOKED_AT]}"
+        f" {(record.model or '')[:_LOOKED_AT]} {(record.error or '')[:_LOOKED_AT]}"
+        f" {(record.upstream_request_id or '')[:_LOOKED_AT]} {record.prompt} {record.answer}"
     ):
         record = _cleaned(record, redactor)
     first_byte = record.first_byte_ms
@@ -75,14 +86,17 @@ def _cleaned(record: Record, redactor: Redactor) -> Record:
     def clean(text: str | None) -> str | None:
         return None if text is None else redactor.clean(text)
 
+    def clean_start(text: str | None) -> str | None:
+        return None if text is None else redactor.clean(text[:_LOOKED_AT])
+
     return replace(
         record,
         request_id=redactor.clean(record.request_id),
-        method=redactor.clean(record.method),
-        path=redactor.clean(record.path),
-        model=clean(record.model),
-        error=clean(record.error),
-        upstream_request_id=clean(record.upstream_request_id),
+        method=redactor.clean(record.method[:_LOOKED_AT]),
+        path=redactor.clean(record.path[:_LOOKED_AT]),
+        model=clean_start(record.model),
+        error=clean_start(record.error),
+        upstream_request_id=clean_start(record.upstream_request_id),
         prompt=clean(record.prompt),
         answer=clean(record.answer),
     )

@@ -63,8 +63,8 @@ class LineHandler(logging.Handler):
         return self._shown(f"{text}: {_summary(error)}")
 
     def _shown(self, text: str) -> str:
-        # Cleaned before it is cut: half a key would not be known as one.
-        return printable(self._redactor.clean(text))[:MAX_TEXT]
+        # Cleaned before it is cut, as half a key would not be known as one; but not without bounds.
+        return printable(self._redactor.clean(text[: 4 * MAX_TEXT]))[:MAX_TEXT]
 
 
 def _summary(error: BaseException) -> str:

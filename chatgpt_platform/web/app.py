@@ -69,6 +69,7 @@ class NowhereHandler(Handler):
     def _screen(self) -> None:
         if not self.call.client.allowed:
             raise Problem(Kind.ADDRESS_DENIED)
+        self._gateway.count(self.call)
         raise Problem(Kind.NOT_FOUND, path=self.request.path)
 
 

@@ -39,6 +39,7 @@ class Handler(web.RequestHandler):
         self._size = 0
         self._bytes_out = 0
         self._refused = self._concluded = self._left = False
+        self._refusal: Reply | None = None
         self._task: asyncio.Task[Any] | None = None
         self._linger: asyncio.TimerHandle | None = None
         self.call: Call = service.begin(self.request, endpoint, self.tail())
@@ -93,6 +94,9 @@ class Handler(web.RequestHandler):
         return await self._gateway.handle(self.call)
 
     async def _run(self) -> None:
+        if self._refusal is not None:
+            await self._send(self._refusal)
+            return
         if self._refused:
             await self._end_refusal()
             return
@@ -179,6 +183,7 @@ class Handler(web.RequestHandler):
         if not (public or self.call.client.allowed):
             raise Problem(Kind.ADDRESS_DENIED)
         if self.request.method not in self.endpoint.methods:
+            self._gateway.count(self.call)
             raise Problem(Kind.METHOD_NOT_ALLOWED, method=self.request.method)
         if public:
             return
@@ -191,14 +196,17 @@ class Handler(web.RequestHandler):
         if problem.kind is Kind.METHOD_NOT_ALLOWED:
             self.set_header("Allow", ", ".join(self.endpoint.methods))
         self._refused = True
-        self._write_head(reply)
         if not self._body_is_coming():
+            self._refusal = reply
+            return
+        self._write_head(reply)
+        self.set_header("Connection", "close")
+        if self._waits_for_invitation():
             self._write(reply.body)
             self.finish()
             return
         # Closing now would reset the connection under a client that is still sending, and it would
         # never see why: so the answer goes out, and the rest of the body is dropped for a while.
-        self.set_header("Connection", "close")
         self.set_header("Content-Length", str(len(reply.body)))
         self._write(reply.body)
         self.flush()
@@ -214,9 +222,10 @@ class Handler(web.RequestHandler):
 
     def _body_is_coming(self) -> bool:
         headers = self.request.headers
-        if not self._size and headers.get("Expect", "").lower() == "100-continue":
-            return False  # and is never invited
         return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+
+    def _waits_for_invitation(self) -> bool:
+        return not self._size and self.request.headers.get("Expect", "").lower() == "100-continue"
 
     def _stop_lingering(self) -> None:
         if self._linger is not None:
@@ -245,11 +254,14 @@ class Handler(web.RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tornado failed the request: a method it does not know, or a fault of ours outside the gateway."""
+        problem = Problem(Kind.FAULT)
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", ", ".join(self.endpoint.methods))
-            problem = Problem(Kind.METHOD_NOT_ALLOWED, method=self.request.method)
+            try:
+                self._screen()  # Tornado was quicker; address and path still come first
+            except Problem as found:
+                problem = found
         else:
-            problem = Problem(Kind.FAULT)
             self.service.logs.logger.error(
                 "%s: a fault of this gateway", self.call.record.request_id, exc_info=kwargs.get("exc_info")
             )

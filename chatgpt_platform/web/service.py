@@ -75,6 +75,8 @@ class Service:
     def finish(self, call: Call, status: int, bytes_out: int) -> None:
         """Note a call that ended, however it did: one access line."""
         record = call.record
+        if call.secret:
+            record.hide(call.secret)
         record.status, record.bytes_out = status, bytes_out
         record.duration_ms = call.elapsed_ms()
         self.logs.access(record)
