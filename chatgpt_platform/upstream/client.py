@@ -109,6 +109,7 @@ class Client:
         self._tls = tls
         self._timeouts: Final = timeouts
         self._idle: Final[list[Connection]] = []
+        self._lingering: Final[set[Connection]] = set()
         self._closed = False
 
     async def open(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
@@ -131,8 +132,7 @@ class Client:
     async def close(self) -> None:
         """Close what is idle now, and what is busy when its exchange is over."""
         self._closed = True
-        while self._idle:
-            connection = self._idle.pop()
+        for connection in [*self._idle, *self._lingering]:
             connection.abort()
             await connection.wait_closed()
 
@@ -229,6 +229,7 @@ class Client:
 
     def take_back(self, connection: Connection) -> bool:
         """Keep an idle connection for the next call; False: close it."""
+        self._lingering.discard(connection)
         if self._closed:
             return False
         if len(self._idle) >= MAX_IDLE:
@@ -236,7 +237,12 @@ class Client:
         self._idle.append(connection)
         return True
 
+    def linger(self, connection: Connection) -> None:
+        """An exchange is over, and its last bytes are still awaited."""
+        self._lingering.add(connection)
+
     def forget(self, connection: Connection) -> None:
-        """An idle connection has closed."""
+        """An idle or lingering connection has closed."""
+        self._lingering.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)

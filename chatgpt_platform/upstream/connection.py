@@ -59,6 +59,8 @@ class Keeper(Protocol):
 
     def forget(self, connection: Connection) -> None: ...
 
+    def linger(self, connection: Connection) -> None: ...
+
 
 class State(Enum):
     """What a connection is at."""
@@ -158,6 +160,7 @@ class Connection(asyncio.Protocol):
             self._free()
         elif linger and self._state is State.BODY and not self._reading_paused:
             self._state = State.LINGERING
+            self._keeper.linger(self)
             self._answer.take()
             self._deadline.expect(LINGER, "linger")
         else:
@@ -165,7 +168,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close now; the upstream sees it at once."""
-        if self._state is State.IDLE:
+        if self._state in (State.IDLE, State.LINGERING):
             self._keeper.forget(self)
         elif self._state in (State.HEAD, State.BODY) and self._problem is None:
             self._problem = faults.let_go(self._where)

@@ -25,6 +25,7 @@ from support.program import ROOT, environment_of, run, serving
 SIGHUP: Final = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none, and runs no test that sends it
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+STOPPED = "cut off: the gateway stopped"
 STREAM = {
     "model": "gpt-4o-mini",
     "stream": True,
@@ -108,7 +109,9 @@ def test_a_drain_ends_at_its_timeout(tmp_path: Path) -> None:
             assert program.end() == 0
         assert any("1 calls were still under way" in line for line in program.lines)
         access = [json.loads(line) for line in program.lines if line.startswith("{")]
-        assert [record["status"] for record in access] == [499]
+        assert [(record["status"], record["error"]) for record in access] == [
+            (499, "cut off: the gateway stopped")
+        ]
 
 
 @posix

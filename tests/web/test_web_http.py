@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import requests
 from tornado.routing import PathMatches, Rule
 
+from chatgpt_platform.simulator.server import Behaviour
 from chatgpt_platform.web import app, base
 from support.gateway import Running, gateway, wait_until
 
@@ -66,6 +68,24 @@ def test_keep_alive_serves_many_requests_on_one_connection() -> None:
         assert exchange(running, one * 3 + last).count(b"HTTP/1.1 200 OK") == 4
 
 
+def test_a_refused_call_keeps_the_connection() -> None:
+    with gateway() as running:
+        refused = [b"GET /nowhere", b"GET /v1/chat/completions"]
+        last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        got = exchange(running, b"".join(b"%b HTTP/1.1\r\nHost: x\r\n\r\n" % each for each in refused) + last)
+        assert re.findall(rb"HTTP/1\.1 (\d+)", got) == [b"404", b"405", b"200"]
+
+
+def test_methods_that_nobody_knows_get_round_no_rule() -> None:
+    with gateway({"CHATGPT_ACCESS__DENY": "127.0.0.1"}) as running:
+        assert requests.request("FOO", running.url + "/chatgpt").status_code == 403
+    with gateway() as running:
+        refused = requests.request("FOO", running.url + "/chatgpt")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, POST")
+        assert requests.request("FOO", running.url + "/nowhere").status_code == 404
+        assert requests.put(running.url + "/api", data=b"x" * 100_000).status_code == 405
+
+
 def test_an_http_1_0_client_gets_its_stream() -> None:
     with gateway() as running:
         got = exchange(running, b"GET /chatgpt?prompt=x&stream=true HTTP/1.0\r\n\r\n")
@@ -96,6 +116,16 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_recorded() -> None:
             )
         assert running.record()["status"] == 499
         assert running.simulator.stats.served == 0
+        assert requests.get(running.url + "/chatgpt", params={"prompt": "x"}).status_code == 429, "it counts"
+
+
+def test_bytes_sent_ahead_do_not_hide_that_the_client_leaves() -> None:
+    with gateway(behaviour=Behaviour(latency=30)) as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            client.sendall(b"GET /chatgpt?prompt=x HTTP/1.1\r\nHost: x\r\n\r\n\r\nGET /")
+            wait_until(lambda: running.simulator.stats.under_way == 1)
+        wait_until(lambda: running.simulator.stats.cancelled == 1)
+        assert running.record()["status"] == 499
 
 
 def test_hostile_text_in_a_path_stays_on_one_line() -> None:

@@ -69,8 +69,11 @@ def test_every_call_counts_whatever_its_outcome() -> None:
         assert [match and int(match[1]) for match in left] == [99, 98, 97, 96, 95, 94]
         for path in ("/v1/models", "/v1/models/gpt-4o", "/healthz", "/readyz", "/nowhere"):
             assert "ratelimit" not in requests.get(running.url + path).headers
+        for path in ("/v1/models", "/v1/nowhere"):  # each POST under /v1 counts
+            assert "ratelimit" in requests.post(running.url + path).headers
+        assert requests.delete(running.url + "/chatgpt").status_code == 405
         last = requests.get(running.url + "/chatgpt", params={"prompt": "x"})
-        assert "r=93;" in last.headers["ratelimit"]
+        assert "r=90;" in last.headers["ratelimit"]
 
 
 def test_a_denied_call_never_invites_its_body() -> None:
