@@ -2,7 +2,11 @@
 
 import sys
 
-from chatgpt_platform.cli.main import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        # Imported here, so that Ctrl-C during the imports ends in no traceback either.
+        from chatgpt_platform.cli.main import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -211,6 +211,13 @@ def take_tour(port: int) -> bool:
     return not failed
 
 
+def port_number(text: str) -> int:
+    """A port from the command line."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    return int(text)
+
+
 def run(port: int, *, once: bool) -> int:
     """Starts the gateway, takes the tour and, unless `once`, serves until Ctrl-C. Returns the exit code."""
     if not processes.is_free(port):
@@ -252,7 +259,7 @@ def serve_until_interrupted(gateway: processes.Process) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A tour of the gateway with its built-in simulator.")
-    parser.add_argument("--port", type=int, default=5000, help="port of the gateway (default: 5000)")
+    parser.add_argument("--port", type=port_number, default=5000, help="port of the gateway (default: 5000)")
     parser.add_argument("--once", action="store_true", help="stop after the tour instead of serving on")
     options = parser.parse_args(arguments)
     environment.enter("run")

@@ -1,10 +1,19 @@
 """For all tests: asserts in the helpers explain themselves as those in the tests do."""
 
+import os
+
 import hypothesis
 import pytest
 
 # How long an example takes is the machine's affair; speed is measured elsewhere.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say beside the summary what ``scripts/test.py`` found before: else green tests hide failed checks."""
+    if os.environ.get("FAILED_CHECKS"):
+        terminalreporter.write_line("Some checks FAILED: see the beginning of this output.", red=True)
+
 
 pytest.register_assert_rewrite("support.background", "support.gateway", "support.program", "support.simulated")

@@ -23,6 +23,10 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
     if not prompt.strip():
         print("ask: the prompt is blank", file=sys.stderr)
         return 2
+    wrong = client.wrong_option(arguments, environment)
+    if wrong:
+        print(f"ask: {wrong}", file=sys.stderr)
+        return 2
     gateway = client.connect(arguments, environment)
     asked = client.attempt(
         arguments.url,

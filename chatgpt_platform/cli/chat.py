@@ -26,6 +26,10 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    wrong = client.wrong_option(arguments, environment)
+    if wrong:
+        print(f"chat: {wrong}", file=sys.stderr)
+        return 2
     gateway = client.connect(arguments, environment)
     messages: list[ChatCompletionMessageParam] = []
     if arguments.system:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -28,6 +29,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="gpt-4o-mini", metavar="M", help="the model (default gpt-4o-mini)")
 
 
+def wrong_option(arguments: argparse.Namespace, environment: Mapping[str, str]) -> str:
+    """What is wrong with the URL or the key, in one line; empty when nothing is."""
+    try:
+        url = urlsplit(arguments.url)
+        right = url.scheme in ("http", "https") and bool(url.hostname)
+    except ValueError:
+        right = False
+    if not right:
+        return f"--url {arguments.url!r}: expected an address such as {DEFAULT_URL}"
+    key = arguments.key or environment.get(KEY_VARIABLE) or PLACEHOLDER
+    if not (key.isascii() and key.isprintable()):
+        return f"the key (--key, {KEY_VARIABLE}) holds characters that no key has"
+    return ""
+
+
 def connect(arguments: argparse.Namespace, environment: Mapping[str, str]) -> OpenAI:
     """A client of the gateway that the arguments name."""
     # Takes about a second, so only those who ask pay for it.
@@ -42,7 +58,7 @@ def say(client: OpenAI, model: str, messages: list[ChatCompletionMessageParam], 
     """Ask, print the answer as it comes, and return it."""
     if not stream:
         whole = client.chat.completions.create(model=model, messages=messages)
-        text = whole.choices[0].message.content or ""
+        text = _text_of(whole)
         print(text)
         return text
     pieces: list[str] = []
@@ -50,8 +66,21 @@ def say(client: OpenAI, model: str, messages: list[ChatCompletionMessageParam], 
         piece = (chunk.choices[0].delta.content or "") if chunk.choices else ""
         pieces.append(piece)
         print(piece, end="", flush=True)
+    if not pieces:
+        raise NotAGatewayError
     print()
     return "".join(pieces)
+
+
+class NotAGatewayError(Exception):
+    """What answered is no gateway, nor any service of this kind."""
+
+
+def _text_of(whole: Any) -> str:
+    try:
+        return str(whole.choices[0].message.content or "")
+    except (AttributeError, IndexError, TypeError):
+        raise NotAGatewayError from None
 
 
 def attempt(url: str, act: Callable[[], Any]) -> bool:
@@ -61,13 +90,11 @@ def attempt(url: str, act: Callable[[], Any]) -> bool:
     try:
         act()
     except openai.APIStatusError as error:
-        wait = error.response.headers.get("retry-after")
-        print(
-            f"{error.status_code}: {_reason(error)}" + (f" (retry after {wait} s)" if wait else ""),
-            file=sys.stderr,
-        )
+        print(f"{error.status_code}: {_reason(error)}", file=sys.stderr)
     except openai.APIConnectionError as error:
-        print(f"{url} cannot be reached: {error.__cause__ or error}", file=sys.stderr)
+        print(f"{url} cannot be reached: {error.__cause__ or error}; does the gateway run?", file=sys.stderr)
+    except NotAGatewayError:
+        print(f"{url} answered something that is no chat completion; is the address right?", file=sys.stderr)
     except openai.OpenAIError as error:
         print(f"{url}: {_reason(error)}", file=sys.stderr)
     else:

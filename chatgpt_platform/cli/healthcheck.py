@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import sys
 import urllib.error
 import urllib.request
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
     except urllib.error.HTTPError as error:
         error.close()
         print(f"healthcheck: {url}/readyz answered {error.code}", file=sys.stderr)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         print(f"healthcheck: {url} does not answer: {reason}", file=sys.stderr)
     return 1

@@ -26,9 +26,14 @@ def on_reload(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> No
 
 def _handle(loop: asyncio.AbstractEventLoop, number: int, act: Callable[[], None]) -> None:
     if sys.platform == "win32":
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(act))
+        signal.signal(number, lambda *_: _pass_on(loop, act))
     else:
         loop.add_signal_handler(number, act)
+
+
+def _pass_on(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+    if not loop.is_closed():  # the handler outlives the loop
+        loop.call_soon_threadsafe(act)
 
 
 class Stop:

@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
         if isinstance(stream, io.TextIOWrapper):
             # A console or a file that lacks a character shows its escape; it never ends the program.
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     arguments = parser().parse_args(argv)
     run = arguments.run
     try:

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import errno
 import ipaddress
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -73,6 +72,7 @@ class _Running:
         self, settings: Settings, read_settings: Callable[[], Settings], stop: Stop, *, key_is_real: bool
     ) -> None:
         self._settings = settings
+        self._started: Final = settings
         self._key_is_real: Final = key_is_real
         self._read_settings: Final = read_settings
         self._stop: Final = stop
@@ -130,7 +130,7 @@ class _Running:
                 log.error("reload refused: %s", line)
             log.error("reload refused: the former settings stay in force")
             return
-        for path in changes_needing_restart(self._settings, settings):
+        for path in changes_needing_restart(self._started, settings):
             log.warning("%s has changed: this takes effect after a restart", path)
         if (settings.logging, settings.upstreams) != (self._settings.logging, self._settings.upstreams):
             former, self._logs = self._logs, _open_logs(settings)
@@ -146,6 +146,8 @@ class _Running:
         log.info(
             "chatgpt-platform %s serves http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port
         )
+        if not settings.upstreams[0].api_keys:
+            log.info("no key is configured (API_KEY): each caller must bring one")
         open_to_all = not settings.access.allow and not _is_loopback(host)
         if self._key_is_real and settings.upstreams[0].api_keys and open_to_all:
             log.warning(
@@ -185,6 +187,6 @@ def _no_listening(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is in use: stop the other program, or choose another port (--port, PORT, server.port)"
     if error.errno == errno.EACCES:
-        return f"port {port} needs more rights: choose one above 1023 (--port, PORT, server.port)"
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        return f"port {port} may not be used here: choose another, above 1023 (--port, PORT, server.port)"
+    reason = error.strerror or str(error)
     return f"cannot listen on {host}:{port}: {reason}; check server.host and server.port"

@@ -108,7 +108,10 @@ class Logs:
 
 def _cure(folder: Path, error: OSError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
-        cure = f"remove {error.filename}, which stands in the way"
+        # A file may stand where one of the directories should be.
+        obstacle = next((each for each in folder.parents if each.is_file()), Path(error.filename or folder))
+        obstacle = folder if folder.is_file() else obstacle
+        cure = f"remove {obstacle}, which stands in the way"
     elif error.errno == errno.EROFS:
         cure = "mount it writable"
     elif error.errno == errno.ENOSPC:
