@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
     loaded = load(environment, config=arguments.config)
     print(f"configuration file: {printable(str(loaded.file)) if loaded.file else 'none'}")
     print(listing(loaded), end="")
+    print(*loaded.slips, sep="\n", end="\n" if loaded.slips else "", file=sys.stderr)
     return _online(loaded.settings.upstreams[0]) if arguments.online else 0
 
 

@@ -7,7 +7,7 @@ import asyncio
 import errno
 import ipaddress
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from chatgpt_platform.cli.life import Stop, on_reload, on_stop
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.observe.redact import Redactor
-from chatgpt_platform.settings.load import load
+from chatgpt_platform.settings.load import Loaded, load
 from chatgpt_platform.settings.schema import Settings, Upstream, changes_needing_restart
 from chatgpt_platform.settings.secret import Secret
 from chatgpt_platform.simulator.server import Behaviour, Simulator
@@ -40,17 +40,20 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
     flags = {"server.host": arguments.host, "server.port": arguments.port}
     given = {path: value for path, value in flags.items() if value is not None}
 
-    def read_settings() -> Settings:
-        return load(environment, config=arguments.config, flags=given).settings
+    def read() -> Loaded:
+        return load(environment, config=arguments.config, flags=given)
 
-    return asyncio.run(_serve(read_settings(), read_settings, demo=arguments.demo))
+    loaded = read()
+    return asyncio.run(_serve(loaded.settings, lambda: read().settings, loaded.slips, demo=arguments.demo))
 
 
-async def _serve(settings: Settings, read_settings: Callable[[], Settings], *, demo: bool) -> int:
+async def _serve(
+    settings: Settings, read_settings: Callable[[], Settings], slips: Sequence[str], *, demo: bool
+) -> int:
     loop, stop = asyncio.get_running_loop(), Stop()
     on_stop(loop, stop)
     if not demo:
-        return await _Running(settings, read_settings, stop, key_is_real=True).run()
+        return await _Running(settings, read_settings, stop, slips, key_is_real=True).run()
     simulator = Simulator(Behaviour(interval=0.02))
     try:
         port = simulator.listen()
@@ -58,6 +61,7 @@ async def _serve(settings: Settings, read_settings: Callable[[], Settings], *, d
             _with_simulator(settings, port),
             lambda: _with_simulator(read_settings(), port),
             stop,
+            slips,
             key_is_real=False,
         )
         return await running.run()
@@ -69,10 +73,12 @@ class _Running:
     """One run of the gateway, from listening to the last log line."""
 
     def __init__(
-        self, settings: Settings, read_settings: Callable[[], Settings], stop: Stop, *, key_is_real: bool
-    ) -> None:
+        self, settings: Settings, read_settings: Callable[[], Settings], stop: Stop, slips: Sequence[str],
+        *, key_is_real: bool,
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._started: Final = settings
+        self._slips: Final = slips
         self._key_is_real: Final = key_is_real
         self._read_settings: Final = read_settings
         self._stop: Final = stop
@@ -146,6 +152,8 @@ class _Running:
         log.info(
             "chatgpt-platform %s serves http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port
         )
+        for slip in self._slips:
+            log.warning("%s", slip)
         if not settings.upstreams[0].api_keys:
             log.info("no key is configured (API_KEY): each caller must bring one")
         open_to_all = not settings.access.allow and not _is_loopback(host)

@@ -150,3 +150,16 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
                 f"did you mean {' or '.join(near)}?" if near else "expected CHATGPT_ and the path of a setting"
             )
             yield printable(f"{name}: found an unknown variable, {expected}")
+
+
+def slips(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Variables that are ignored and look as if they were meant: one underscore too few, or a short name
+    with ``CHATGPT_`` before it. A line each."""
+    known = {name: name for setting in SETTINGS.values() for name in setting.variables}
+    meant = {name.replace("_", ""): name for name in known}
+    return tuple(
+        printable(f"{name} is not a setting and is ignored; did you mean {near}?")
+        for name in sorted(environment)
+        if name.startswith("CHATGPT_") and "__" not in name and environment[name].strip() and name not in known
+        if (near := meant.get(name.replace("_", "")) or known.get(name.removeprefix("CHATGPT_")))
+    )

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.settings import walk
-from chatgpt_platform.settings.environment import CONFIG, Environment, Found
+from chatgpt_platform.settings.environment import CONFIG, Environment, Found, slips
 from chatgpt_platform.settings.kinds import Unusable
 from chatgpt_platform.settings.nodes import Node, Unreadable, from_json, from_yaml
 from chatgpt_platform.settings.schema import SETTINGS, TREE, Settings
@@ -29,11 +29,15 @@ _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class Loaded(NamedTuple):
-    """``file``: the one that was read, or None. ``sources``: for the path of each setting, where it came from."""
+    """``file``: the one that was read, or None. ``sources``: for the path of each setting, where it came from.
+
+    ``slips``: variables that look like settings and are none; nothing is wrong, but somebody should know.
+    """
 
     settings: Settings
     file: Path | None
     sources: Mapping[str, str]
+    slips: tuple[str, ...]
 
 
 def load(
@@ -64,7 +68,7 @@ def load(
         {path: each.value for path, each in found.items()}, environment_language=environment.get("LANG", "")
     )
     sources = MappingProxyType({path: each.source for path, each in found.items()})
-    return Loaded(settings, file.path, sources)
+    return Loaded(settings, file.path, sources, slips(environment))
 
 
 class _Unopened(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import signal
 import socket
@@ -208,6 +209,55 @@ def test_what_is_wrong_is_said_in_one_line(
     assert len(done.stderr.splitlines()) == 1
     assert all(part in done.stderr for part in parts)
     assert done.stdout == ""
+
+
+def test_a_variable_that_looks_like_a_setting_is_told_of(tmp_path: Path) -> None:
+    for name, meant in (
+        ("CHATGPT_LIMITS_MINUTE", "CHATGPT_LIMITS__MINUTE"),
+        ("CHATGPT_MINUTE_LIMIT", "MINUTE_LIMIT"),
+    ):
+        checked = run("check", directory=tmp_path, environment={name: "3", "CHATGPT_SERVICE_HOST": "10.0.0.1"})
+        assert checked.returncode == 0
+        assert checked.stderr == f"{name} is not a setting and is ignored; did you mean {meant}?\n"
+        with serving("--demo", directory=tmp_path, environment={name: "3"}) as program:
+            assert meant in program.wait_for("is ignored")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [(["--url", "foo", "hi"], "foo"), (["--url", "http://[", "hi"], "http://["), (["--key", "ключ", "hi"], "key")],
+)
+def test_wrong_options_of_ask_are_one_line(tmp_path: Path, arguments: list[str], part: str) -> None:
+    done = run("ask", *arguments, directory=tmp_path)
+    assert done.returncode == 2
+    assert part in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "ключ" not in done.stderr
+
+
+def test_ask_at_something_that_is_no_gateway(tmp_path: Path) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for extra in ([], ["--stream"]):
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            done = run("ask", "--url", url, *extra, "hi", directory=tmp_path)
+            assert done.returncode == 1
+            assert len(done.stderr.splitlines()) == 1
+        server.shutdown()
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """A web page where a gateway should be."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<html>hello</html>")
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def test_an_open_key_is_warned_of_in_one_line(tmp_path: Path) -> None:
