@@ -2,7 +2,8 @@
 
 ``Problem`` is the one exception of a call: it names a ``Kind``, the text that the caller is shown (a key
 into ``locales``) and, apart from that, a ``detail`` that only the log sees. Foreign exceptions become a
-Problem at one border each: the network in ``upstream/client``, JSON in ``gateway/members``.
+Problem at their borders: the network's in ``upstream/faults``, JSON's in ``gateway/members`` for requests and
+``gateway/conversation`` for answers.
 
 ``ConfigurationError`` is the one exception of a start: every problem of a configuration, a line each.
 

@@ -6,13 +6,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from chatgpt_platform.access.address import Client
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
-
-if TYPE_CHECKING:
-    from chatgpt_platform.access.address import Client
-    from chatgpt_platform.observe.access import Record
+from chatgpt_platform.observe.access import Record
 
 
 @dataclass(slots=True)
