@@ -43,7 +43,7 @@ class Kind(Enum):
     TOO_LARGE = _Facts(413, "invalid_request_error", "request_too_large")
     MEDIA_TYPE = _Facts(415, "invalid_request_error", "unsupported_media_type")
     TOO_MANY_REQUESTS = _Facts(429, "rate_limit_error", "rate_limit_exceeded")
-    UPSTREAM_BUSY = _Facts(429, "rate_limit_error", "rate_limit_exceeded")  # noqa: PIE796
+    UPSTREAM_BUSY = _Facts(429, "rate_limit_error", "rate_limit_exceeded")  # noqa: PIE796 - two kinds by identity
     FAULT = _Facts(500, "server_error", "internal_error", "error")
     BAD_UPSTREAM = _Facts(502, "upstream_error", "bad_upstream", "warning")
     UNAVAILABLE = _Facts(503, "server_error", "unavailable")

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
         return 130
     except BrokenPipeError:
         # Who read our output has left, as ``| head`` does; nothing more can be said there.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open to the end
         return 1
     except Exception as error:
         # The last resort: one line rather than a traceback, which --debug shows.

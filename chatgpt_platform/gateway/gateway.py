@@ -76,7 +76,7 @@ class Gateway:
             return await self._openai.answer(call)
         except Problem as problem:
             return self.refuse(call, problem)
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 - see below
             # A fault of ours is one well-formed answer too, and a line in the log.
             self._log.exception("%s: a fault of this gateway", call.record.request_id)
             return self.refuse(call, Problem(Kind.FAULT))
