@@ -71,9 +71,10 @@ class Stream(ABC):
 
 @dataclass(slots=True)
 class Reply:
-    """The answer: a head, and either a whole body or a stream."""
+    """The answer: a head, and either a whole body or a stream. ``length``: bytes of the stream, where known."""
 
     status: int
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
     stream: Stream | None = None
+    length: int | None = None

@@ -16,7 +16,7 @@ class Api(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """``upstream_path`` is joined to the upstream's base URL.
+    """``upstream_path`` is joined to the upstream's base URL; empty for what the gateway answers by itself.
 
     ``token_members``: members that bound the answer's length, the one to add first.
     ``counted``: whether a call takes tokens from the caller's buckets.
@@ -43,5 +43,6 @@ MODELS: Final = Endpoint(Api.OPENAI, b"/models", methods=("GET",), upstream_meth
 OPENAI_POSTS: Final = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MODERATIONS)
 
 HEALTH: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False)
+READY: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False)
 NOWHERE: Final = {api: Endpoint(api, b"", methods=(), counted=False) for api in Api}
 """Paths that lead nowhere, by the shape in which that is said."""

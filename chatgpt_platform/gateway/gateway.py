@@ -99,15 +99,16 @@ class Gateway:
         with contextlib.suppress(Problem):
             self.count(call)
 
-    def overrun(self, call: Call) -> Problem:
-        """The Problem of a body that grew above ``server.max_body`` while it came; the call counts."""
+    def counted(self, call: Call, problem: Problem) -> Problem:
+        """The Problem of a call that went wrong while its body came; the call counts, and may be denied."""
         try:
             self.count(call)
         except Problem as denied:
             return denied
-        return self._too_large()
+        return problem
 
-    def _too_large(self) -> Problem:
+    def too_large(self) -> Problem:
+        """The Problem of a body above ``server.max_body``."""
         return Problem(Kind.TOO_LARGE, limit=_size(self.max_body))
 
     def _admit(self, call: Call, decision: Decision) -> None:
@@ -128,7 +129,7 @@ class Gateway:
             raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
         declared = call.header(b"content-length") or "0"
         if declared.isascii() and declared.isdigit() and int(declared[:19]) > self.max_body:
-            raise self._too_large()
+            raise self.too_large()
 
     def _check_key_head(self, call: Call) -> None:
         if call.api is Api.OPENAI:

@@ -127,9 +127,8 @@ class OpenAIApi:
 
     def _passage(self, call: Call, response: Response, headers: list[tuple[bytes, bytes]], first: bytes) -> Reply:
         length = response.header(b"content-length")
-        if length is not None:
-            headers.append((b"content-length", length))
-        return Reply(response.status, headers, stream=Passage(response, first, call))
+        known = None if length is None else int(length)
+        return Reply(response.status, headers, stream=Passage(response, first, call), length=known)
 
     async def _stream(self, call: Call, key: Key, response: Response) -> Reply:
         source = EventSource(response, release_long=True)

@@ -1,10 +1,12 @@
-"""The gateway as one Tornado application.
+"""The gateway as a web server.
 
-app       the route table and the handlers
-base      what all handlers do: bytes in, Call out; Reply in, bytes out
-service   what they share: the gateway of the moment, the access log
-server    the listening side: idle and busy connections, drain
-listener  accept, also at the end of file descriptors
-forms     multipart bodies
-cors      pages that may call from a browser
+reception    what every request goes through, whichever server brings it: route, caller, refusals, answer, head
+transaction  one request from its head to its access line
+shortcut     from the wire straight into a transaction
+app          the same endpoints as a Tornado application, the route table
+base         its handlers
+service      what outlives a request: the gateway of the moment, the limiter, the access log
+server       the listening side: wire, TLS, drain
+forms        multipart bodies
+cors         pages that may call from a browser
 """

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tornado import httputil
+Fields = Mapping[bytes, bytes]
+"""A request's headers: names in lower case."""
 
-_EXPOSED: Final = "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id"
+Lines = list[tuple[bytes, bytes]]
+
+_EXPOSED: Final = b"Retry-After, RateLimit, RateLimit-Policy, X-Request-Id"
 
 
-def headers(origins: Sequence[str], request: httputil.HTTPServerRequest) -> list[tuple[str, str]]:
+def lines(origins: Sequence[str], fields: Fields) -> Lines:
     """The header lines that let the calling page read the answer; none for other pages."""
     if not origins:
         return []
-    origin = request.headers.get("Origin", "")
-    vary = [("Vary", "Origin")]
-    if not origin or not ("*" in origins or origin in origins):
-        return vary
-    return [*vary, ("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", _EXPOSED)]
+    vary = (b"Vary", b"Origin")
+    origin = fields.get(b"origin", b"")
+    if not _may_call(origins, origin):
+        return [vary]
+    return [vary, (b"Access-Control-Allow-Origin", origin), (b"Access-Control-Expose-Headers", _EXPOSED)]
 
 
-def is_preflight(origins: Sequence[str], request: httputil.HTTPServerRequest) -> bool:
+def is_preflight(origins: Sequence[str], method: str, fields: Fields) -> bool:
     """Whether a browser asks beforehand, for a page that may call."""
-    origin = request.headers.get("Origin", "")
-    asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-    return asks and bool(origin) and ("*" in origins or origin in origins)
+    asks = method == "OPTIONS" and b"access-control-request-method" in fields
+    return asks and _may_call(origins, fields.get(b"origin", b""))
 
 
-def preflight_headers(methods: Sequence[str], request: httputil.HTTPServerRequest) -> list[tuple[str, str]]:
+def preflight_lines(methods: Sequence[str], fields: Fields) -> Lines:
     """What a preflight is answered: these methods, the headers that the page names, for an hour."""
-    asked = request.headers.get("Access-Control-Request-Headers", "")
     return [
-        ("Access-Control-Allow-Methods", ", ".join(methods)),
-        ("Access-Control-Allow-Headers", asked),
-        ("Access-Control-Max-Age", "3600"),
+        (b"Access-Control-Allow-Methods", ", ".join(methods).encode()),
+        (b"Access-Control-Allow-Headers", fields.get(b"access-control-request-headers", b"")),
+        (b"Access-Control-Max-Age", b"3600"),
     ]
+
+
+def _may_call(origins: Sequence[str], origin: bytes) -> bool:
+    return bool(origin) and ("*" in origins or origin.decode("latin-1") in origins)

@@ -1,4 +1,4 @@
-"""What the handlers share: the gateway of the moment, who is calling, what is under way, the access log."""
+"""What outlives a request: the gateway of the moment, the limiter, the upstream client, the access log."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ import secrets
 import time
 from typing import Final
 
-from tornado import httputil
-
 from chatgpt_platform.access.address import AddressBook
 from chatgpt_platform.gateway.call import Call
-from chatgpt_platform.gateway.endpoints import Endpoint
 from chatgpt_platform.gateway.gateway import Gateway
 from chatgpt_platform.limits.bucket import Windows, windows_of
 from chatgpt_platform.limits.store import Store
-from chatgpt_platform.observe.access import Record
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.client import Client, Timeouts
@@ -53,24 +49,9 @@ class Service:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    def begin(self, request: httputil.HTTPServerRequest, endpoint: Endpoint, tail: str) -> Call:
-        """Note a call that begins: who, what, when."""
-        headers = {
-            name.lower().encode("latin-1"): ", ".join(request.headers.get_list(name)).encode("latin-1")
-            for name in request.headers
-        }
-        forwarded_for = headers.get(b"x-forwarded-for", b"").decode("latin-1")
-        client = self.addresses.client(request.remote_ip or "", forwarded_for)
-        method = request.method or ""
-        record = Record(
-            time=time.time(),
-            request_id=f"req_{self._id_prefix}{next(self._ids):08x}",
-            client=client.address,
-            method=method,
-            path=request.path,
-            upstream=None,
-        )
-        return Call(endpoint, method, tail, request.query, headers, client, record, time.monotonic())
+    def next_id(self) -> str:
+        """The id of a request that begins."""
+        return f"req_{self._id_prefix}{next(self._ids):08x}"
 
     def finish(self, call: Call, status: int, bytes_out: int) -> None:
         """Note a call that ended, however it did: one access line."""

@@ -43,7 +43,7 @@ class Deadline:
             self._set()
 
     def rest(self) -> None:
-        """Nothing is waited for: only the time for the whole goes on running."""
+        """Nothing is waited for: only the time for the whole, if it was given one, goes on running."""
         self._at, self._phase = self._total, "total"
 
     def cancel(self) -> None:
@@ -59,6 +59,8 @@ class Deadline:
 
     def _on_timer(self) -> None:
         self._timer, self._fires = None, math.inf
+        if self._at == math.inf:
+            return
         if self._loop.time() < self._at - _TICK:
             self._set()
         else:

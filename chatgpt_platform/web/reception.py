@@ -1,0 +1,148 @@
+"""What every request goes through, whichever server brings it: the one route table, the one order of refusals.
+
+    call = reception.begin(method, path, query, fields, peer)
+    reception.screen(call)                   # before the body is read; raises Problem
+    reply = await reception.answer(call)     # after it
+    lines = reception.head(call, reply)
+
+A reload makes a new one; calls under way end with the one they began with.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
+from typing import Final
+from urllib.parse import unquote
+
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway import endpoints
+from chatgpt_platform.gateway.call import Call, Reply
+from chatgpt_platform.gateway.endpoints import Api, Endpoint
+from chatgpt_platform.gateway.gateway import Gateway
+from chatgpt_platform.gateway.render import JSON
+from chatgpt_platform.observe.access import Record
+from chatgpt_platform.web import cors
+from chatgpt_platform.web.service import Service
+
+PUBLIC: Final = frozenset({"/healthz", "/readyz"})
+"""Paths that are open to every address, and while the gateway drains. All others ask for an allowed one."""
+
+MODEL_PREFIX: Final = "/v1/models/"
+_SERVER: Final = (b"Server", b"chatgpt-platform")
+_UNREADABLE: Final = {
+    400: Kind.BAD_HTTP,
+    408: Kind.REQUEST_TIMEOUT,
+    414: Kind.TARGET_TOO_LONG,
+    431: Kind.HEADERS_TOO_LARGE,
+}
+
+
+class Reception:
+    """Receives calls under the service's present settings."""
+
+    def __init__(self, service: Service) -> None:
+        self.service: Final = service
+        self.gateway: Final[Gateway] = service.gateway
+        self._addresses: Final = service.addresses
+        self._cors: Final = service.settings.server.cors
+        self._date = (0, (b"Date", b""))
+        self.routes: Final[Mapping[str, Endpoint]] = {
+            **dict.fromkeys(platform_paths(service.settings.server.route), endpoints.PLATFORM),
+            **{f"/v1{each.upstream_path.decode()}": each for each in (*endpoints.OPENAI_POSTS, endpoints.MODELS)},
+            "/healthz": endpoints.HEALTH,
+            "/readyz": endpoints.READY,
+        }
+
+    def begin(self, method: str, path: str, query: str, fields: Mapping[bytes, bytes], peer: str) -> Call:
+        """Note a call that begins: who, what, when.
+
+        ``fields``: headers by their names in lower case, several of one name joined by ``, ``. ``peer``: the
+        address of the socket's other end.
+        """
+        endpoint = self.routes.get(path)
+        tail = ""
+        if endpoint is None:
+            endpoint, tail = _elsewhere(path)
+        forwarded_for = fields.get(b"x-forwarded-for", b"").decode("latin-1")
+        client = self._addresses.client(peer, forwarded_for)
+        record = Record(time.time(), self.service.next_id(), client.address, method, path)
+        return Call(endpoint, method, tail, query, fields, client, record, time.monotonic())
+
+    def screen(self, call: Call) -> None:
+        """What is checked before the body is read. Raises Problem."""
+        path = call.record.path
+        public = path in PUBLIC
+        if not (public or call.client.allowed):
+            raise Problem(Kind.ADDRESS_DENIED)
+        endpoint = call.endpoint
+        if call.method not in endpoint.methods:
+            if endpoint.methods and not public and cors.is_preflight(self._cors, call.method, call.headers):
+                return
+            self.gateway.count(call)
+            if not endpoint.methods:
+                raise Problem(Kind.NOT_FOUND, path=path)
+            raise Problem(Kind.METHOD_NOT_ALLOWED, method=call.method)
+        if public:
+            return
+        if self.service.draining:
+            raise Problem(Kind.UNAVAILABLE, "draining", retry_after=1)
+        self.gateway.screen(call)
+
+    async def answer(self, call: Call) -> Reply:
+        """The Reply to a screened call whose body has been read. Never raises but for its cancellation."""
+        if call.method == "OPTIONS":
+            return Reply(204, cors.preflight_lines(call.endpoint.methods, call.headers))
+        if call.endpoint is endpoints.HEALTH:
+            return Reply(200, [JSON], b'{"status":"ok"}')
+        if call.endpoint is endpoints.READY:
+            if self.service.draining:
+                return Reply(503, [JSON, (b"Retry-After", b"1")], b'{"status":"draining"}')
+            return Reply(200, [JSON], b'{"status":"ready"}')
+        return await self.gateway.handle(call)
+
+    def refuse(self, call: Call, problem: Problem) -> Reply:
+        """The answer to a call that failed."""
+        reply = self.gateway.refuse(call, problem)
+        if problem.kind is Kind.METHOD_NOT_ALLOWED:
+            reply.headers.append((b"Allow", ", ".join(call.endpoint.methods).encode()))
+        return reply
+
+    def head(self, call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
+        """All header lines of an answer but those of its framing."""
+        record = call.record
+        lines = [
+            *reply.headers,
+            *call.quota,
+            (b"X-Request-Id", record.request_id.encode()),
+            _SERVER,
+            self._date_line(int(time.time())),
+        ]
+        return lines + cors.lines(self._cors, call.headers) if self._cors else lines
+
+    def _date_line(self, second: int) -> tuple[bytes, bytes]:
+        if self._date[0] != second:
+            self._date = (second, (b"Date", formatdate(second, usegmt=True).encode()))
+        return self._date[1]
+
+
+def unreadable(status: int) -> Problem:
+    """The Problem of a request that is no good HTTP, by the status that the wire gives it."""
+    return Problem(_UNREADABLE.get(status, Kind.BAD_HTTP))
+
+
+def platform_paths(route: str) -> tuple[str, ...]:
+    """Where the platform API answers. ``route``: "" or "/name"."""
+    return ("/chatgpt", route) if route else ("/chatgpt", "/", "/api")
+
+
+def _elsewhere(path: str) -> tuple[Endpoint, str]:
+    """The endpoint of a path that is not in the table, and what follows the endpoint's own path."""
+    if path.startswith(MODEL_PREFIX) and path != MODEL_PREFIX:
+        try:
+            return endpoints.MODELS, unquote(path.removeprefix(MODEL_PREFIX), errors="strict")
+        except UnicodeDecodeError:
+            return endpoints.MODELS, ".."  # an id that no model has
+    is_openai = path == "/v1" or path.startswith("/v1/")
+    return endpoints.NOWHERE[Api.OPENAI if is_openai else Api.PLATFORM], ""

@@ -1,0 +1,49 @@
+"""From the wire straight into the gateway, past Tornado's handlers, for the calls that go upstream.
+
+The same transaction answers them that the handlers use; what differs is only who brings the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tornado import web
+
+from chatgpt_platform.web.reception import Reception, unreadable
+from chatgpt_platform.web.transaction import Transaction
+from chatgpt_platform.wire.bridge import TornadoApplication
+from chatgpt_platform.wire.exchange import Exchange, Receiver
+from chatgpt_platform.wire.head import BadRequest
+
+
+class Shortcut:
+    """A wire ``Application``. ``direct``: False leaves every endpoint to the handlers."""
+
+    def __init__(self, reception: Reception, application: web.Application, *, direct: bool = True) -> None:
+        self._reception: Final = reception
+        self._direct: Final = direct
+        self._handlers: Final = TornadoApplication(application, refuse=self.refuse)
+
+    def begin(self, exchange: Exchange) -> Receiver:
+        """Answer, or leave it to a handler."""
+        if not self._direct:
+            return self._handlers.begin(exchange)
+        transaction = self._transaction(exchange)
+        if not transaction.call.endpoint.upstream_path:
+            return self._handlers.begin(exchange)
+        transaction.begin()
+        return transaction
+
+    def refuse(self, exchange: Exchange, bad: BadRequest) -> None:
+        """Answer what is no good HTTP like any other failure."""
+        self._transaction(exchange).fail(unreadable(bad.status))
+
+    def closed(self, connection: object) -> None:
+        """Nothing here outlives a request."""
+        self._handlers.closed(connection)
+
+    def _transaction(self, exchange: Exchange) -> Transaction:
+        head = exchange.head
+        path, _, query = head.target.decode("latin-1").partition("?")
+        call = self._reception.begin(head.method, path, query, head.fields, exchange.peer)
+        return Transaction(self._reception, exchange, call)

@@ -1,0 +1,166 @@
+"""One request from its head to its access line, whichever server brings it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from chatgpt_platform.errors import Problem
+from chatgpt_platform.gateway.call import Call, Reply, Stream
+from chatgpt_platform.web.reception import Reception, unreadable
+from chatgpt_platform.wire.head import BadRequest
+
+CLIENT_LEFT: Final = 499
+"""The access log's status of a call whose caller left before its answer was out (nginx's convention)."""
+
+
+class Outlet(Protocol):
+    """The way to the client: ``wire.exchange.Exchange`` has it, and Tornado's handlers are given it."""
+
+    def answer(self, status: int, lines: Sequence[tuple[bytes, bytes]], body: bytes) -> None: ...
+
+    def start(
+        self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None
+    ) -> None: ...
+
+    def write(self, data: bytes) -> None: ...
+
+    async def drain(self) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Transaction:
+    """Receives a request's body, answers it, and tells the access log how it ended: once, whatever happens."""
+
+    __slots__ = ("_body", "_bytes_out", "_concluded", "_gone", "_out", "_reception", "_refused", "_size", "call",
+                 "task")  # fmt: skip
+
+    def __init__(self, reception: Reception, out: Outlet, call: Call) -> None:
+        self.call: Final = call
+        self.task: asyncio.Task[None] | None = None
+        """Answers the call, once its request is whole."""
+        self._reception: Final = reception
+        self._out: Final = out
+        self._body: bytes | list[bytes] = b""
+        self._size = 0
+        self._bytes_out = 0
+        self._refused = False
+        self._gone = False
+        self._concluded = False
+
+    def begin(self) -> None:
+        """The head has come: refuse the call, or let its body come."""
+        try:
+            self._reception.screen(self.call)
+        except Problem as problem:
+            self._refuse(problem)
+
+    def received(self, data: bytes) -> None:
+        """A piece of the body."""
+        if self._refused:
+            return
+        self._size += len(data)
+        gateway = self._reception.gateway
+        if self._size > gateway.max_body:
+            self._refuse(gateway.counted(self.call, gateway.too_large()))
+        elif not self._body:
+            self._body = data  # as a rule the only piece
+        else:
+            if isinstance(self._body, bytes):
+                self._body = [self._body]
+            self._body.append(data)
+
+    def complete(self) -> None:
+        """The request is whole: answer it."""
+        if self._refused:
+            return
+        body = self._body
+        self.call.body = body if isinstance(body, bytes) else b"".join(body)
+        self._body = b""
+        self.task = asyncio.get_running_loop().create_task(self._run(), name=self.call.record.request_id)
+
+    def failed(self, bad: BadRequest) -> None:
+        """The rest of the request cannot be read."""
+        if not self._refused:
+            self._refuse(self._reception.gateway.counted(self.call, unreadable(bad.status)))
+
+    def left(self) -> None:
+        """The client has left before its answer was out."""
+        self._gone = True
+        if self.task is not None:
+            self.task.cancel()
+            return
+        if not self._refused:
+            self._reception.gateway.abandon(self.call)
+        self._conclude(CLIENT_LEFT)
+
+    def fail(self, problem: Problem) -> None:
+        """Answer with a failure that the server met."""
+        if not self._refused and self.task is None:
+            self._refuse(problem)
+
+    async def _run(self) -> None:
+        try:
+            reply = await self._reception.answer(self.call)
+            if reply.stream is None:
+                self._send(reply)
+            else:
+                await self._stream(reply, reply.stream)
+        except asyncio.CancelledError:
+            if not self._gone:
+                self._out.abort()
+                self._conclude(CLIENT_LEFT)
+                raise
+            # Nobody is left to be answered.
+            self._conclude(CLIENT_LEFT)
+        except Exception:
+            # A fault of ours: an end in good order would make half an answer look whole.
+            self._reception.service.logs.logger.exception(
+                "%s: a fault of this gateway", self.call.record.request_id
+            )
+            self._out.abort()
+            self._conclude(500)
+
+    async def _stream(self, reply: Reply, stream: Stream) -> None:
+        out = self._out
+        try:
+            piece = await stream.next()
+            out.start(reply.status, self._reception.head(self.call, reply), reply.length)
+            while piece is not None:
+                if piece:
+                    self._bytes_out += len(piece)
+                    out.write(piece)
+                    await out.drain()
+                if stream.broken:
+                    break
+                piece = await stream.next()
+            stream.close()  # before the end is logged: it adds to the record
+            if stream.broken:
+                out.abort()
+            else:
+                out.finish()
+        finally:
+            stream.close()
+        self._conclude(reply.status)
+
+    def _refuse(self, problem: Problem) -> None:
+        self._refused = True
+        self._body = b""
+        self._send(self._reception.refuse(self.call, problem))
+
+    def _send(self, reply: Reply) -> None:
+        self._bytes_out = len(reply.body)
+        self._out.answer(reply.status, self._reception.head(self.call, reply), reply.body)
+        self._conclude(reply.status)
+
+    def _conclude(self, status: int) -> None:
+        if not self._concluded:
+            self._concluded = True
+            service = self._reception.service
+            if status == CLIENT_LEFT and service.cutting:
+                self.call.record.error = "cut off: the gateway stopped"
+            service.finish(self.call, status, self._bytes_out)

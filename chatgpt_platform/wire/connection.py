@@ -1,0 +1,436 @@
+"""One connection of a client: requests in, answers out in their order, and the time that all this may take.
+
+    READING      a request is awaited, or its rest; without one at all the connection is idle
+    ANSWERING    the request is whole and its answer is not; what comes is held, up to a bound
+    LINGERING    the last answer is out; what comes is dropped, until the client closes too
+    CLOSED       over
+
+While an answer is awaited reading goes on, since there is no other way to notice that the client leaves. An
+end of input then counts as leaving: a half-close cannot be told from a close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, Protocol, cast
+
+from chatgpt_platform.wire.deadline import Deadline
+from chatgpt_platform.wire.exchange import Application, Exchange, Receiver
+from chatgpt_platform.wire.head import BadRequest, Head, Limits
+from chatgpt_platform.wire.parser import RequestParser
+
+MAX_AHEAD: Final = 64 * 1024
+"""Bytes kept of what a client sends ahead, such as pipelined requests. What is above is dropped, and the
+connection closes after the answer that is under way."""
+
+HIGH_WATER: Final = 64 * 1024
+"""Bytes written but not yet taken by the client at which ``Exchange.drain`` begins to wait."""
+
+PORTION: Final = 64 * 1024
+"""Bytes of a request body that must come within ``Timeouts.body``."""
+
+MAX_DROPPED: Final = 64 * 1024
+"""The longest rest of a refused body that is read and dropped to keep the connection."""
+
+LINGER: Final = 2.0
+"""Seconds in which a client may read its last answer, and stop sending, before the connection is cut. A
+close with bytes unread would reset the connection, and the answer could be lost (RFC 9112, 9.6)."""
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds for each phase.
+
+    ``header``: from a request's first byte to the end of its head. ``body``: for each portion of a body, and
+    for its end. ``write``: in which a client must take something of its answer. ``idle``: without a request.
+    """
+
+    header: float = 10.0
+    body: float = 30.0
+    write: float = 30.0
+    idle: float = 75.0
+
+
+class Host(Protocol):
+    """What a connection needs of the server that it belongs to."""
+
+    application: Application
+    timeouts: Timeouts
+    limits: Limits
+    draining: bool
+
+    def opened(self, connection: Connection) -> None: ...
+
+    def closed(self, connection: Connection) -> None: ...
+
+    def fault(self, error: Exception) -> None: ...
+
+
+class Stage(Enum):
+    READING = auto()
+    ANSWERING = auto()
+    LINGERING = auto()
+    CLOSED = auto()
+
+
+_READING, _ANSWERING, _LINGERING, _CLOSED = Stage
+
+
+class Connection(asyncio.Protocol):
+    """Speaks HTTP/1.1 with one client."""
+
+    __slots__ = (
+        "_ahead", "_body_came", "_deadline", "_drained", "_exchange", "_held", "_host", "_invited", "_last", "_loop",
+        "_parser", "_portion", "_reading_paused", "_receiver", "_spilled", "_stage", "_transport", "congested",
+        "peer", "secure",
+    )  # fmt: skip
+
+    def __init__(self, host: Host, peer: str, *, secure: bool) -> None:
+        self.peer: Final = peer
+        self.secure: Final = secure
+        self.congested = False
+        self._host: Final = host
+        self._loop: Final = asyncio.get_running_loop()
+        self._parser: Final = RequestParser(host.limits)
+        self._deadline: Final = Deadline(self._loop, self._expire)
+        self._transport: asyncio.Transport
+        self._stage = _READING
+        self._exchange: Exchange | None = None
+        self._receiver: Receiver | None = None
+        self._ahead = b""
+        self._held = False
+        self._last = False
+        """The answer under way, or the next one, is the last."""
+        self._spilled = False
+        """Bytes that came were dropped, and more may be on their way."""
+        self._invited = False
+        self._reading_paused = False
+        self._body_came = 0
+        self._portion = -1
+        self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a request has come that is not answered."""
+        return self._stage is _READING and self._exchange is None and not self._parser.begun
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not by isinstance: uvloop's transports are no subclasses of it.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._host.opened(self)
+        self._deadline.expect(self._host.timeouts.idle, "idle")
+
+    def data_received(self, data: bytes) -> None:
+        if self._stage is _READING and not self._held:
+            self._proceed(data)
+        elif self._stage is _READING or self._stage is _ANSWERING:
+            self._keep(data)
+
+    def eof_received(self) -> None:
+        """The transport writes what is left and closes itself when this returns."""
+        self._end()
+        self._deadline.expect(self._host.timeouts.write, "write")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+        self._parser.close()
+        self._deadline.cancel()
+        self._host.closed(self)
+
+    def pause_writing(self) -> None:
+        self.congested = True
+        self._deadline.expect(self._host.timeouts.write, "write")
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        self._wake()
+        if self._stage is _LINGERING:
+            self._deadline.expect(LINGER, "linger")
+        elif self._stage is _ANSWERING:
+            self._deadline.rest()
+        elif self._stage is _READING:
+            phase = "idle" if self._exchange is None else "body"
+            self._deadline.expect(getattr(self._host.timeouts, phase), phase)
+
+    # What the exchange under way calls.
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the client; nothing where it has left."""
+        if self._stage is not _CLOSED and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def persistence(self) -> bytes:
+        """The Connection header line of the answer that begins now; decides whether it is the last."""
+        exchange = self._exchange
+        assert exchange is not None
+        head = exchange.head
+        if not head.keep_alive or self._host.draining or not (self._parser.complete or self._can_drop(head)):
+            self._last = True
+        if self._last:
+            return _CLOSE
+        return b"" if head.minor else _KEEP_ALIVE
+
+    def close_after_answer(self) -> None:
+        """Take no further request."""
+        self._last = True
+
+    def answered(self) -> None:
+        """The answer is written."""
+        if self._stage is _CLOSED:
+            return
+        if self._last:
+            self._take_leave()
+        elif self._stage is _ANSWERING:
+            self._next()
+
+    def break_off(self) -> None:
+        """Close behind what is written, in the middle of an answer."""
+        if self._stage is not _CLOSED:
+            self._stage = _CLOSED
+            self._exchange = self._receiver = None
+            self._transport.close()
+            self._deadline.expect(self._host.timeouts.write, "write")
+
+    async def drained(self) -> None:
+        """Until the client has taken most of what was written, or is gone."""
+        while self.congested and self._stage is not _CLOSED:
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)
+
+    def hold(self) -> None:
+        """Read no more of the request under way."""
+        self._held = True
+        self._deadline.rest()
+
+    def release(self) -> None:
+        """Read on."""
+        if self._held:
+            self._held = False
+            if self._stage is _READING:
+                self._resume_reading()
+                self._go_on()
+
+    # What the server calls.
+
+    def close(self) -> None:
+        """Close when nothing is under way, else after the answer that is."""
+        if self.idle:
+            self._last = True
+            self._take_leave()
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        self._end()
+        self._transport.abort()
+
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """Give the transport away in the middle of an exchange, and the bytes that came behind the request."""
+        ahead, self._ahead = self._ahead, b""
+        self._stage = _CLOSED
+        self._exchange = self._receiver = None
+        self._deadline.cancel()
+        return self._transport, ahead
+
+    # Requests.
+
+    def _proceed(self, data: bytes) -> None:
+        """Read on, as far as the bytes and the application let it."""
+        try:
+            data = self._read(data)
+        except BadRequest as bad:
+            data = b""
+            self._refuse(bad)
+        except Exception as error:  # noqa: BLE001 - an application may raise anything
+            data = b""
+            self._fail(error)
+        if data:
+            self._keep(data)
+
+    def _read(self, data: bytes) -> bytes:
+        """What of ``data`` cannot be read yet."""
+        parser = self._parser
+        while self._stage is _READING and not self._held:
+            if self._exchange is None:
+                if not data:
+                    break
+                data = self._read_head(data)
+            elif parser.complete:
+                self._ahead = data
+                self._end_of_request()
+                return b""
+            elif data:
+                data = self._read_body(data)
+            else:
+                self._await_body()
+                break
+        return data
+
+    def _read_head(self, data: bytes) -> bytes:
+        begun = self._parser.begun
+        head, data = self._parser.head(data)
+        if head is not None:
+            self._body_came, self._portion = 0, -1
+            self._invited = not head.expects_continue
+            self._exchange = Exchange(self, head)
+            self._receiver = self._host.application.begin(self._exchange)
+        elif not begun and self._parser.begun:
+            self._deadline.expect(self._host.timeouts.header, "header")
+        return data
+
+    def _read_body(self, data: bytes) -> bytes:
+        exchange, receiver = self._exchange, self._receiver
+        body, data = self._parser.body(data)
+        self._invited = True
+        if body:
+            self._body_came += len(body)
+            if receiver is not None and exchange is not None and not exchange.finished:
+                receiver.received(body)
+        return data
+
+    def _await_body(self) -> None:
+        """More of the body must come, in time; a client that waits to be asked for it is asked."""
+        portion = self._body_came // PORTION
+        if portion != self._portion and not self.congested:
+            self._portion = portion
+            self._deadline.expect(self._host.timeouts.body, "body")
+        if not self._invited:
+            self._invited = True
+            if self._exchange is not None and not self._exchange.started:
+                self.write(_CONTINUE)
+
+    def _end_of_request(self) -> None:
+        exchange, receiver = self._exchange, self._receiver
+        assert exchange is not None
+        assert receiver is not None
+        self._stage = _ANSWERING
+        if exchange.finished:
+            self._next()
+            return
+        self._deadline.rest()
+        receiver.complete()
+
+    def _next(self) -> None:
+        """The exchange is over; on to the next one."""
+        self._exchange = self._receiver = None
+        self._parser.next()
+        if self._ahead:
+            # Not at once: a thousand pipelined requests must not keep others waiting.
+            self._loop.call_soon(self._go_on)
+        else:
+            self._stage = _READING
+            if self._transport.get_write_buffer_size():
+                self._deadline.expect(self._host.timeouts.write, "flush")
+            else:
+                self._deadline.expect(self._host.timeouts.idle, "idle")
+
+    def _go_on(self) -> None:
+        """Read what was kept."""
+        if self._stage is _ANSWERING and self._exchange is None:
+            self._stage = _READING
+        if self._stage is _READING:
+            data, self._ahead = self._ahead, b""
+            self._proceed(data)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what cannot be read yet."""
+        if self._stage is _LINGERING or self._stage is _CLOSED:
+            return
+        if self._stage is _READING:
+            # Held by the application: here the client can be made to wait.
+            self._ahead += data
+            if len(self._ahead) > MAX_AHEAD and not self._reading_paused:
+                self._reading_paused = True
+                self._transport.pause_reading()
+        elif self._last or len(self._ahead) + len(data) > MAX_AHEAD:
+            self._ahead = b""
+            self._last = self._spilled = True
+        else:
+            self._ahead += data
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def _can_drop(self, head: Head) -> bool:
+        """Whether the rest of a body that nobody wants is small enough to be read all the same."""
+        return self._invited and head.length is not None and head.length <= MAX_DROPPED
+
+    # Ends.
+
+    def _refuse(self, bad: BadRequest) -> None:
+        """What comes is no request, or not the rest of one."""
+        self._last = True
+        try:
+            if self._exchange is None:
+                self._exchange = Exchange(self, self._parser.partial)
+                self._host.application.refuse(self._exchange, bad)
+            elif self._exchange.started:
+                self.abort()
+            elif self._receiver is None:
+                self._host.application.refuse(self._exchange, bad)
+            else:
+                self._receiver.failed(bad)
+        except Exception as error:  # noqa: BLE001 - an application may raise anything
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._host.fault(error)
+        self.abort()
+
+    def _take_leave(self) -> None:
+        """The last answer is written: close, but not under a client that is still sending."""
+        sending = self._stage is _READING and self._exchange is not None
+        sending = sending or self._spilled or bool(self._ahead)
+        self._stage = _LINGERING
+        self._exchange = self._receiver = None
+        self._ahead = b""
+        if sending:
+            self._resume_reading()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._deadline.expect(LINGER, "linger")
+        else:
+            self._transport.close()
+            self._deadline.expect(self._host.timeouts.write, "write")
+
+    def _end(self) -> None:
+        """The connection is gone, or as good as gone."""
+        receiver, exchange = self._receiver, self._exchange
+        self._stage = _CLOSED
+        self._exchange = self._receiver = None
+        self._ahead = b""
+        if exchange is not None and not exchange.finished:
+            exchange.finished = True
+            if receiver is not None:
+                receiver.left()
+        self._wake()
+
+    def _wake(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def _expire(self, phase: str) -> None:
+        if phase == "header":
+            self._refuse(BadRequest(408, "the head did not come in time"))
+        elif phase == "body":
+            self._refuse(BadRequest(408, "the body did not come in time"))
+        elif phase == "flush" and not self._transport.get_write_buffer_size():
+            self._deadline.expect(self._host.timeouts.idle, "idle")
+        elif phase == "linger" and self._transport.get_write_buffer_size():
+            self._deadline.expect(self._host.timeouts.write, "write")
+        elif phase == "idle":
+            self.close()
+        else:
+            self.abort()

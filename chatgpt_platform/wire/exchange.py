@@ -1,0 +1,155 @@
+"""One request and its answer, as an application sees them.
+
+An ``Application`` is told of each request by its head, and gives back a ``Receiver`` for the rest of it. It
+answers through the ``Exchange``: at once or later, with ``answer``, or piece by piece with ``start``,
+``write`` and ``finish``. It may answer before the body has come; the rest is then read and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+from chatgpt_platform.wire.head import BadRequest, Head, status_line
+
+if TYPE_CHECKING:
+    from chatgpt_platform.wire.connection import Connection
+
+_NO_BODY: Final = (204, 304)
+
+
+class Receiver(Protocol):
+    """What an application does with a request. Nothing is called any more after ``left``."""
+
+    def received(self, data: bytes) -> None:
+        """A piece of the body."""
+
+    def complete(self) -> None:
+        """The request is whole."""
+
+    def failed(self, bad: BadRequest) -> None:
+        """The rest cannot be read. What is answered now is the connection's last answer."""
+
+    def left(self) -> None:
+        """The client has left, or is cut off, before its answer was finished: nobody reads it any more."""
+
+
+class Application(Protocol):
+    """Answers requests. What it raises is logged and closes the connection."""
+
+    def begin(self, exchange: Exchange) -> Receiver:
+        """A request's head has come. ``Expect: 100-continue`` is obeyed after this, unless it was answered."""
+
+    def refuse(self, exchange: Exchange, bad: BadRequest) -> None:
+        """Answer, at once, a request whose head cannot be read; ``exchange.head`` has what is known of it."""
+
+    def closed(self, connection: object) -> None:
+        """``exchange.connection`` of earlier exchanges is gone."""
+
+
+class Exchange:
+    """The way to answer a request. After the client has left all of it does nothing.
+
+    ``connection``: the same object for all exchanges of one connection.
+    """
+
+    __slots__ = ("_chunked", "_left_to_write", "_silent", "connection", "finished", "head", "started")
+
+    def __init__(self, connection: Connection, head: Head) -> None:
+        self.connection: Final = connection
+        self.head: Final = head
+        self.started = False
+        self.finished = False
+        self._chunked = False
+        self._silent = False
+        self._left_to_write: int | None = None
+
+    @property
+    def peer(self) -> str:
+        """The address of the socket's other end."""
+        return self.connection.peer
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is under TLS."""
+        return self.connection.secure
+
+    def answer(self, status: int, lines: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """The whole answer in one write. ``lines``: without Content-Length and Connection, which are added."""
+        if self.finished:
+            return
+        connection = self.connection
+        head = b"".join([b"%b: %b\r\n" % line for line in lines])
+        length = b"" if status in _NO_BODY else b"Content-Length: %d\r\n" % len(body)
+        if length == b"" or self.head.method == "HEAD":
+            body = b""
+        self.started = self.finished = True
+        connection.write(b"%b%b%b%b\r\n%b" % (status_line(status), head, length, connection.persistence(), body))
+        connection.answered()
+
+    def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None:
+        """The head of an answer whose body follows. ``length``: bytes of the body, where they are known.
+
+        Without a length the body is chunked, or under HTTP/1.0 ends with the connection.
+        """
+        if self.finished:
+            return
+        connection = self.connection
+        parts = [status_line(status), *(b"%b: %b\r\n" % line for line in lines)]
+        bodiless = status in _NO_BODY or status < 200
+        self._silent = bodiless or self.head.method == "HEAD"
+        if length is not None and not bodiless:
+            self._left_to_write = length
+            parts.append(b"Content-Length: %d\r\n" % length)
+        elif not bodiless and self.head.minor:
+            self._chunked = not self._silent
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif not self._silent:
+            connection.close_after_answer()
+        self.started = True
+        connection.write(b"%b%b\r\n" % (b"".join(parts), connection.persistence()))
+
+    def write(self, data: bytes) -> None:
+        """A piece of the body. Raises ValueError where there is more than ``start`` was told."""
+        if self._silent or self.finished or not data:
+            return
+        if self._chunked:
+            self.connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+            return
+        if self._left_to_write is not None:
+            self._left_to_write -= len(data)
+            if self._left_to_write < 0:
+                self.abort()
+                raise ValueError("the answer's body is longer than its Content-Length")
+        self.connection.write(data)
+
+    def finish(self) -> None:
+        """The answer is whole. Raises ValueError where there is less than ``start`` was told."""
+        if self.finished:
+            return
+        if self._left_to_write and not self._silent:
+            self.abort()
+            raise ValueError("the answer's body is shorter than its Content-Length")
+        self.finished = True
+        if self._chunked:
+            self.connection.write(b"0\r\n\r\n")
+        self.connection.answered()
+
+    def abort(self) -> None:
+        """Close behind what was written, without ending the body: the client sees that it is not whole."""
+        if not self.finished:
+            self.finished = True
+            self.connection.break_off()
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what was written. Returns at once where it has left."""
+        if self.connection.congested:
+            await self.connection.drained()
+
+    def hold(self) -> None:
+        """Read no more of this request until ``release``; the client feels it once its bytes pile up."""
+        self.connection.hold()
+
+    def release(self) -> None:
+        """Go on reading."""
+        self.connection.release()

@@ -1,0 +1,64 @@
+"""The head of a request, the limits on it, and what is said where it cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+Lines = list[tuple[bytes, bytes]]
+"""Header lines in their order, as (name, value)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes of a request target, bytes of all header lines together, and how many lines."""
+
+    target: int = 64 * 1024
+    headers: int = 64 * 1024
+    count: int = 128
+
+
+class Head:
+    """A request's head.
+
+    ``target``: as it was sent, in origin form (``/path?query``) or ``*``. ``lines``: the header lines in
+    their order, names in lower case. ``fields``: the same by name; several of one name are joined by ``, ``.
+    ``length``: bytes of the body that Content-Length declares, 0 without a body, None when it is chunked.
+    ``keep_alive``: whether the client would use the connection again.
+    """
+
+    __slots__ = ("expects_continue", "fields", "keep_alive", "length", "lines", "method", "minor", "target")
+
+    def __init__(self, method: str, target: bytes, minor: int) -> None:
+        """``minor``: of HTTP/1.1 or HTTP/1.0."""
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.lines: Lines = []
+        self.fields: dict[bytes, bytes] = {}
+        self.length: int | None = 0
+        self.keep_alive = False
+        self.expects_continue = False
+
+
+class BadRequest(Exception):
+    """A request that cannot be read: it is answered with ``status``, and its connection closes.
+
+    The text says why, for a log; it holds nothing of the request.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status: Final = status
+        super().__init__(reason)
+
+
+def status_line(status: int) -> bytes:
+    """``HTTP/1.1 200 OK``, CRLF included; a server answers 1.0 with its own version (RFC 9110, 2.5)."""
+    line = _STATUS_LINES.get(status)
+    return b"HTTP/1.1 %d Unknown\r\n" % status if line is None else line
+
+
+_STATUS_LINES: Final = {
+    int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
+}

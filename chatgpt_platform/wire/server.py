@@ -1,0 +1,116 @@
+"""The listening side: accepts connections, knows which are open, drains and closes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from typing import Final
+
+from chatgpt_platform.wire.connection import Connection, Timeouts
+from chatgpt_platform.wire.exchange import Application
+from chatgpt_platform.wire.head import Limits
+from chatgpt_platform.wire.listener import Listener
+
+
+class Server:
+    """Serves an ``Application``. Use: ``listen``, then perhaps ``drain``, then ``close``.
+
+    ``application`` and ``timeouts`` may be replaced at any time, for what comes then.
+    """
+
+    def __init__(
+        self, application: Application, logger: logging.Logger, *,
+        timeouts: Timeouts = Timeouts(), limits: Limits = Limits(), tls: ssl.SSLContext | None = None,  # noqa: B008
+    ) -> None:  # fmt: skip
+        """``logger``: for what the application raises, and for running out of file descriptors."""
+        self.application = application
+        self.timeouts = timeouts
+        self.limits = limits
+        self.draining = False
+        self._log: Final = logger
+        self._tls: Final = tls
+        self._listener: Final = Listener(self._accepted, logger)
+        self._connections: Final[set[Connection]] = set()
+        self._opening: Final[set[asyncio.Task[None]]] = set()
+        self._awaited: set[Connection] = set()
+        """Connections that had something under way when the drain began, and are not closed yet."""
+        self._quiet: Final = asyncio.Event()
+
+    def listen(self, host: str, port: int) -> int:
+        """Start to accept and return the port, which the system picks for 0. Raises OSError."""
+        return self._listener.open(host, port)
+
+    async def drain(self, timeout: float) -> int:
+        """Close idle connections, wait for what is under way; each connection closes after its answer.
+
+        New requests still reach the application, which may refuse them. Returns how many connections were
+        still busy when ``timeout`` (seconds) had passed.
+        """
+        # What has reached this machine already is a request, not an idle connection.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        self.draining = True
+        for connection in list(self._connections):
+            connection.close()
+        self._awaited = {each for each in self._connections if not each.idle}
+        self._check_quiet()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._quiet.wait()
+        return len(self._awaited)
+
+    async def close(self) -> None:
+        """Stop to accept and cut what is still open."""
+        self._listener.close()
+        for task in list(self._opening):
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
+        for connection in list(self._connections):
+            connection.abort()
+        while self._connections:
+            await asyncio.sleep(0)  # the transports' own ends
+
+    # What connections call.
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is up, TLS included."""
+        self._connections.add(connection)
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+        self._awaited.discard(connection)
+        self.application.closed(connection)
+        if self.draining:
+            self._check_quiet()
+
+    def fault(self, error: Exception) -> None:
+        """The application raised what it should not have."""
+        self._log.error("a fault of the application behind the wire", exc_info=error)
+
+    def _check_quiet(self) -> None:
+        if not self._awaited:
+            self._quiet.set()
+
+    def _accepted(self, accepted: socket.socket, address: tuple[object, ...]) -> None:
+        peer = str(address[0]) if address else ""
+        task = asyncio.create_task(self._open(accepted, peer), name="open a connection")
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open(self, accepted: socket.socket, peer: str) -> None:
+        secure = self._tls is not None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: Connection(self, peer, secure=secure),
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=self.timeouts.header if secure else None,
+            )
+        except (OSError, EOFError) as error:
+            # It left, or does not speak TLS: nothing that anybody here could mend.
+            self._log.debug("no connection with %s came about: %s", peer, error)
+            accepted.close()
