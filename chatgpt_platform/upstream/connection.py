@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol, cast
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults
 from chatgpt_platform.upstream.answer import Answer, BadAnswer
-from chatgpt_platform.wire.deadline import Deadline
+from chatgpt_platform.upstream.deadline import Deadline
 
 HIGH_WATER: Final = 64 * 1024
 """Bytes received but not yet read at which the upstream is told to wait."""

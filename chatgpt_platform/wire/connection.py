@@ -268,6 +268,8 @@ class Connection(asyncio.Protocol):
                 self._ahead = data
                 self._end_of_request()
                 return b""
+            elif not self._invited:
+                self._invite()
             elif data:
                 data = self._read_body(data)
             else:
@@ -290,23 +292,24 @@ class Connection(asyncio.Protocol):
     def _read_body(self, data: bytes) -> bytes:
         exchange, receiver = self._exchange, self._receiver
         body, data = self._parser.body(data)
-        self._invited = True
         if body:
             self._body_came += len(body)
             if receiver is not None and exchange is not None and not exchange.finished:
                 receiver.received(body)
         return data
 
+    def _invite(self) -> None:
+        """Ask for the body of a client that waits to be asked, unless it has its answer already."""
+        self._invited = True
+        if self._exchange is not None and not self._exchange.started:
+            self.write(_CONTINUE)
+
     def _await_body(self) -> None:
-        """More of the body must come, in time; a client that waits to be asked for it is asked."""
+        """More of the body must come, in time."""
         portion = self._body_came // PORTION
         if portion != self._portion and not self.congested:
             self._portion = portion
             self._deadline.expect(self._host.timeouts.body, "body")
-        if not self._invited:
-            self._invited = True
-            if self._exchange is not None and not self._exchange.started:
-                self.write(_CONTINUE)
 
     def _end_of_request(self) -> None:
         exchange, receiver = self._exchange, self._receiver

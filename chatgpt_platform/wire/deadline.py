@@ -18,7 +18,7 @@ _TICK: Final = 0.016
 class Deadline:
     """Calls ``expire`` with the name of the phase that took too long. Times are the loop's, in seconds."""
 
-    __slots__ = ("_at", "_expire", "_fires", "_loop", "_phase", "_timer", "_total")
+    __slots__ = ("_at", "_expire", "_fires", "_loop", "_phase", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[str], None]) -> None:
         self._loop: Final = loop
@@ -26,25 +26,18 @@ class Deadline:
         self._timer: asyncio.TimerHandle | None = None
         self._fires = math.inf
         self._at = math.inf
-        self._total = math.inf
         self._phase = ""
-
-    def begin(self, total: float) -> None:
-        """From now on nothing lasts longer than until ``total``, whatever the phase."""
-        self._total = total
 
     def expect(self, seconds: float, phase: str) -> None:
         """The phase ends within ``seconds``, or it has taken too long."""
         self._at = self._loop.time() + seconds
         self._phase = phase
-        if self._at > self._total:
-            self._at, self._phase = self._total, "total"
         if self._fires > self._at:
             self._set()
 
     def rest(self) -> None:
-        """Nothing is waited for: only the time for the whole, if it was given one, goes on running."""
-        self._at, self._phase = self._total, "total"
+        """Nothing is waited for."""
+        self._at = math.inf
 
     def cancel(self) -> None:
         """For good, or until ``expect``."""

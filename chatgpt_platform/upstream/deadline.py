@@ -1,0 +1,36 @@
+"""The one timer of a connection to an upstream, where no phase lasts longer than the whole may."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from chatgpt_platform.wire import deadline
+
+
+class Deadline(deadline.Deadline):
+    """A deadline for phases that all end with their exchange."""
+
+    __slots__ = ("_total",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[str], None]) -> None:
+        super().__init__(loop, expire)
+        self._total = math.inf
+
+    def begin(self, total: float) -> None:
+        """From now on nothing lasts longer than until ``total``, whatever the phase."""
+        self._total = total
+
+    def expect(self, seconds: float, phase: str) -> None:
+        """The phase ends within ``seconds``, or it has taken too long."""
+        self._at = self._loop.time() + seconds
+        self._phase = phase
+        if self._at > self._total:
+            self._at, self._phase = self._total, "total"
+        if self._fires > self._at:
+            self._set()
+
+    def rest(self) -> None:
+        """Nothing is waited for: only the time for the whole goes on running."""
+        self._at, self._phase = self._total, "total"
