@@ -34,16 +34,20 @@ class Kind(Enum):
     """Each kind of failure with its HTTP status, its OpenAI error type and code, and its log level."""
 
     BAD_REQUEST = _Facts(400, "invalid_request_error")
+    BAD_HTTP = _Facts(400, "invalid_request_error", "bad_http")
     MISSING_KEY = _Facts(400, "invalid_request_error", "invalid_api_key", openai_status=401)
     KEY_REFUSED = _Facts(401, "invalid_request_error", "invalid_api_key")
     ADDRESS_DENIED = _Facts(403, "permission_error", "address_not_allowed")
     FORBIDDEN = _Facts(403, "permission_error", "forbidden")
     NOT_FOUND = _Facts(404, "invalid_request_error", "unknown_url")
     METHOD_NOT_ALLOWED = _Facts(405, "invalid_request_error", "method_not_allowed")
+    REQUEST_TIMEOUT = _Facts(408, "invalid_request_error", "request_timeout")
     TOO_LARGE = _Facts(413, "invalid_request_error", "request_too_large")
+    TARGET_TOO_LONG = _Facts(414, "invalid_request_error", "uri_too_long")
     MEDIA_TYPE = _Facts(415, "invalid_request_error", "unsupported_media_type")
     TOO_MANY_REQUESTS = _Facts(429, "rate_limit_error", "rate_limit_exceeded")
     UPSTREAM_BUSY = _Facts(429, "rate_limit_error", "rate_limit_exceeded")  # noqa: PIE796 - two kinds by identity
+    HEADERS_TOO_LARGE = _Facts(431, "invalid_request_error", "headers_too_large")
     FAULT = _Facts(500, "server_error", "internal_error", "error")
     BAD_UPSTREAM = _Facts(502, "upstream_error", "bad_upstream", "warning")
     UNAVAILABLE = _Facts(503, "server_error", "unavailable")

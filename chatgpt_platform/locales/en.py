@@ -8,6 +8,8 @@ from typing import Final
 TEXTS: Final[Mapping[str, str]] = {
     # What was asked
     "bad_request": "The request cannot be understood.",
+    "bad_http": "The request is not valid HTTP/1.1.",
+    "request_timeout": "The request did not come in time.",
     "missing_prompt": "The prompt is missing. Please give it as prompt or user_content.",
     "blank_prompt": "The prompt is blank. Please write something in prompt or user_content.",
     "bad_json": "The body is not valid JSON.",
@@ -30,6 +32,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "encoding": "Compressed request bodies are not read here.",
     "media_type": "This content type is not read here. Please send {types}.",
     "too_large": "The request is too large: at most {limit} are read.",
+    "target_too_long": "The URL of the request is too long.",
+    "headers_too_large": "The headers of the request are too large.",
     # Who asked
     "missing_key": "There is no API key. Please give one in the ApiKey header or as api_key.",
     "missing_bearer": "There is no API key. Please send one in the header Authorization: Bearer.",

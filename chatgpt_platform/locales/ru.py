@@ -8,6 +8,8 @@ from typing import Final
 TEXTS: Final[Mapping[str, str]] = {
     # What was asked
     "bad_request": "Не удалось понять запрос.",
+    "bad_http": "Запрос не соответствует HTTP/1.1.",
+    "request_timeout": "Запрос не поступил вовремя.",
     "missing_prompt": "Нет текста запроса. Укажите его в prompt или user_content.",
     "blank_prompt": "Текст запроса пуст. Напишите что-нибудь в prompt или user_content.",
     "bad_json": "Тело запроса не является корректным JSON.",
@@ -30,6 +32,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "encoding": "Сжатые тела запросов здесь не принимаются.",
     "media_type": "Такой тип содержимого здесь не принимается. Используйте {types}.",
     "too_large": "Запрос слишком велик. Допускается не более {limit}.",
+    "target_too_long": "URL запроса слишком длинный.",
+    "headers_too_large": "Заголовки запроса слишком велики.",
     # Who asked
     "missing_key": "Нет API-ключа. Укажите его в заголовке ApiKey или в параметре api_key.",
     "missing_bearer": "Нет API-ключа. Укажите его в заголовке Authorization: Bearer.",

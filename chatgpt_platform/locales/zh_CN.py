@@ -8,6 +8,8 @@ from typing import Final
 TEXTS: Final[Mapping[str, str]] = {
     # What was asked
     "bad_request": "无法理解该请求。",
+    "bad_http": "请求不符合 HTTP/1.1 规范。",
+    "request_timeout": "未能及时收到完整的请求。",
     "missing_prompt": "缺少提问内容，请通过 prompt 或 user_content 提供。",
     "blank_prompt": "提问内容为空，请在 prompt 或 user_content 中填写。",
     "bad_json": "请求体不是有效的 JSON。",
@@ -28,6 +30,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "encoding": "此处不接受压缩的请求体。",
     "media_type": "此处不接受这种内容类型，请使用 {types}。",
     "too_large": "请求过大，最多允许 {limit}。",
+    "target_too_long": "请求的 URL 过长。",
+    "headers_too_large": "请求头过大。",
     # Who asked
     "missing_key": "缺少 API 密钥，请通过 ApiKey 请求头或 api_key 参数提供。",
     "missing_bearer": "缺少 API 密钥，请通过 Authorization: Bearer 请求头提供。",

@@ -8,6 +8,8 @@ from typing import Final
 TEXTS: Final[Mapping[str, str]] = {
     # What was asked
     "bad_request": "無法理解此請求。",
+    "bad_http": "請求不符合 HTTP/1.1 規範。",
+    "request_timeout": "未能及時收到完整的請求。",
     "missing_prompt": "缺少提問內容，請透過 prompt 或 user_content 提供。",
     "blank_prompt": "提問內容為空白，請在 prompt 或 user_content 中填寫。",
     "bad_json": "請求主體不是有效的 JSON。",
@@ -28,6 +30,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "encoding": "此處不接受壓縮的請求主體。",
     "media_type": "此處不接受這種內容類型，請使用 {types}。",
     "too_large": "請求過大，最多允許 {limit}。",
+    "target_too_long": "請求的 URL 過長。",
+    "headers_too_large": "請求標頭過大。",
     # Who asked
     "missing_key": "缺少 API 金鑰，請透過 ApiKey 標頭或 api_key 參數提供。",
     "missing_bearer": "缺少 API 金鑰，請透過 Authorization: Bearer 標頭提供。",

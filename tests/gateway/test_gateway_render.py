@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,14 +58,18 @@ def test_every_kind_has_an_answer_in_every_language_and_shape(
     ("kind", "platform", "openai"),
     [
         (Kind.BAD_REQUEST, 400, 400),
+        (Kind.BAD_HTTP, 400, 400),
         (Kind.MISSING_KEY, 400, 401),
         (Kind.KEY_REFUSED, 401, 401),
         (Kind.ADDRESS_DENIED, 403, 403),
         (Kind.NOT_FOUND, 404, 404),
         (Kind.METHOD_NOT_ALLOWED, 405, 405),
+        (Kind.REQUEST_TIMEOUT, 408, 408),
         (Kind.TOO_LARGE, 413, 413),
+        (Kind.TARGET_TOO_LONG, 414, 414),
         (Kind.MEDIA_TYPE, 415, 415),
         (Kind.TOO_MANY_REQUESTS, 429, 429),
+        (Kind.HEADERS_TOO_LARGE, 431, 431),
         (Kind.FAULT, 500, 500),
         (Kind.BAD_UPSTREAM, 502, 502),
         (Kind.UNAVAILABLE, 503, 503),
@@ -76,6 +81,13 @@ def test_statuses_are_the_contracts(kind: Kind, platform: int, openai: int) -> N
         reply = AUTO.reply(Problem(kind), api)
         assert reply.status == status
         assert ((b"www-authenticate", b"Bearer") in reply.headers) == (status == 401)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_page_of_the_apis_has_each_kind(kind: Kind) -> None:
+    code = "null" if kind.openai_code is None else kind.openai_code
+    row = f"| {kind.openai_status} | `{kind.openai_type}` | `{code}` | "
+    assert row in (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
 
 
 def test_an_error_in_openais_shape_names_the_member() -> None:
