@@ -1,4 +1,4 @@
-"""Kinds for what names a place: hosts, networks, origins, URLs and the route."""
+"""Kinds for what names a place: hosts, networks, origins, URLs, the route and files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 RESERVED: Final = ("v1", "healthz", "readyz", "metrics", "admin", "chatgpt")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_HIDDEN: Final = "a value that is not shown"
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
@@ -127,7 +128,7 @@ class BaseUrl(_AddressKind):
     def found(self, node: Scalar) -> str:
         """Shown only where nothing in it can be a key: one may be in the credentials, the query, or misplaced."""
         harmless = re.fullmatch(r"[a-z]{2,8}:/{0,2}[A-Za-z0-9.:\[\]_-]*(/[A-Za-z0-9._/-]*)?", node.text)
-        return super().found(node) if harmless else "a value that is not shown"
+        return super().found(node) if harmless else _HIDDEN
 
     def json_schema(self) -> dict[str, object]:
         return {"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^@?#]+$"}
@@ -148,3 +149,19 @@ class Route(_AddressKind):
         if segments[0].lower() in RESERVED:
             raise Mismatch(f"a path that does not begin with one of {', '.join(RESERVED)}: they are in use")
         return "/" + "/".join(segments)
+
+
+class PemFile(_AddressKind):
+    """The path of a PEM file; empty for none. A key that stands in place of its path is never repeated."""
+
+    name = "path"
+    expected = "the path of a PEM file, not what it holds"
+    _CONTENT: Final = re.compile("-----BEGIN|LS0tLS1CRUdJTi")  # as it is, or in base64
+
+    def read(self, text: str) -> str:
+        if self._CONTENT.search(text):
+            raise Mismatch
+        return text
+
+    def found(self, node: Scalar) -> str:
+        return _HIDDEN

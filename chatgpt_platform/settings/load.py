@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -60,7 +60,7 @@ def load(
     default = {path: Found(each.default, "default", "") for path, each in SETTINGS.items()}
     found = default | file.values | variables.values | given.values
     problems = [*file.problems, *variables.problems, *given.problems]
-    problems += _contradictions(found)
+    problems += [*_contradictions(found), *_half_of_tls(found, problems)]
     if problems:
         more = len(problems) - _MOST_LINES
         raise ConfigurationError(problems[:_MOST_LINES] + ([f"... and {more} more problems"] if more > 0 else []))
@@ -169,3 +169,13 @@ def _contradictions(found: Mapping[str, Found]) -> Iterator[str]:
             f"{default.place}: found {default.value}, expected at most {cap.value}, "
             f"as models.max_tokens.cap says ({cap.source})"
         )
+
+
+def _half_of_tls(found: Mapping[str, Found], problems: Sequence[str]) -> Iterator[str]:
+    """A certificate without its key, or a key without its certificate."""
+    paths = ("server.tls.certificate", "server.tls.key")
+    for path, other in (paths, paths[::-1]):
+        # A value that was refused has its own line already; it is not missing.
+        refused = any(name in problem for problem in problems for name in (other, *SETTINGS[other].variables))
+        if found[path].value and not found[other].value and not refused:
+            yield f"{found[path].place}: found {path} without {other}, expected both of them or none"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from chatgpt_platform.settings.addresses import BaseUrl, Cidr, Host, Network, Origin, Route
+from chatgpt_platform.settings.addresses import BaseUrl, Cidr, Host, Network, Origin, PemFile, Route
 from chatgpt_platform.settings.containers import ListOf, MapOf
 from chatgpt_platform.settings.declaration import Section, Setting, section, setting, tree, upstream_list
 from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Number, Size, Text
@@ -27,9 +27,29 @@ _LIMIT: Final = Number()
 
 @dataclass(frozen=True)
 class ServerTimeouts:
-    idle: float = setting(Duration(), 75.0, "An idle connection is closed after this long.", restart=True)
+    header: float = setting(Duration(), 10.0, "A request's head must have come this long after its first byte.")
+    body: float = setting(Duration(), 30.0, "Each 64 KiB of a request body, and its end, must come within this.")
+    write: float = setting(Duration(), 30.0, "A client that takes nothing of its answer for this long is cut off.")
+    idle: float = setting(Duration(), 75.0, "An idle connection is closed after this long.")
     drain: float = setting(
         Duration(zero=True), 30.0, "On shutdown, calls that are under way get this long to finish."
+    )
+
+
+@dataclass(frozen=True)
+class Tls:
+    certificate: str = setting(
+        PemFile(),
+        "",
+        "The PEM file of the server's certificate, intermediate ones after it; empty: no TLS. Its present content "
+        "comes into force with the settings on SIGHUP; only another path needs a restart.",
+        restart=True,
+    )
+    key: str = setting(
+        PemFile(),
+        "",
+        "The PEM file of the certificate's private key, not encrypted; read again as the certificate is.",
+        restart=True,
     )
 
 
@@ -62,6 +82,7 @@ class Server:
     cors: tuple[str, ...] = setting(
         ListOf(Origin()), (), 'The web origins whose pages may call from a browser; "*": all of them.'
     )
+    tls: Tls = section(Tls, "Encryption of the connections to callers.")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,10 @@ def problems(directory: Path, **environment: str) -> list[str]:
         ("PORT", "0", "server.port", 0),
         ("CHATGPT_SERVER__PORT", "8080", "server.port", 8080),
         ("CHATGPT_SERVER__TIMEOUTS__DRAIN", "5s", "server.timeouts.drain", 5.0),
+        ("CHATGPT_SERVER__TIMEOUTS__HEADER", "1s", "server.timeouts.header", 1.0),
+        ("CHATGPT_SERVER__TIMEOUTS__BODY", "1m", "server.timeouts.body", 60.0),
+        ("CHATGPT_SERVER__TIMEOUTS__WRITE", "500ms", "server.timeouts.write", 0.5),
+        ("CHATGPT_SERVER__TIMEOUTS__IDLE", "1h", "server.timeouts.idle", 3600.0),
         ("CHATGPT_ACCESS__ALLOW", "10.0.0.1, 10.1.0.0/16", "access.allow", None),
         ("CHATGPT_ACCESS__ALLOW", '["10.0.0.1", "10.1.0.0/16"]', "access.allow", None),
         ("CHATGPT_ACCESS__CALLER_KEYS", "True", "access.caller_keys", "true"),
@@ -100,6 +104,27 @@ def test_a_bad_value_names_its_variable(tmp_path: Path, name: str, text: str, sa
     found = problems(tmp_path, **{name: text})
     assert says in found[0]
     assert found[0].startswith(f"{name}: ")
+
+
+def test_the_files_of_tls_have_their_variables(tmp_path: Path) -> None:
+    names = {"certificate": "CHATGPT_SERVER__TLS__CERTIFICATE", "key": "CHATGPT_SERVER__TLS__KEY"}
+    loaded = read(tmp_path, **{name: f" {path}.pem\n" for path, name in names.items()})
+    assert (loaded.settings.server.tls.certificate, loaded.settings.server.tls.key) == (
+        "certificate.pem",
+        "key.pem",
+    )
+    for path, name in names.items():
+        assert loaded.sources[f"server.tls.{path}"] == f"environment variable {name}"
+
+
+@pytest.mark.parametrize("mistake", ["CHATGPT_SERVER__TLS__KEY", "CHATGPT_SERVER__TLS__KEY_FILE"])
+def test_a_private_key_in_place_of_its_path_is_not_repeated(tmp_path: Path, mistake: str) -> None:
+    content = "-----BEGIN PRIVATE KEY-----\ntestkey1\n-----END PRIVATE KEY-----\n"
+    (tmp_path / "key.pem").write_text(content)
+    given = {mistake: "key.pem" if mistake.endswith("_FILE") else content, "CHATGPT_SERVER__TLS__CERTIFICATE": "c"}
+    (line,) = problems(tmp_path, **given)
+    assert line.startswith(f"{mistake}: found a value that is not shown, expected the path of a PEM file")
+    assert "testkey1" not in line
 
 
 def test_what_container_platforms_set_is_left_alone(tmp_path: Path) -> None:

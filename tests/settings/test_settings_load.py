@@ -129,8 +129,9 @@ server:
   language: zh_TW
   trusted_proxies: [10.0.0.0/8, "fd00::/8"]
   max_body: 1MiB
-  timeouts: {idle: 10s, drain: 1m}
+  timeouts: {header: 1s, body: 2s, write: 3s, idle: 10s, drain: 1m}
   cors: ["*"]
+  tls: {certificate: tls/server.pem, key: "/run/secrets/ключ"}
 access: {allow: [192.0.2.1], deny: [], caller_keys: true}
 limits: {second: 1, minute: 3, hour: 50, day: 100, max_clients: 5}
 models:
@@ -156,9 +157,14 @@ logging:
         "server.language": "zh_TW",
         "server.trusted_proxies": (ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
         "server.max_body": 2**20,
+        "server.timeouts.header": 1.0,
+        "server.timeouts.body": 2.0,
+        "server.timeouts.write": 3.0,
         "server.timeouts.idle": 10.0,
         "server.timeouts.drain": 60.0,
         "server.cors": ("*",),
+        "server.tls.certificate": "tls/server.pem",
+        "server.tls.key": "/run/secrets/ключ",
         "access.allow": (ip_network("192.0.2.1/32"),),
         "access.deny": (),
         "access.caller_keys": "true",
@@ -186,7 +192,7 @@ logging:
     }
     assert {path: value_at(loaded.settings, path) for path in SETTINGS} == expected
     assert loaded.sources["server.port"] == f"{NAME}:4"
-    assert loaded.sources["upstreams[0].api_keys"] == f"{NAME}:20"
+    assert loaded.sources["upstreams[0].api_keys"] == f"{NAME}:21"
     assert "test-key-1" not in repr(loaded)
 
 
@@ -234,7 +240,7 @@ access: {allow: [10.0.0.0/8, x]}
     [
         ("port: 80", "did you mean server.port"),
         ("server: {xyzzy: 1}", "expected one of host, port"),
-        ("server: {tls: {}}", "server.tls: found an unknown setting"),
+        ("server: {tsl: {}}", "server.tsl: found an unknown setting"),
         ("<<: {a: 1}", "unknown setting"),
         ("upstreams: []", "found an empty list, expected one upstream"),
         ("upstreams: {name: a}", "found a mapping, expected a list with one upstream"),
@@ -274,6 +280,11 @@ def test_what_cannot_be(tmp_path: Path, text: str, says: str) -> None:
         "upstreams: [{api_keys: [@test key 1]}]",
         "upstreams: [{api_keys: ['test key 1]}]",
         "upstreams:\n  - api_keys:test key 1\n    name: a",
+        "server: {tls: {key: [test key 1]}}",
+        "server: {tls: {key: '-----BEGIN PRIVATE KEY----- test key 1'}}",
+        "server:\n  tls:\n    key: |\n      -----BEGIN PRIVATE KEY-----\n      test key 1\n    certificate: c",
+        "server:\n  tls:\n    key:\n      -----BEGIN PRIVATE KEY-----\n      test key 1",
+        "server: {tls: {certificate: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t test key 1}}",
     ],
 )
 def test_no_key_is_repeated_however_it_is_misplaced(tmp_path: Path, text: str) -> None:
@@ -333,17 +344,43 @@ def test_contradictions_across_sources_name_both(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [("certificate", "key"), ("key", "certificate")],
+)
+def test_half_of_tls_names_both_halves(tmp_path: Path, path: str, other: str) -> None:
+    says = f"found server.tls.{path} without server.tls.{other}, expected both of them or none"
+    variable = f"CHATGPT_SERVER__TLS__{path.upper()}"
+    assert problems(tmp_path, {variable: "a.pem"}) == [f"{variable}: {says}"]
+    write(tmp_path, f"server:\n  tls:\n    {path}: a.pem\n    {other}: ''\n")
+    assert problems(tmp_path) == [f"{NAME}:3: server.tls.{path}: {says}"]
+    write(tmp_path, f"server: {{tls: {{{path}: a.pem, {other}: 1}}}}")
+    assert load({}, directory=tmp_path).settings.server.tls.key, "1 is a name like any other"
+    write(tmp_path, f"server: {{tls: {{{path}: a.pem, {other}: [b.pem]}}}}")
+    (line,) = problems(tmp_path)
+    assert (
+        line == f"{NAME}:1: server.tls.{other}: found a list, expected the path of a PEM file, not what it holds"
+    )
+
+
+def test_halves_of_tls_may_come_from_two_places(tmp_path: Path) -> None:
+    tls = read(tmp_path, "server: {tls: {certificate: c}}", CHATGPT_SERVER__TLS__KEY="k").settings.server.tls
+    assert (tls.certificate, tls.key) == ("c", "k")
+
+
 # --- the result
 
 
 def test_settings_are_frozen_and_name_what_needs_a_restart(tmp_path: Path) -> None:
-    old, new = Settings(), read(tmp_path, "server: {port: 1, route: a, timeouts: {idle: 1s}}").settings
-    assert changes_needing_restart(old, new) == ("server.port", "server.timeouts.idle")
+    text = "server: {port: 1, route: a, timeouts: {idle: 1s}, tls: {certificate: c, key: k}}"
+    old, new = Settings(), read(tmp_path, text).settings
+    assert changes_needing_restart(old, new) == ("server.port", "server.tls.certificate", "server.tls.key")
     assert changes_needing_restart(new, new) == ()
     assert {path for path, each in SETTINGS.items() if each.restart} == {
         "server.host",
         "server.port",
-        "server.timeouts.idle",
+        "server.tls.certificate",
+        "server.tls.key",
     }
     with pytest.raises(AttributeError):
         old.server.port = 1  # type: ignore[misc]
