@@ -19,6 +19,7 @@ from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.settings.load import Loaded, load
 from chatgpt_platform.settings.schema import Settings, Upstream, changes_needing_restart
 from chatgpt_platform.settings.secret import Secret
+from chatgpt_platform.settings.tls import Certificate
 from chatgpt_platform.simulator.server import Behaviour, Simulator
 from chatgpt_platform.web.server import Server
 from chatgpt_platform.web.service import Service
@@ -82,6 +83,7 @@ class _Running:
         self._key_is_real: Final = key_is_real
         self._read_settings: Final = read_settings
         self._stop: Final = stop
+        self._certificate: Final = Certificate(settings.server.tls)
         self._logs = _open_logs(settings)
         self._service: Final = Service(settings, self._logs)
         self._server: Final = Server(self._service)
@@ -131,6 +133,7 @@ class _Running:
         log = self._logs.logger
         try:
             settings = self._read_settings()
+            self._certificate.renew(settings.server.tls)
         except ConfigurationError as error:
             for line in error.lines:
                 log.error("reload refused: %s", line)
@@ -149,9 +152,9 @@ class _Running:
     def _say_ready(self, port: int) -> None:
         log, settings = self._logs.logger, self._settings
         host = settings.server.host
-        log.info(
-            "chatgpt-platform %s serves http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port
-        )
+        scheme = "https" if self._certificate.context else "http"
+        place = f"[{host}]" if ":" in host else host
+        log.info("chatgpt-platform %s serves %s://%s:%d", __version__, scheme, place, port)
         for slip in self._slips:
             log.warning("%s", slip)
         if not settings.upstreams[0].api_keys:

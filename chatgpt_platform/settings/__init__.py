@@ -7,7 +7,8 @@
     walk          such a tree against the schema: values and problems
     environment   the variables against the schema
     load          which file, what wins, all problems at once; the one door: ``load(...)``
+    tls           the certificate of ``server.tls``, from its files
     render        the example file, the reference page, the JSON Schema, the listing of ``check``
 
-``load.load`` raises ``errors.ConfigurationError``; no other exception leaves this package.
+``load.load`` and ``tls`` raise ``errors.ConfigurationError``; no other exception leaves this package.
 """

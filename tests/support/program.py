@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
-_SERVES = re.compile(r"serves http://[^ ]*:(\d+)")
+_SERVES = re.compile(r"serves (https?)://[^ ]*:(\d+)")
 _KEPT = ("PATH", "SYSTEMROOT", "TEMP", "TMP")
 
 
@@ -44,11 +44,12 @@ class Program:
         self._queue: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self.scheme = "http"
         self.port = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def wait_for(self, part: str) -> str:
         """The next line of output that holds ``part``."""
@@ -85,9 +86,9 @@ def serving(
     ) as process:  # fmt: skip
         program = Program(process)
         try:
-            match = _SERVES.search(program.wait_for("serves http://"))
+            match = _SERVES.search(program.wait_for(" serves http"))
             assert match
-            program.port = int(match[1])
+            program.scheme, program.port = match[1], int(match[2])
             yield program
         finally:
             process.kill()
