@@ -1,12 +1,23 @@
-"""Signals, on each platform: what asks the process to stop, and what asks it to read its settings again."""
+"""A long-running command, on each platform: its event loop, and the signals that stop it and reload it."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+if sys.platform == "win32":
+    new_event_loop = asyncio.new_event_loop
+else:
+    from uvloop import new_event_loop
+
+
+def run(main: Coroutine[Any, Any, int]) -> int:
+    """Run a command to its exit code: on uvloop where there is one, else on the stock loop."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main)
 
 
 def on_stop(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:

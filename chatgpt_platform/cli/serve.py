@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from chatgpt_platform import __version__
+from chatgpt_platform.cli import life
 from chatgpt_platform.cli.life import Stop, on_reload, on_stop
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.settings.load import Loaded, load
-from chatgpt_platform.settings.schema import Settings, Upstream, changes_needing_restart
+from chatgpt_platform.settings.schema import Settings, Upstream, changes, changes_needing_restart
 from chatgpt_platform.settings.secret import Secret
 from chatgpt_platform.settings.tls import Certificate
 from chatgpt_platform.simulator.server import Behaviour, Simulator
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
         return load(environment, config=arguments.config, flags=given)
 
     loaded = read()
-    return asyncio.run(_serve(loaded.settings, lambda: read().settings, loaded.slips, demo=arguments.demo))
+    return life.run(_serve(loaded.settings, lambda: read().settings, loaded.slips, demo=arguments.demo))
 
 
 async def _serve(
@@ -86,7 +87,7 @@ class _Running:
         self._certificate: Final = Certificate(settings.server.tls)
         self._logs = _open_logs(settings)
         self._service: Final = Service(settings, self._logs)
-        self._server: Final = Server(self._service)
+        self._server: Final = Server(self._service, tls=self._certificate)
 
     async def run(self) -> int:
         server = self._settings.server
@@ -139,15 +140,19 @@ class _Running:
                 log.error("reload refused: %s", line)
             log.error("reload refused: the former settings stay in force")
             return
-        for path in changes_needing_restart(self._started, settings):
+        later = changes_needing_restart(self._started, settings)
+        for path in later:
             log.warning("%s has changed: this takes effect after a restart", path)
+        changed = [path for path in changes(self._settings, settings) if path not in later]
         if (settings.logging, settings.upstreams) != (self._settings.logging, self._settings.upstreams):
             former, self._logs = self._logs, _open_logs(settings)
             former.close()
         self._settings = settings
         self._service.apply(settings, self._logs)
         self._server.rebuild()
-        self._logs.logger.info("the settings were read again and are in force")
+        self._logs.logger.info(
+            "the settings were read again and are in force; changed: %s", ", ".join(changed) or "nothing"
+        )
 
     def _say_ready(self, port: int) -> None:
         log, settings = self._logs.logger, self._settings

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chatgpt_platform.cli.life import on_stop
+from chatgpt_platform.cli.life import run as run_loop
 from chatgpt_platform.simulator.faults import FAULTS
 from chatgpt_platform.simulator.server import Behaviour, Simulator
 
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
         tokens=arguments.tokens,
         fail=arguments.fail,
     )
-    return asyncio.run(_serve(behaviour, arguments.port))
+    return run_loop(_serve(behaviour, arguments.port))
 
 
 async def _serve(behaviour: Behaviour, port: int) -> int:

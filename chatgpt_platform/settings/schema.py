@@ -202,10 +202,11 @@ def value_at(settings: Settings, path: str) -> object:
     return value
 
 
+def changes(old: Settings, new: Settings) -> tuple[str, ...]:
+    """The paths of the settings that differ."""
+    return tuple(path for path in SETTINGS if value_at(old, path) != value_at(new, path))
+
+
 def changes_needing_restart(old: Settings, new: Settings) -> tuple[str, ...]:
-    """The paths of the settings that differ and that a running gateway cannot change."""
-    return tuple(
-        each.path
-        for each in SETTINGS.values()
-        if each.restart and value_at(old, each.path) != value_at(new, each.path)
-    )
+    """Those of them that a running gateway cannot change."""
+    return tuple(path for path in changes(old, new) if SETTINGS[path].restart)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import fields
 from typing import Final
 
 from chatgpt_platform.settings.schema import ServerTimeouts
+from chatgpt_platform.settings.tls import Certificate
 from chatgpt_platform.web.app import application
 from chatgpt_platform.web.reception import Reception
 from chatgpt_platform.web.service import Service
@@ -18,13 +18,13 @@ from chatgpt_platform.wire.connection import Timeouts
 class Server:
     """Serves a ``Service``. Use: ``listen``, then ``drain``, then ``close``."""
 
-    def __init__(self, service: Service, *, tls: ssl.SSLContext | None = None, direct: bool = True) -> None:
+    def __init__(self, service: Service, *, tls: Certificate | None = None, direct: bool = True) -> None:
         """``direct``: whether hot endpoints go past Tornado's handlers."""
         self._service: Final = service
+        self._tls: Final = tls
         self._direct: Final = direct
-        self._wire: Final = wire.Server(
-            self._shortcut(), service.logs.logger, timeouts=_timeouts(service.settings.server.timeouts), tls=tls
-        )
+        self._wire: Final = wire.Server(self._shortcut(), service.logs.logger)
+        self.rebuild()
 
     def listen(self, host: str, port: int) -> int:
         """Start to accept and return the port, which the system picks for 0. Raises OSError."""
@@ -34,6 +34,7 @@ class Server:
         """Put the service's present settings in force, for the requests that come."""
         self._wire.application = self._shortcut()
         self._wire.timeouts = _timeouts(self._service.settings.server.timeouts)
+        self._wire.tls = self._tls.context if self._tls else None
 
     async def drain(self, timeout: float) -> int:
         """Refuse new calls, close idle connections, wait for what is under way.

@@ -18,7 +18,7 @@ from chatgpt_platform.wire.listener import Listener
 class Server:
     """Serves an ``Application``. Use: ``listen``, then perhaps ``drain``, then ``close``.
 
-    ``application`` and ``timeouts`` may be replaced at any time, for what comes then.
+    ``application``, ``timeouts`` and ``tls`` may be replaced at any time, for what comes then.
     """
 
     def __init__(
@@ -30,8 +30,8 @@ class Server:
         self.timeouts = timeouts
         self.limits = limits
         self.draining = False
+        self.tls = tls
         self._log: Final = logger
-        self._tls: Final = tls
         self._listener: Final = Listener(self._accepted, logger)
         self._connections: Final[set[Connection]] = set()
         self._opening: Final[set[asyncio.Task[None]]] = set()
@@ -102,12 +102,13 @@ class Server:
         task.add_done_callback(self._opening.discard)
 
     async def _open(self, accepted: socket.socket, peer: str) -> None:
-        secure = self._tls is not None
+        tls, loop = self.tls, asyncio.get_running_loop()
+        secure = tls is not None
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
+            await loop.connect_accepted_socket(
                 lambda: Connection(self, peer, secure=secure),
                 accepted,
-                ssl=self._tls,
+                ssl=tls,
                 ssl_handshake_timeout=self.timeouts.header if secure else None,
             )
         except (OSError, EOFError) as error:

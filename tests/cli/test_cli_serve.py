@@ -153,7 +153,7 @@ def test_reload_takes_new_settings_and_refuses_bad_ones(tmp_path: Path) -> None:
         assert ask("/talk").status_code == 200
         config.write_text("server: {timeouts: {idle: 9s}}\n", "utf-8")
         program.process.send_signal(SIGHUP)
-        program.wait_for("read again")
+        program.wait_for("server.timeouts.idle")
         assert not any("restart" in line for line in program.lines), "timeouts need none"
         assert ask("/talk").status_code == 404
 
