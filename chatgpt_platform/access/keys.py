@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import quote
 
 from chatgpt_platform.errors import Kind, Problem
 
@@ -30,6 +31,13 @@ class Key:
 
     value: str = field(repr=False)
     own: bool
+    encoded: bytes = field(init=False, repr=False, compare=False)
+    forms: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    """How the key may stand in an upstream's header lines: as it is, and as URLs have it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoded", self.value.encode())
+        object.__setattr__(self, "forms", tuple({self.encoded, quote(self.value, safe="").encode()}))
 
 
 class KeyPolicy:
@@ -47,7 +55,8 @@ class KeyPolicy:
             raise ValueError("the configured key has characters that no key has, or is too long")
         self._configured: Final = Key(key, own=False) if key else None
         self._explicit: Final = mode != "false"
-        self._bearer: Final = mode == "true" or (mode == "auto" and not key)
+        self.takes_bearer: Final = mode == "true" or (mode == "auto" and not key)
+        """Whether a Bearer token may pay."""
 
     def for_platform(self, *, member: str | None, header: str | None, bearer: str | None) -> Key:
         """Whose key pays on the platform API: ``api_key`` member, ``ApiKey`` header or Bearer token.
@@ -55,11 +64,11 @@ class KeyPolicy:
         Raises Problem: MISSING_KEY where there is none, KEY_REFUSED for one that cannot be a key.
         """
         given = (member, header) if self._explicit else ()
-        return self._pick("missing_key", *given, bearer if self._bearer else None)
+        return self._pick("missing_key", *given, bearer if self.takes_bearer else None)
 
     def for_openai(self, *, bearer: str | None) -> Key:
         """Whose key pays on the OpenAI API. Raises Problem as ``for_platform`` does."""
-        return self._pick("missing_bearer", bearer if self._bearer else None)
+        return self._pick("missing_bearer", bearer if self.takes_bearer else None)
 
     def _pick(self, missing: str, *given: str | None) -> Key:
         for key in given:

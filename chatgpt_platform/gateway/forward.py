@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import quote
 
 from chatgpt_platform.access.keys import Key
 from chatgpt_platform.errors import Kind, Problem
@@ -28,7 +27,7 @@ _ANSWER_PREFIXES: Final = (b"x-ratelimit-", b"openai-")
 
 def request_headers(call: Call, key: Key) -> bytes:
     """The header lines for the upstream: the key, the type, and what the allow-list lets through."""
-    lines = [b"Authorization: Bearer %b\r\n" % key.value.encode()]
+    lines = [b"Authorization: Bearer %b\r\n" % key.encoded]
     if call.body:
         lines.append(b"Content-Type: application/json\r\n")
     names = _CALLER_HEADERS + _OWN_KEY_HEADERS if key.own else _CALLER_HEADERS
@@ -41,17 +40,18 @@ def request_headers(call: Call, key: Key) -> bytes:
 
 def question_headers(key: Key) -> bytes:
     """The header lines for a question of the platform API: nothing of the caller's travels on."""
-    return b"Authorization: Bearer %b\r\nContent-Type: application/json\r\n" % key.value.encode()
+    return b"Authorization: Bearer %b\r\nContent-Type: application/json\r\n" % key.encoded
 
 
 def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
     """The upstream's header lines that go to the caller, the key masked."""
-    secret, quoted = key.value.encode(), quote(key.value, safe="").encode()
-    return [
-        (name, value.replace(secret, b"***").replace(quoted, b"***"))
-        for name, value in response.headers
-        if name in _ANSWER_HEADERS or name.startswith(_ANSWER_PREFIXES)
+    lines = [
+        line for line in response.headers if line[0] in _ANSWER_HEADERS or line[0].startswith(_ANSWER_PREFIXES)
     ]
+    for form in key.forms:
+        if any(form in value for _, value in lines):
+            lines = [(name, value.replace(form, b"***")) for name, value in lines]
+    return lines
 
 
 class Upstream:
@@ -119,6 +119,8 @@ def failure(response: Response, body: bytes) -> Problem:
 def content_type(response: Response) -> bytes:
     """The media type alone, in lower case; empty when there is none."""
     value = response.header(b"content-type") or b""
+    if value == b"application/json":
+        return value
     return value.partition(b";")[0].strip().lower()
 
 

@@ -64,8 +64,9 @@ class Gateway:
         except Problem:
             self.count(call)
             raise
-        if _counts(call):
-            self._admit(call, self._limiter.look(call.client.key, time.monotonic_ns()))
+        now = time.monotonic_ns()
+        if _counts(call) and not self._limiter.has_token(call.client.key, now):
+            self._admit(call, self._limiter.look(call.client.key, now))
 
     async def handle(self, call: Call) -> Reply:
         """Answer a screened call. Never raises but for its cancellation: every failure is a Reply."""
@@ -120,15 +121,13 @@ class Gateway:
     def _check_body_head(self, call: Call) -> None:
         if call.method == "GET":
             return
-        encoding = (call.header(b"content-encoding") or "identity").strip().lower()
-        if encoding not in ("", "identity"):
+        headers = call.headers
+        if headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
             raise Problem(Kind.MEDIA_TYPE, "encoding")
-        media_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
-        types = _JSON_TYPES if call.api is Api.OPENAI else _JSON_TYPES + _FORM_TYPES
-        if media_type and media_type not in types and not media_type.endswith("+json"):
-            raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
-        declared = call.header(b"content-length") or "0"
-        if declared.isascii() and declared.isdigit() and int(declared[:19]) > self.max_body:
+        if headers.get(b"content-type") != b"application/json":
+            _check_type(call)
+        declared = headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared[:19]) > self.max_body:
             raise self.too_large()
 
     def _check_key_head(self, call: Call) -> None:
@@ -136,6 +135,13 @@ class Gateway:
             self._openai.key(call)
         else:
             self._platform.check_key_head(call)
+
+
+def _check_type(call: Call) -> None:
+    media_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
+    types = _JSON_TYPES if call.api is Api.OPENAI else _JSON_TYPES + _FORM_TYPES
+    if media_type and media_type not in types and not media_type.endswith("+json"):
+        raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
 
 
 def _counts(call: Call) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import count
 from typing import Any, Final, TypeVar
 
@@ -31,6 +32,9 @@ MAX_MEMBERS: Final = 1000
 """A body with more is refused: to look at each of a million would hold up everybody else."""
 
 
+_ABSENT: Final = msgspec.Raw()
+
+
 class OpenAIBody(msgspec.Struct):
     """What is read of a body on the OpenAI API; all else passes through unseen."""
 
@@ -39,10 +43,10 @@ class OpenAIBody(msgspec.Struct):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
-    api_base: msgspec.Raw = msgspec.Raw()
-    base_url: msgspec.Raw = msgspec.Raw()
-    api_key: msgspec.Raw = msgspec.Raw()
-    extra_headers: msgspec.Raw = msgspec.Raw()
+    api_base: msgspec.Raw = _ABSENT
+    base_url: msgspec.Raw = _ABSENT
+    api_key: msgspec.Raw = _ABSENT
+    extra_headers: msgspec.Raw = _ABSENT
 
 
 FORBIDDEN: Final = ("api_base", "base_url", "api_key", "extra_headers")
@@ -65,7 +69,7 @@ def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: Iterable[str]
         if not body.isascii():
             body.decode()
         value = decoder.decode(body)
-        _refuse_duplicates(body, frozenset(names))
+        _refuse_duplicates(body, tuple(names))
         return value
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from None
@@ -80,6 +84,8 @@ def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: Iterable[str]
 def read_openai(body: bytes) -> OpenAIBody:
     """The members of a body on the OpenAI API; raises Problem as ``read`` does, and for a forbidden one."""
     members = read(body, _openai_decoder, OpenAIBody.__struct_fields__)
+    if members.api_base is members.base_url is members.api_key is members.extra_headers is _ABSENT:
+        return members
     for name in FORBIDDEN:
         if bytes(getattr(members, name)):
             raise Problem(Kind.BAD_REQUEST, "forbidden_member", param=name, member=name)
@@ -120,10 +126,25 @@ class _Name(str):
 _ANY_NAME: Final = _Name()
 
 
-def _refuse_duplicates(body: bytes, names: frozenset[str]) -> None:
-    # Few bodies pay for the exact look: without escapes, a name that stands there once cannot be double.
-    doubtful = _ESCAPED_LETTER.search(body) or any(body.count(b'"%b"' % name.encode()) > 1 for name in names)
-    if not doubtful and body.count(b":") <= MAX_MEMBERS:
+@lru_cache(maxsize=8)  # of the few shapes there are
+def _quoted(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(b'"%b"' % name.encode() for name in names)
+
+
+def _may_hold_doubles(body: bytes, names: tuple[str, ...]) -> bool:
+    """Whether a name may be double: without escapes, one that stands there once cannot be."""
+    if b"\\" in body and _ESCAPED_LETTER.search(body):
+        return True
+    count_of = body.count
+    for name in _quoted(names):  # noqa: SIM110 - on the way of each call: a generator would cost twice as much
+        if count_of(name) > 1:
+            return True
+    return False
+
+
+def _refuse_duplicates(body: bytes, names: tuple[str, ...]) -> None:
+    # Few bodies pay for the exact look.
+    if body.count(b":") <= MAX_MEMBERS and not _may_hold_doubles(body, names):
         return
     seen: set[str] = set()
     number = count(1)

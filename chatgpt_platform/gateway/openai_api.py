@@ -46,7 +46,8 @@ class OpenAIApi:
 
     def key(self, call: Call) -> Key:
         """Whose key pays; raises Problem when there is none or it cannot be one."""
-        return self._keys.for_openai(bearer=bearer_token(call.header(b"authorization") or ""))
+        bearer = bearer_token(call.header(b"authorization") or "") if self._keys.takes_bearer else None
+        return self._keys.for_openai(bearer=bearer)
 
     async def answer(self, call: Call) -> Reply:
         """Forward the call. Raises Problem."""
@@ -75,8 +76,9 @@ class OpenAIApi:
         model = "" if isinstance(asked.model, msgspec.UnsetType) else asked.model
         real = self._aliases.get(model, model)
         changes: dict[str, object] = {"model": real} if real != model else {}
-        figures = {name: getattr(asked, name) for name in call.endpoint.token_members}
-        changes |= self._cap.changes(figures, call.endpoint.token_members, real)
+        if self._cap.limits:
+            figures = {name: getattr(asked, name) for name in call.endpoint.token_members}
+            changes |= self._cap.changes(figures, call.endpoint.token_members, real)
         call.record.model = real or None
         call.record.stream = bool(asked.stream)
         return members.rewrite(call.body, changes)
@@ -105,14 +107,9 @@ class OpenAIApi:
 
     async def _body(self, call: Call, key: Key, response: Response) -> Reply:
         headers = forward.answer_headers(response, key)
-        held: list[bytes] = []
-        size = 0
-        while data := await response.read():
-            held.append(data)
-            size += len(data)
-            if size > MAX_HELD:
-                return self._passage(call, response, headers, b"".join(held))
-        body = b"".join(held)
+        body, whole = await response.read_within(MAX_HELD)
+        if not whole:
+            return self._passage(call, response, headers, body)
         if failures.may_tell_error(body) and failures.is_error_object(body):
             body = mask(body, key.value)
         try:

@@ -23,6 +23,11 @@ class TokenCap:
     default: int = 0
     cap: int = 0
 
+    @property
+    def limits(self) -> bool:
+        """Whether there is anything to change."""
+        return bool(self.default or self.cap)
+
     def changes(self, asked: Mapping[str, int | None], members: tuple[str, ...], model: str) -> dict[str, int]:
         """Which of ``members`` must be changed or added.
 

@@ -42,6 +42,8 @@ class Window:
     """Ticks until one more token is there."""
     slack: int = field(init=False)
     """Ticks by which ``full_at`` may lie ahead with one token still there."""
+    second: int = field(init=False)
+    """Ticks in a second."""
 
     def __post_init__(self) -> None:
         if self.capacity < 1 or self.seconds < 1:
@@ -49,6 +51,7 @@ class Window:
         interval = self.seconds * SECOND
         object.__setattr__(self, "interval", interval)
         object.__setattr__(self, "slack", interval * (self.capacity - 1))
+        object.__setattr__(self, "second", self.capacity * SECOND)
 
 
 Windows = tuple[Window, ...]
@@ -94,9 +97,9 @@ def quota(windows: Windows, buckets: Sequence[int], now: int) -> tuple[int, ...]
         capacity = window.capacity
         ahead = full_at - now * capacity
         if ahead > 0:
-            left = (window.slack - ahead) // window.interval + 1
-            next_token = ahead - window.slack + left * window.interval
-            result += (left, -(-next_token // (capacity * SECOND)))
+            interval = window.interval
+            more = (ahead - 1) // interval  # tokens missing beside the next one
+            result += (capacity - more - 1, -((more * interval - ahead) // window.second))
         else:
             result += (capacity, 0)
     return tuple(result)

@@ -74,6 +74,11 @@ class Store:
         """Clients remembered, not counting the overflow client."""
         return len(self._clients)
 
+    def has_token(self, client: str, now: int) -> bool:
+        """Whether ``take`` would admit now: all that most calls need to know of ``look``."""
+        buckets = self._clients.get(client)
+        return not bucket.wait(self._windows, self._overflow if buckets is None else buckets, self._forward(now))
+
     def look(self, client: str, now: int) -> Decision:
         """What ``take`` would decide now. Takes nothing, remembers nothing."""
         if not self._windows:

@@ -40,20 +40,18 @@ _HEADERS: Final = re.compile(rb"(?:[!-9;-~]+:[^\r\n\0]*\r\n)*")
 class Response:
     """An answer whose head has come. ``headers``: names in lower case, in their order."""
 
-    __slots__ = ("_connection", "_where", "headers", "status")
+    __slots__ = ("_connection", "_fields", "_where", "headers", "status")
 
     def __init__(self, connection: Connection, where: str) -> None:
         self._connection: Connection | None = connection
         self._where: Final = where
         self.status: Final = connection.status
         self.headers: Final[Sequence[tuple[bytes, bytes]]] = connection.headers
+        self._fields: Final = dict(reversed(connection.headers))  # so that the first of a name wins
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; ``name`` in lower case."""
-        for known, value in self.headers:
-            if known == name:
-                return value
-        return None
+        return self._fields.get(name)
 
     async def read(self) -> bytes:
         """The next bytes of the body as soon as there are any; b"" at its true end.
@@ -72,14 +70,29 @@ class Response:
         told = self.header(b"content-length")
         if told is not None and int(told) > limit:
             raise faults.too_large(self._where, limit)
+        body, whole = await self.read_within(limit)
+        if not whole:
+            raise faults.too_large(self._where, limit)
+        return body
+
+    async def read_within(self, limit: int) -> tuple[bytes, bool]:
+        """The whole body and True; or the beginning of one that is longer than ``limit`` bytes, and False.
+
+        Raises Problem.
+        """
+        data = await self.read()
+        connection = self._connection
+        if connection is not None and connection.read_out and len(data) <= limit:
+            return data, True  # as most answers are
         chunks: list[bytes] = []
         size = 0
-        while data := await self.read():
+        while data:
             chunks.append(data)
             size += len(data)
             if size > limit:
-                raise faults.too_large(self._where, limit)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                return b"".join(chunks), False
+            data = await self.read()
+        return b"".join(chunks), True
 
     def close(self, *, linger: bool = False) -> None:
         """Let the connection go: to the pool after a complete answer, else cut at once. May be repeated.
@@ -123,9 +136,12 @@ class Client:
 
         Cancelling it closes the connection at once.
         """
-        total = asyncio.get_running_loop().time() + self._timeouts.total
-        request = Request(self._head(method, path, headers, len(body)), body, method == b"HEAD", total)
-        connection = await self._send(request)
+        now = asyncio.get_running_loop().time()
+        head = self._head(method, path, headers, len(body))
+        request = Request(head, body, method == b"HEAD", now + self._timeouts.total)
+        connection = self._just_used(now)
+        if connection is None or not connection.send(request):
+            connection = await self._send(request)
         await connection.head()
         return Response(connection, self._where)
 
@@ -152,6 +168,11 @@ class Client:
         if not connection.send(request):
             raise faults.unanswered(self._where, None)
         return connection
+
+    def _just_used(self, now: float) -> Connection | None:
+        """The pooled connection used last, if that was a moment ago: surely its peer has not closed it since."""
+        idle = self._idle
+        return idle.pop() if idle and now - idle[-1].idle_since <= _DOUBTFUL_AFTER else None
 
     async def _ready(self) -> Connection | None:
         """The pooled connection used last that is still open, if there is any."""

@@ -109,6 +109,11 @@ class Connection(asyncio.Protocol):
         """Whether a request may be written: idle, and the peer has not been seen to close."""
         return self._state is State.IDLE and not self._transport.is_closing()
 
+    @property
+    def read_out(self) -> bool:
+        """Whether the answer is complete and all of it was read."""
+        return self._state is State.COMPLETE and not self._answer.pieces
+
     def send(self, request: Request) -> bool:
         """Write a request; what the upstream does not take at once goes out later, beside its answer.
 

@@ -213,8 +213,7 @@ class _Bridge(httputil.HTTPConnection):
             future.set_exception(StreamClosedError())
             future.exception()  # nobody need look at it
         elif connection.congested:
-            task = asyncio.create_task(connection.drained(), name="wait for a slow reader")
-            task.add_done_callback(lambda _: future.done() or future.set_result(None))
+            return asyncio.create_task(connection.drained(), name="wait for a slow reader")
         else:
             future.set_result(None)
         return future

@@ -38,6 +38,8 @@ class Server:
         self._awaited: set[Connection] = set()
         """Connections that had something under way when the drain began, and are not closed yet."""
         self._quiet: Final = asyncio.Event()
+        self._empty: Final = asyncio.Event()
+        self._closing = False
 
     def listen(self, host: str, port: int) -> int:
         """Start to accept and return the port, which the system picks for 0. Raises OSError."""
@@ -64,14 +66,15 @@ class Server:
 
     async def close(self) -> None:
         """Stop to accept and cut what is still open."""
+        self._closing = True
         self._listener.close()
         for task in list(self._opening):
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
         for connection in list(self._connections):
             connection.abort()
-        while self._connections:
-            await asyncio.sleep(0)  # the transports' own ends
+        self._check_empty()
+        await self._empty.wait()
 
     # What connections call.
 
@@ -86,6 +89,8 @@ class Server:
         self.application.closed(connection)
         if self.draining:
             self._check_quiet()
+        if self._closing:
+            self._check_empty()
 
     def fault(self, error: Exception) -> None:
         """The application raised what it should not have."""
@@ -94,6 +99,10 @@ class Server:
     def _check_quiet(self) -> None:
         if not self._awaited:
             self._quiet.set()
+
+    def _check_empty(self) -> None:
+        if not self._connections:
+            self._empty.set()
 
     def _accepted(self, accepted: socket.socket, address: tuple[object, ...]) -> None:
         peer = str(address[0]) if address else ""
