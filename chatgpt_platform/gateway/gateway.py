@@ -72,7 +72,7 @@ class Gateway:
         """Answer a screened call. Never raises but for its cancellation: every failure is a Reply."""
         try:
             self.count(call)
-            if call.api is Api.PLATFORM:
+            if call.endpoint.api is Api.PLATFORM:
                 return await self._platform.answer(call)
             return await self._openai.answer(call)
         except Problem as problem:
@@ -131,7 +131,7 @@ class Gateway:
             raise self.too_large()
 
     def _check_key_head(self, call: Call) -> None:
-        if call.api is Api.OPENAI:
+        if call.endpoint.api is Api.OPENAI:
             self._openai.key(call)
         else:
             self._platform.check_key_head(call)

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from chatgpt_platform.limits import bucket
 from chatgpt_platform.limits.bucket import SECOND, Windows
@@ -33,8 +32,7 @@ _FORGET_AT_MOST: Final = 1000
 """Clients looked at for one newcomer's place, so that no call waits for a long clean-up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Whether a call is admitted.
 
     ``retry_after``: 0 when admitted, else the whole seconds, at least 1, after which it would be if the

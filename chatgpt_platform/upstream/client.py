@@ -47,7 +47,7 @@ class Response:
         self._where: Final = where
         self.status: Final = connection.status
         self.headers: Final[Sequence[tuple[bytes, bytes]]] = connection.headers
-        self._fields: Final = dict(reversed(connection.headers))  # so that the first of a name wins
+        self._fields: Final = dict(reversed(self.headers))  # so that the first of a name wins
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; ``name`` in lower case."""
@@ -65,6 +65,11 @@ class Response:
             raise faults.let_go(self._where)
         return data
 
+    def ready(self, limit: int) -> bytes | None:
+        """The whole body, where all of it came with the head, as most do; None: read it. ``limit``: bytes."""
+        connection = self._connection
+        return None if connection is None else connection.take_complete(limit)
+
     async def read_all(self, limit: int) -> bytes:
         """The whole body. Raises Problem, also when it is longer than ``limit`` bytes."""
         told = self.header(b"content-length")
@@ -81,9 +86,6 @@ class Response:
         Raises Problem.
         """
         data = await self.read()
-        connection = self._connection
-        if connection is not None and connection.read_out and len(data) <= limit:
-            return data, True  # as most answers are
         chunks: list[bytes] = []
         size = 0
         while data:
@@ -124,6 +126,7 @@ class Client:
         self._idle: Final[list[Connection]] = []
         self._lingering: Final[set[Connection]] = set()
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
         """Send a request and wait for the head of its answer.
@@ -136,7 +139,7 @@ class Client:
 
         Cancelling it closes the connection at once.
         """
-        now = asyncio.get_running_loop().time()
+        now = (self._loop or self._settle()).time()
         head = self._head(method, path, headers, len(body))
         request = Request(head, body, method == b"HEAD", now + self._timeouts.total)
         connection = self._just_used(now)
@@ -168,6 +171,11 @@ class Client:
         if not connection.send(request):
             raise faults.unanswered(self._where, None)
         return connection
+
+    def _settle(self) -> asyncio.AbstractEventLoop:
+        """Remember the loop: to ask for it costs a system call each time."""
+        self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def _just_used(self, now: float) -> Connection | None:
         """The pooled connection used last, if that was a moment ago: surely its peer has not closed it since."""

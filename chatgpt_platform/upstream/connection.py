@@ -109,17 +109,18 @@ class Connection(asyncio.Protocol):
         """Whether a request may be written: idle, and the peer has not been seen to close."""
         return self._state is State.IDLE and not self._transport.is_closing()
 
-    @property
-    def read_out(self) -> bool:
-        """Whether the answer is complete and all of it was read."""
-        return self._state is State.COMPLETE and not self._answer.pieces
+    def take_complete(self, limit: int) -> bytes | None:
+        """The body, if the answer is complete and nothing of it was read; None also above ``limit`` bytes."""
+        if self._state is State.COMPLETE and self._answer.buffered <= limit:
+            return self._answer.take()
+        return None
 
     def send(self, request: Request) -> bool:
         """Write a request; what the upstream does not take at once goes out later, beside its answer.
 
         Returns False where the connection turned out closed and surely not a byte was written.
         """
-        if not self.usable:
+        if self._state is not State.IDLE or self._transport.is_closing():
             return False
         self._answer.expect(head_only=request.head_only)
         self._deadline.begin(request.total)
@@ -249,15 +250,14 @@ class Connection(asyncio.Protocol):
             if answer.status >= 300 and self._unsent is not None:
                 # Refused before all of it was sent: the rest would be wasted, and its reset lose the answer.
                 self._unsent = self._unsent[:0]
-            self._wake()
+        elif not (answer.complete or answer.pieces):
+            return
         if answer.complete:
             self._state = State.COMPLETE
-            self._wake()
-        elif answer.pieces:
-            self._wake()
-            if answer.buffered > HIGH_WATER and not self._reading_paused:
-                self._reading_paused = True
-                self._transport.pause_reading()
+        elif answer.buffered > HIGH_WATER and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        self._wake()
 
     def _advance_lingering(self) -> None:
         if self._answer.complete:
@@ -273,7 +273,8 @@ class Connection(asyncio.Protocol):
         if not (answer.reusable and written and answer.keep_alive > 0) or transport.is_closing():
             self.abort()
             return
-        answer.take()
+        if answer.pieces:
+            answer.take()
         if self._reading_paused:
             self._reading_paused = False
             transport.resume_reading()

@@ -79,7 +79,8 @@ class Transaction:
         body = self._body
         self.call.body = body if isinstance(body, bytes) else b"".join(body)
         self._body = b""
-        self.task = asyncio.get_running_loop().create_task(self._run(), name=self.call.record.request_id)
+        loop = self._reception.service.loop
+        self.task = loop.create_task(self._run(), name=self.call.record.request_id)
 
     def failed(self, bad: BadRequest) -> None:
         """The rest of the request cannot be read."""

@@ -50,24 +50,21 @@ class Application(Protocol):
 class Exchange:
     """The way to answer a request. After the client has left all of it does nothing.
 
-    ``connection``: the same object for all exchanges of one connection.
+    ``connection``: the same object for all exchanges of one connection. ``peer``: the address of the socket's
+    other end.
     """
 
-    __slots__ = ("_chunked", "_left_to_write", "_silent", "connection", "finished", "head", "started")
+    __slots__ = ("_chunked", "_left_to_write", "_silent", "connection", "finished", "head", "peer", "started")
 
     def __init__(self, connection: Connection, head: Head) -> None:
         self.connection: Final = connection
         self.head: Final = head
+        self.peer: Final = connection.peer
         self.started = False
         self.finished = False
         self._chunked = False
         self._silent = False
         self._left_to_write: int | None = None
-
-    @property
-    def peer(self) -> str:
-        """The address of the socket's other end."""
-        return self.connection.peer
 
     @property
     def secure(self) -> bool:
@@ -79,12 +76,15 @@ class Exchange:
         if self.finished:
             return
         connection = self.connection
-        head = b"".join([b"%b: %b\r\n" % line for line in lines])
-        length = b"" if status in _NO_BODY else b"Content-Length: %d\r\n" % len(body)
-        if length == b"" or self.head.method == "HEAD":
-            body = b""
+        parts = [status_line(status), *map(b"%b: %b\r\n".__mod__, lines)]
+        if status not in _NO_BODY:
+            parts.append(b"Content-Length: %d\r\n" % len(body))
+        parts.append(connection.persistence())
+        parts.append(b"\r\n")
+        if status not in _NO_BODY and self.head.method != "HEAD":
+            parts.append(body)
         self.started = self.finished = True
-        connection.write(b"%b%b%b%b\r\n%b" % (status_line(status), head, length, connection.persistence(), body))
+        connection.write(b"".join(parts))
         connection.answered()
 
     def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None:
@@ -95,7 +95,7 @@ class Exchange:
         if self.finished:
             return
         connection = self.connection
-        parts = [status_line(status), *(b"%b: %b\r\n" % line for line in lines)]
+        parts = [status_line(status), *map(b"%b: %b\r\n".__mod__, lines)]
         bodiless = status in _NO_BODY or status < 200
         self._silent = bodiless or self.head.method == "HEAD"
         if length is not None and not bodiless:
