@@ -58,11 +58,10 @@ def _choice(delta: dict[str, str | None]) -> list[dict[str, Any]]:
 
 def _event(choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
     event = {
-        "id": "chatcmpl-benchmark0000000000000000000000",
+        "id": "chatcmpl-benchmark00000000000",
         "object": "chat.completion.chunk",
         "created": 1735689600,
-        "model": "gpt-4o-mini-2024-07-18",
-        "service_tier": "default",
+        "model": "gpt-4o-mini",
         "system_fingerprint": "fp_benchmark",
         "choices": choices,
         "usage": usage,

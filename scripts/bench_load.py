@@ -8,6 +8,9 @@ comes from the next of the callers' addresses. Every stream is read to its end, 
 `lost` are those that finished streams had too few or too many, `broken` are streams without a proper end.
 """
 
+import environment  # stands first: it turns away a Python that is too old
+
+# isort: split
 import argparse
 import asyncio
 import contextlib
@@ -116,7 +119,7 @@ class Reader(asyncio.Protocol):
         self._ended(self)
 
 
-class Load:
+class StreamLoad:
     """Keeps `streams` streams going for so many seconds, or until `total` were started (0: no such end)."""
 
     def __init__(self, port: int, streams: int, tokens: int, seconds: float, total: int, addresses: int) -> None:
@@ -217,9 +220,10 @@ def main() -> None:
     parser.add_argument("--addresses", type=int, default=0, help="callers' addresses; 0: none is named")
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds that the last streams get")
     options = parser.parse_args()
+    environment.enter("run")
 
     async def load() -> None:
-        streams = Load(
+        streams = StreamLoad(
             options.port,
             options.streams,
             options.tokens,

@@ -135,16 +135,15 @@ def start_load(rig: Rig, streams: Streams, folder: Path, seconds: float, total: 
 
 def load_figures(name: str, folder: Path) -> dict[str, Any]:
     """What bench_load.py printed at last. Raises BenchError for a failed run."""
-    output = _output(folder).read_text("utf-8", "replace").strip()
-    last = output.splitlines()[-1] if output else ""
+    told = _output(folder).read_text("utf-8", "replace").strip().splitlines() or [""]
     try:
-        figures: dict[str, Any] = json.loads(last)
+        figures: dict[str, Any] = json.loads(told[-1])
     except ValueError:
-        raise BenchError(f"{name}: the load program failed: {last}") from None
+        raise BenchError(f"{name}: the load program failed: {told[-1]}") from None
     if figures["lost"] or figures["broken"]:
+        why = f"; the first reason: {told[0][:300]}" if len(told) > 1 else ""
         raise BenchError(
-            f"{name}: {figures['lost']} events were lost and {figures['broken']} streams broke off; "
-            f"first of all: {output.splitlines()[0][:300]}"
+            f"{name}: {figures['lost']} events were lost and {figures['broken']} streams broke off{why}"
         )
     if not figures["events"]:
         raise BenchError(f"{name}: no stream came to its end")

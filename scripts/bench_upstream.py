@@ -8,6 +8,9 @@ streams of a slot, and new streams spread evenly over the slots. So the load is 
 however quickly it starts the streams. Any other request is read to its end and gets bench_rigs.ANSWER.
 """
 
+import environment  # stands first: it turns away a Python that is too old
+
+# isort: split
 import argparse
 import asyncio
 import contextlib
@@ -146,6 +149,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, required=True, help="tokens in a stream")
     parser.add_argument("--rate", type=int, required=True, help="tokens a second in a stream")
     options = parser.parse_args()
+    environment.enter("run")
     with contextlib.suppress(KeyboardInterrupt):
         bench_events.run(lambda: serve(options.port, options.tokens, options.rate))
 

@@ -149,6 +149,13 @@ class Process:
         """Whether the child is still there."""
         return self._child.poll() is None
 
+    def wait(self, seconds: float) -> None:
+        """Returns when the child has ended by itself. Raises ProcessError when that takes too long."""
+        try:
+            self._child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise ProcessError(f"{self._command[0]} has not ended in {seconds:.0f} s") from None
+
     def wait_until_ready(self, port: int, path: str, seconds: float = 30.0) -> None:
         """Returns when `GET path` on the port answers 200. Raises ProcessError when that takes too long."""
         deadline = time.monotonic() + seconds
