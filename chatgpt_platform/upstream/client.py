@@ -20,8 +20,8 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from chatgpt_platform import __version__
 from chatgpt_platform.upstream import faults, target
@@ -45,25 +45,26 @@ class Response:
     def __init__(self, connection: Connection, where: str) -> None:
         self._connection: Connection | None = connection
         self._where: Final = where
-        self.status: Final = connection.status
-        self.headers: Final[Sequence[tuple[bytes, bytes]]] = connection.headers
-        self._fields: Final = dict(reversed(self.headers))  # so that the first of a name wins
+        answer = connection.answer
+        self.status: Final = answer.status
+        self.headers: Final[Sequence[tuple[bytes, bytes]]] = answer.headers
+        self._fields: Final = answer.fields
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; ``name`` in lower case."""
         return self._fields.get(name)
 
-    async def read(self) -> bytes:
+    def read(self) -> Coroutine[Any, Any, bytes]:
         """The next bytes of the body as soon as there are any; b"" at its true end.
 
         Raises Problem, also once it was closed: an end made here is not the end of the message.
         Cancelling it closes the connection at once.
         """
         connection = self._connection
-        data = b"" if connection is None else await connection.read()
-        if not data and self._connection is None:
-            raise faults.let_go(self._where)
-        return data
+        return self._refuse() if connection is None else connection.read()
+
+    async def _refuse(self) -> bytes:
+        raise faults.let_go(self._where)
 
     def ready(self, limit: int) -> bytes | None:
         """The whole body, where all of it came with the head, as most do; None: read it. ``limit``: bytes."""

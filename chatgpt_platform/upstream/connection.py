@@ -92,17 +92,15 @@ class Connection(asyncio.Protocol):
         self._problem: Problem | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._deadline: Final = Deadline(self._loop, self._expire)
+        self._released = 0
         self.idle_since = 0.0
 
     # The exchange.
 
     @property
-    def status(self) -> int:
-        return self._answer.status
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        return self._answer.headers
+    def answer(self) -> Answer:
+        """What has come of the answer."""
+        return self._answer
 
     @property
     def usable(self) -> bool:
@@ -136,7 +134,7 @@ class Connection(asyncio.Protocol):
         return True
 
     async def head(self) -> None:
-        """Wait until ``status`` and ``headers`` are there. Raises Problem."""
+        """Wait until the answer's head is there. Raises Problem."""
         if self._state is State.HEAD:
             self._deadline.expect(self._timeouts.first_byte, "first_byte")
             await self._wait()
@@ -145,14 +143,18 @@ class Connection(asyncio.Protocol):
 
     async def read(self) -> bytes:
         """What has come since the last call, as soon as there is any; b"" at the end. Raises Problem."""
-        if not self._answer.pieces and self._state is State.BODY:
+        answer = self._answer
+        if not answer.pieces and self._state is State.BODY:
+            released = self._released
             self._deadline.expect(self._timeouts.idle, "idle")
             await self._wait()
-        if self._answer.pieces:
+            if released != self._released:
+                raise faults.let_go(self._where)  # an end made here is not the end of the message
+        if answer.pieces:
             if self._reading_paused:
                 self._reading_paused = False
                 self._transport.resume_reading()
-            return self._answer.take()
+            return answer.take()
         if self._problem is not None:
             raise self._problem
         return b""
@@ -162,6 +164,7 @@ class Connection(asyncio.Protocol):
 
         ``linger``: the answer is known to be at its end, so its last bytes are given a moment to come.
         """
+        self._released += 1
         if self._state is State.COMPLETE:
             self._free()
         elif linger and self._state is State.BODY and not self._reading_paused:
@@ -198,18 +201,18 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         state = self._state
-        if state is State.IDLE:
-            # Nobody asked: it could be taken for the answer to the next request.
-            self.abort()
-        elif state is State.COMPLETE:
-            self._answer.reusable = False
-        elif state is not State.DEAD:
+        if state is State.BODY or state is State.HEAD or state is State.LINGERING:
             try:
                 self._answer.feed(data)
             except BadAnswer as bad:
                 self._fail(faults.nonsense(self._where, str(bad)))
             else:
                 self._advance()
+        elif state is State.IDLE:
+            # Nobody asked: it could be taken for the answer to the next request.
+            self.abort()
+        elif state is State.COMPLETE:
+            self._answer.reusable = False
 
     def eof_received(self) -> None:
         self._answer.reusable = False

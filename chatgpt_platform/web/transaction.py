@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol
 
 from chatgpt_platform.errors import Problem
@@ -22,9 +22,7 @@ class Outlet(Protocol):
 
     def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None: ...
 
-    def write(self, data: bytes) -> None: ...
-
-    async def drain(self) -> None: ...
+    def write(self, data: bytes) -> Awaitable[None] | None: ...
 
     def finish(self) -> None: ...
 
@@ -132,8 +130,9 @@ class Transaction:
             while piece is not None:
                 if piece:
                     self._bytes_out += len(piece)
-                    out.write(piece)
-                    await out.drain()
+                    congestion = out.write(piece)
+                    if congestion is not None:
+                        await congestion
                 if stream.broken:
                     break
                 piece = await stream.next()

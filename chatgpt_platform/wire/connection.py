@@ -26,7 +26,7 @@ MAX_AHEAD: Final = 64 * 1024
 connection closes after the answer that is under way."""
 
 HIGH_WATER: Final = 64 * 1024
-"""Bytes written but not yet taken by the client at which ``Exchange.drain`` begins to wait."""
+"""Bytes written but not yet taken by the client at which ``Exchange.write`` asks to wait."""
 
 PORTION: Final = 64 * 1024
 """Bytes of a request body that must come within ``Timeouts.body``."""
@@ -278,7 +278,8 @@ class Connection(asyncio.Protocol):
         if head is not None:
             self._body_came, self._portion = 0, -1
             self._invited = not head.expects_continue
-            self._exchange = exchange = Exchange(self, head)
+            arrived = head.length is not None and head.length <= len(data)
+            self._exchange = exchange = Exchange(self, head, arrived=arrived)
             self._receiver = self._host.application.begin(exchange)
         elif self._portion != _HEAD_BEGUN and self._parser.begun:
             self._portion = _HEAD_BEGUN
@@ -371,7 +372,7 @@ class Connection(asyncio.Protocol):
         self._last = True
         try:
             if self._exchange is None:
-                self._exchange = Exchange(self, self._parser.partial)
+                self._exchange = Exchange(self, self._parser.partial, arrived=False)
                 self._host.application.refuse(self._exchange, bad)
             elif self._exchange.started:
                 self.abort()

@@ -7,7 +7,7 @@ answers through the ``Exchange``: at once or later, with ``answer``, or piece by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from chatgpt_platform.wire.head import BadRequest, Head, status_line
@@ -51,12 +51,15 @@ class Exchange:
     """The way to answer a request. After the client has left all of it does nothing.
 
     ``connection``: the same object for all exchanges of one connection. ``peer``: the address of the socket's
-    other end.
+    other end. ``arrived``: the body has come with the head, all of it, and follows at once.
     """
 
-    __slots__ = ("_chunked", "_left_to_write", "_silent", "connection", "finished", "head", "peer", "started")
+    __slots__ = (
+        "_chunked", "_left_to_write", "_silent", "arrived", "connection", "finished", "head", "peer", "started",
+    )  # fmt: skip
 
-    def __init__(self, connection: Connection, head: Head) -> None:
+    def __init__(self, connection: Connection, head: Head, *, arrived: bool) -> None:
+        self.arrived: Final = arrived
         self.connection: Final = connection
         self.head: Final = head
         self.peer: Final = connection.peer
@@ -109,13 +112,21 @@ class Exchange:
         self.started = True
         connection.write(b"%b%b\r\n" % (b"".join(parts), connection.persistence()))
 
-    def write(self, data: bytes) -> None:
-        """A piece of the body. Raises ValueError where there is more than ``start`` was told."""
+    def write(self, data: bytes) -> Awaitable[None] | None:
+        """A piece of the body. Raises ValueError where there is more than ``start`` was told.
+
+        Returns what to await before the next piece, where the client does not take them as fast.
+        """
+        connection = self.connection
         if self._silent or self.finished or not data:
-            return
+            return None
         if self._chunked:
-            self.connection.write(b"%x\r\n%b\r\n" % (len(data), data))
-            return
+            connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._write_as_it_is(data)
+        return connection.drained() if connection.congested else None
+
+    def _write_as_it_is(self, data: bytes) -> None:
         if self._left_to_write is not None:
             self._left_to_write -= len(data)
             if self._left_to_write < 0:
@@ -140,11 +151,6 @@ class Exchange:
         if not self.finished:
             self.finished = True
             self.connection.break_off()
-
-    async def drain(self) -> None:
-        """Wait until the client has taken most of what was written. Returns at once where it has left."""
-        if self.connection.congested:
-            await self.connection.drained()
 
     def hold(self) -> None:
         """Read no more of this request until ``release``; the client feels it once its bytes pile up."""
