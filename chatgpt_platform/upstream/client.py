@@ -29,7 +29,7 @@ from chatgpt_platform.upstream.connection import Connection, Request, Timeouts
 
 __all__ = ["Client", "Response", "Timeouts"]
 
-MAX_IDLE: Final = 64
+MAX_IDLE: Final = 1024
 _DOUBTFUL_AFTER: Final = 0.5
 """Idle seconds after which the loop gets a turn to notice a close before a connection is used again."""
 

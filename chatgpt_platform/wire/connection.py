@@ -87,9 +87,9 @@ class Connection(asyncio.Protocol):
     """Speaks HTTP/1.1 with one client."""
 
     __slots__ = (
-        "_ahead", "_body_came", "_deadline", "_drained", "_exchange", "_held", "_host", "_invited", "_last", "_loop",
-        "_parser", "_portion", "_reading_paused", "_receiver", "_spilled", "_stage", "_transport", "congested",
-        "peer", "secure",
+        "_ahead", "_body_came", "_deadline", "_drained", "_exchange", "_held", "_host", "_invited", "_last",
+        "_loop", "_lost", "_parser", "_portion", "_reading_paused", "_receiver", "_spilled", "_stage",
+        "_transport", "congested", "peer", "secure",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str, *, secure: bool) -> None:
@@ -108,6 +108,7 @@ class Connection(asyncio.Protocol):
         self._held = False
         self._last = False
         """The answer under way, or the next one, is the last."""
+        self._lost = False
         self._spilled = False
         """Bytes that came were dropped, and more may be on their way."""
         self._invited = False
@@ -144,9 +145,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
-        self._parser.close()
         self._deadline.cancel()
-        self._host.closed(self)
+        if not self._lost:
+            self._lost = True
+            self._parser.close()
+            self._host.closed(self)
 
     def pause_writing(self) -> None:
         self.congested = True
