@@ -27,7 +27,7 @@ _MAX_ENTRIES: Final = 64
 _MAX_TEXT: Final = 4096
 """How much of X-Forwarded-For is looked at, from the right: far more than any chain of real proxies."""
 
-_MAX_KNOWN: Final = 4096
+_MAX_KNOWN: Final = 16_384
 """Addresses remembered. Those that rotate past it only cost being parsed again."""
 
 _V4: Final = r"[0-9.]{7,15}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from chatgpt_platform.access.address import Client
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
 from chatgpt_platform.observe.access import Record
+from chatgpt_platform.upstream.client import Sink
 
 
 @dataclass(slots=True)
@@ -63,8 +64,8 @@ class Stream(ABC):
     """True once the answer broke off: close the connection without ending the body properly."""
 
     @abstractmethod
-    async def next(self) -> bytes | None:
-        """The next piece, None at the end. The first may be empty: the head is due, text is not yet there."""
+    async def pump(self, write: Sink) -> None:
+        """Give ``write`` each piece as soon as it has come. Never raises but for what ``write`` raises."""
 
     @abstractmethod
     def close(self) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import usage
 from chatgpt_platform.gateway.failures import event_status
-from chatgpt_platform.upstream.client import Response
+from chatgpt_platform.upstream.client import Response, Sink
 from chatgpt_platform.upstream.sse import Event, Framer, events
 
 MAX_EVENT: Final = 1024 * 1024
@@ -79,19 +80,55 @@ class EventSource:
         """The next block, None at the end. Raises Problem when the upstream breaks off or is too slow."""
         while not self.done and not self._over:
             data = await self._response.read()
-            block = self._framer.feed(data) if data else self._rest()
-            self._over = not data
+            block = self._block(data) if data else self._last()
             if block:
-                self.in_event = False
-            elif self._framer.held > MAX_EVENT:
-                if not self._release_long:
-                    raise Problem(Kind.BAD_UPSTREAM, "upstream_too_large", detail="an event is too long")
-                block = self._framer.flush()
-                self.in_event = True
-            if block:
-                self._note(block)
                 return block
         return None
+
+    async def pump(self, write: Sink) -> None:
+        """Give ``write`` each block as soon as it has come, to the end; raises as ``next`` does."""
+
+        def take(data: bytes) -> Coroutine[Any, Any, None] | None:
+            block = self._block(data)
+            if self.done:
+                self._response.stop()
+            return write(block) if block else None
+
+        if not self.done and not self._over:
+            await self._response.pump(take)
+        if not self.done and not self._over:
+            block = self._last()
+            congestion = write(block) if block else None
+            if congestion is not None:
+                await congestion
+
+    def _block(self, data: bytes) -> bytes:
+        """All that is whole with these bytes; may be empty."""
+        block = self._framer.feed(data)
+        if block:
+            self.in_event = False
+        elif self._framer.held > MAX_EVENT:
+            if not self._release_long:
+                raise Problem(Kind.BAD_UPSTREAM, "upstream_too_large", detail="an event is too long")
+            block = self._framer.flush()
+            self.in_event = True
+        if block:
+            self._note(block)
+        return block
+
+    def _last(self) -> bytes:
+        """What is left at the end."""
+        self._over = True
+        block = self._rest()
+        if block:
+            self.in_event = False
+            self._note(block)
+        return block
+
+    def stop(self) -> None:
+        """End ``pump``, from within its ``write``."""
+        self._over = True
+        self._response.stop()
 
     def ending(self) -> usage.Ending:
         """What the last events say of the whole stream."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import conversation, transcript, usage
@@ -15,7 +15,7 @@ from chatgpt_platform.gateway.parameters import Turn
 from chatgpt_platform.gateway.source import EventSource
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.observe.redact import mask
-from chatgpt_platform.upstream.client import Response
+from chatgpt_platform.upstream.client import Response, Sink
 from chatgpt_platform.upstream.sse import Event, encode, events
 
 _DONE: Final = encode(b"[DONE]")
@@ -29,24 +29,33 @@ class _EventStream(Stream):
 
     def __init__(self, source: EventSource, first: bytes, call: Call, render: Rendering) -> None:
         self._source: Final = source
-        self._first: bytes | None = first
+        self._first: Final = first
         self._record: Final[Record] = call.record
         self._break_off_with: Final = render
         self._ended = False
         self._record.first_byte_ms = call.elapsed_ms()
 
-    async def next(self) -> bytes | None:
-        if self._ended:
-            return None
+    async def pump(self, write: Sink) -> None:
+        def take(block: bytes) -> Coroutine[Any, Any, None] | None:
+            piece = self._passed_on(block)
+            if self.broken:
+                self._source.stop()
+            return write(piece) if piece else None
+
         try:
-            first, self._first = self._first, None
-            block = first or await self._source.next()
-            if block is not None:
-                return self._passed_on(block)
+            congestion = take(self._first)
+            if congestion is not None:
+                await congestion
+            if not self.broken:
+                await self._source.pump(take)
+            if self.broken:
+                return
             self._end()
+            last = self._last_words()
         except Problem as problem:
-            return self._break_off(problem)
-        return self._last_words()
+            last = self._break_off(problem)
+        if last:
+            write(last)
 
     def close(self) -> None:
         if not self._ended:
@@ -176,19 +185,20 @@ class Passage(Stream):
 
     def __init__(self, response: Response, first: bytes, call: Call) -> None:
         self._response: Final = response
-        self._first: bytes | None = first
+        self._first: Final = first
         self._record: Final[Record] = call.record
         self._record.first_byte_ms = call.elapsed_ms()
 
-    async def next(self) -> bytes | None:
-        first, self._first = self._first, None
+    async def pump(self, write: Sink) -> None:
         try:
-            return first or (await self._response.read()) or None
+            congestion = write(self._first)
+            if congestion is not None:
+                await congestion
+            await self._response.pump(write)
         except Problem as problem:
             # The head is out: all that is left is an end that the caller cannot take for a whole answer.
             self.broken = True
             self._record.error = str(problem)
-            return None
 
     def close(self) -> None:
         self._response.close()

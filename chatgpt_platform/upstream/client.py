@@ -26,10 +26,10 @@ from typing import Any, Final
 from chatgpt_platform import __version__
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults, target
-from chatgpt_platform.upstream.connection import Connection, Request, Timeouts
+from chatgpt_platform.upstream.connection import Connection, Request, Sink, Timeouts
 from chatgpt_platform.wire.outbox import Outbox
 
-__all__ = ["Client", "Response", "Timeouts"]
+__all__ = ["Client", "Response", "Sink", "Timeouts"]
 
 MAX_IDLE: Final = 1024
 _DOUBTFUL_AFTER: Final = 0.5
@@ -64,6 +64,21 @@ class Response:
         """
         connection = self._connection
         return self._refuse() if connection is None else connection.read()
+
+    async def pump(self, sink: Sink) -> None:
+        """Give ``sink`` the body, piece by piece as they come, to its true end or until ``stop``.
+
+        Raises Problem, after all that came before it was given, and what ``sink`` raises. Cancelling it closes
+        the connection at once.
+        """
+        if self._connection is None:
+            raise faults.let_go(self._where)
+        await self._connection.pump(sink)
+
+    def stop(self) -> None:
+        """End ``pump``, from within its sink: nothing more is wanted."""
+        if self._connection is not None:
+            self._connection.stop()
 
     async def _refuse(self) -> bytes:
         raise faults.let_go(self._where)

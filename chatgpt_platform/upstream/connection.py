@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults
@@ -27,6 +28,10 @@ PORTION: Final = 64 * 1024
 
 LINGER: Final = 1.0
 """Seconds that a connection gets to end a message whose rest nobody needs."""
+
+
+Sink = Callable[[bytes], Coroutine[Any, Any, None] | None]
+"""Takes bytes at once. What it returns, if anything, is awaited before it is given more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,9 @@ class Connection(asyncio.Protocol):
         self._problem: Problem | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._deadline: Final = Deadline(self._loop, self._expire)
+        self._sink: Sink | None = None
+        self._sink_busy: asyncio.Task[None] | None = None
+        self._sink_error: BaseException | None = None
         self._released = 0
         self._untouched = False
         self.idle_since = 0.0
@@ -155,7 +163,7 @@ class Connection(asyncio.Protocol):
             return
         self._untouched = False
         if self._unsent is not None:
-            self._pump()
+            self._send_on()
 
     async def head(self) -> None:
         """Wait until the answer's head is there. Raises Problem."""
@@ -175,13 +183,40 @@ class Connection(asyncio.Protocol):
             if released != self._released:
                 raise faults.let_go(self._where)  # an end made here is not the end of the message
         if answer.pieces:
-            if self._reading_paused:
-                self._reading_paused = False
-                self._transport.resume_reading()
+            self._resume_reading()
             return answer.take()
         if self._problem is not None:
             raise self._problem
         return b""
+
+    async def pump(self, sink: Sink) -> None:
+        """Give ``sink`` what comes as soon as it comes, to the end or ``stop``.
+
+        That spares each piece the way through a future and the task that waits for it. Raises Problem, after
+        all that came before it was given, and what ``sink`` raises.
+        """
+        self._sink = sink
+        try:
+            self._pass_on()
+            if self._state is State.BODY and self._sink is not None and self._sink_error is None:
+                await self._wait()
+            while self._sink is not None and self._sink_error is None and self._answer.pieces:
+                congestion = sink(self._answer.take())  # what came before a fault
+                if congestion is not None:
+                    await congestion
+            error = self._sink_error or (self._problem if self._sink is not None else None)
+            if error is not None:
+                raise error
+        finally:
+            self._sink = self._sink_error = None
+            if self._sink_busy is not None:
+                self._sink_busy.cancel()
+                self._sink_busy = None
+
+    def stop(self) -> None:
+        """End ``pump``, from within its sink: nothing more is wanted."""
+        self._sink = None
+        self._wake()
 
     def release(self, *, linger: bool = False) -> None:
         """The exchange is over for its owner. What is complete may serve again, all else is cut at once.
@@ -260,7 +295,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writing_paused = False
         if self._unsent is not None:
-            self._pump()
+            self._send_on()
 
     # Inside.
 
@@ -281,10 +316,60 @@ class Connection(asyncio.Protocol):
             return
         if answer.complete:
             self._state = State.COMPLETE
-        elif answer.buffered > HIGH_WATER and not self._reading_paused:
+        elif answer.buffered > HIGH_WATER:
+            self._pause_reading()
+        if self._sink is None:
+            self._wake()
+        else:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give what has come to the sink, unless it is still busy with what it was given before."""
+        sink, answer = self._sink, self._answer
+        if sink is not None and answer.pieces:
+            if self._sink_busy is not None:
+                return
+            try:
+                congestion = sink(answer.take())
+            except Exception as error:  # noqa: BLE001 - raised again by ``pump``
+                self._sink_error = error
+                self._wake()
+                return
+            if congestion is not None and self._state is State.BODY and self._sink is not None:
+                self._wait_for_sink(congestion)
+                return
+        if self._state is State.BODY:
+            self._deadline.expect(self._timeouts.idle, "idle")
+            if self._reading_paused:
+                self._resume_reading()
+        else:
+            self._wake()
+
+    def _wait_for_sink(self, congestion: Coroutine[Any, Any, None]) -> None:
+        """The upstream waits as well, and its time stands still."""
+        self._deadline.rest()
+        self._pause_reading()
+        self._sink_busy = self._loop.create_task(congestion, name="wait for a slow reader")
+        self._sink_busy.add_done_callback(self._on_sink_ready)
+
+    def _on_sink_ready(self, busy: asyncio.Task[None]) -> None:
+        if busy is not self._sink_busy or busy.cancelled():
+            return
+        self._sink_busy, self._sink_error = None, busy.exception()
+        if self._sink_error is None:
+            self._pass_on()
+        else:
+            self._wake()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
-        self._wake()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
 
     def _advance_lingering(self) -> None:
         if self._answer.complete:
@@ -302,9 +387,7 @@ class Connection(asyncio.Protocol):
             return
         if answer.pieces:
             answer.take()
-        if self._reading_paused:
-            self._reading_paused = False
-            transport.resume_reading()
+        self._resume_reading()
         self._state = State.IDLE
         self.idle_since = self._loop.time()
         self._deadline.begin(math.inf)
@@ -312,7 +395,7 @@ class Connection(asyncio.Protocol):
         if not self._keeper.take_back(self):
             self.abort()
 
-    def _pump(self) -> None:
+    def _send_on(self) -> None:
         """Write on, as much as the transport takes; each portion it takes gives the answer its time anew."""
         while self._unsent and not self._writing_paused and not self._transport.is_closing():
             self._transport.write(self._unsent[:PORTION])

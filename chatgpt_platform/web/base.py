@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -123,7 +123,7 @@ class HandlerOutlet:
             self._handler.set_header("Content-Length", str(length))
         self._handler.flush()
 
-    def write(self, data: bytes) -> Awaitable[None]:
+    def write(self, data: bytes) -> Coroutine[Any, Any, None]:
         self._handler.write(data)
         return _flushed(self._handler.flush())
 

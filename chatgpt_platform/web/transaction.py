@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import Final, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, Protocol
 
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.gateway.call import Call, Reply, Stream
@@ -22,7 +22,7 @@ class Outlet(Protocol):
 
     def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None: ...
 
-    def write(self, data: bytes) -> Awaitable[None] | None: ...
+    def write(self, data: bytes) -> Coroutine[Any, Any, None] | None: ...
 
     def finish(self) -> None: ...
 
@@ -123,27 +123,20 @@ class Transaction:
             self._conclude(500)
 
     async def _stream(self, reply: Reply, stream: Stream) -> None:
-        out = self._out
         try:
-            piece = await stream.next()
-            out.start(reply.status, self._reception.head(self.call, reply), reply.length)
-            while piece is not None:
-                if piece:
-                    self._bytes_out += len(piece)
-                    congestion = out.write(piece)
-                    if congestion is not None:
-                        await congestion
-                if stream.broken:
-                    break
-                piece = await stream.next()
-            stream.close()  # before the end is logged: it adds to the record
-            if stream.broken:
-                out.abort()
-            else:
-                out.finish()
+            self._out.start(reply.status, self._reception.head(self.call, reply), reply.length)
+            await stream.pump(self._write)
         finally:
-            stream.close()
+            stream.close()  # before the end is logged: it adds to the record
+        if stream.broken:
+            self._out.abort()
+        else:
+            self._out.finish()
         self._conclude(reply.status)
+
+    def _write(self, piece: bytes) -> Coroutine[Any, Any, None] | None:
+        self._bytes_out += len(piece)
+        return self._out.write(piece)
 
     def _refuse(self, problem: Problem) -> None:
         self._refused = True

@@ -7,8 +7,8 @@ answers through the ``Exchange``: at once or later, with ``answer``, or piece by
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from chatgpt_platform.wire.head import BadRequest, Head, status_line
 
@@ -112,7 +112,7 @@ class Exchange:
         self.started = True
         connection.write(b"%b%b\r\n" % (b"".join(parts), connection.persistence()))
 
-    def write(self, data: bytes) -> Awaitable[None] | None:
+    def write(self, data: bytes) -> Coroutine[Any, Any, None] | None:
         """A piece of the body. Raises ValueError where there is more than ``start`` was told.
 
         Returns what to await before the next piece, where the client does not take them as fast.
