@@ -27,7 +27,7 @@ _MAX_ENTRIES: Final = 64
 _MAX_TEXT: Final = 4096
 """How much of X-Forwarded-For is looked at, from the right: far more than any chain of real proxies."""
 
-_MAX_KNOWN: Final = 16_384
+_MAX_KNOWN: Final = 4096
 """Addresses remembered. Those that rotate past it only cost being parsed again."""
 
 _V4: Final = r"[0-9.]{7,15}"
@@ -36,6 +36,11 @@ _ZONE: Final = r"(?:%[0-9A-Za-z._~:@-]{1,64})?"
 _PORT: Final = r"(?::([0-9]{1,5}))?"
 _ENTRY: Final = re.compile(rf"({_V4}){_PORT}|\[({_V6}){_ZONE}\]{_PORT}|({_V6}){_ZONE}")
 """An address as proxies write it, with or without port, brackets and zone. Digits are ASCII digits only."""
+
+
+_OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_PLAIN_V4: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
+"""As nearly all of them are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,9 @@ class AddressBook:
         if address is None:
             return None
         allowed = address not in self._deny and (not self._allow or address in self._allow)
-        known = _Known(Client(str(address), client_key(address), allowed), address in self._trusted)
+        shown = str(address)
+        key = shown if isinstance(address, IPv4Address) else client_key(address)
+        known = _Known(Client(shown, key, allowed), address in self._trusted)
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[text] = known
@@ -161,6 +168,9 @@ def _unmapped_network(network: Network) -> Network:
 
 def _read(text: str) -> Address | None:
     """The address in one entry; None where it cannot be read."""
+    if _PLAIN_V4.fullmatch(text):
+        first, second, third, fourth = text.split(".")
+        return IPv4Address(int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth))
     match = _ENTRY.fullmatch(text)
     if match is None:
         return None

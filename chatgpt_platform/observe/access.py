@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
-import msgspec
-
 from chatgpt_platform.observe.redact import MASK, Redactor
 from chatgpt_platform.observe.timestamps import stamp
 
@@ -54,83 +52,70 @@ class Record:
                 setattr(self, name, text.replace(secret, MASK))
 
 
-_encode: Final = msgspec.json.Encoder().encode
-_NOTHING_SAID: Final = ',"prompt":null,"answer":null}'
-_SHORT: Final = MAX_PATH + 256
-"""Characters of a line that surely shows each text whole: the names alone take more than 256 of them."""
+_SHORT: Final = MAX_PATH
+"""Characters of all texts together, at which surely none is too long."""
+
+_LINE: Final = (
+    '{"time":"%s","request_id":%s,"client":%s,"method":%s,"path":%s,"status":%d,"model":%s,"upstream":%s'
+    ',"stream":%s,"duration_ms":%.1f,"first_byte_ms":%s,"prompt_tokens":%s,"completion_tokens":%s'
+    ',"bytes_out":%d,"error":%s,"upstream_request_id":%s%s}\n'
+)
+"""The names stand in the order of the documentation."""
 
 
 def line(record: Record, redactor: Redactor) -> bytes:
     """The record as one line of ASCII JSON, keys cleaned out of everything that others have chosen.
 
-    On the way of each call: nearly all lines are short and plain, and made in C. Rounds the record's times.
+    On the way of each call, so it is put together by hand and looks for keys in all texts at once.
     """
-    record.duration_ms = round(record.duration_ms, 1)
-    if record.first_byte_ms is not None:
-        record.first_byte_ms = round(record.first_byte_ms, 1)
-    text = _plain(record)
-    if text is None or redactor.suspects(text):
-        text = _compose(_cleaned(record, redactor))
+    model, error, upstream_id = record.model, record.error, record.upstream_request_id
+    texts = f"{record.request_id} {record.method} {record.path} {model} {error} {upstream_id}"
+    if len(texts) > _SHORT or "?" in texts or record.prompt is not None or record.answer is not None or (
+        redactor.suspects(texts)
+    ):  # fmt: skip
+        record = _cleaned(record, redactor)
+        model, error, upstream_id = record.model, record.error, record.upstream_request_id
+    first_byte, prompt, completion = record.first_byte_ms, record.prompt_tokens, record.completion_tokens
+    text = _LINE % (
+        stamp(record.time), quoted(record.request_id), quoted(record.client), quoted(record.method),
+        quoted(record.path), record.status, "null" if model is None else quoted(model),
+        "null" if record.upstream is None else quoted(record.upstream), "true" if record.stream else "false",
+        record.duration_ms, "null" if first_byte is None else f"{first_byte:.1f}",
+        "null" if prompt is None else prompt, "null" if completion is None else completion, record.bytes_out,
+        "null" if error is None else quoted(error), "null" if upstream_id is None else quoted(upstream_id),
+        _said(record),
+    )  # fmt: skip
+    if "\x7f" in text:
+        text = text.replace("\x7f", "\\u007f")  # the one control character that JSON lets stand
     return text.encode("ascii")
 
 
-def _plain(record: Record) -> str | None:
-    """The line of a record that holds nothing unusual; None for others."""
-    try:
-        encoded = _encode(record)
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return None
-    if len(encoded) > _SHORT or not encoded.isascii() or b"\x7f" in encoded or b"?" in encoded:
-        return None
-    text = encoded.decode("ascii")
-    if not text.endswith(_NOTHING_SAID):
-        return None
-    start = text.index(",")  # behind the time
-    return f'{{"time":"{stamp(record.time)}"{text[start : -len(_NOTHING_SAID)]}}}\n'
-
-
-def _compose(record: Record) -> str:
-    """The names stand in the order of the documentation."""
-    model, error, upstream_id = record.model, record.error, record.upstream_request_id
-    first_byte = record.first_byte_ms
-    prompt_tokens, completion_tokens = record.prompt_tokens, record.completion_tokens
-    text = (
-        f'{{"time":"{stamp(record.time)}","request_id":{quoted(record.request_id)}'
-        f',"client":{quoted(record.client)},"method":{quoted(record.method[:_MAX_TEXT])}'
-        # A query does not belong here, and may hold a key that is nobody's but the caller's.
-        f',"path":{quoted(record.path.partition("?")[0][:MAX_PATH])}'
-        f',"status":{record.status},"model":{"null" if model is None else quoted(model[:_MAX_TEXT])}'
-        f',"upstream":{"null" if record.upstream is None else quoted(record.upstream)}'
-        f',"stream":{"true" if record.stream else "false"},"duration_ms":{record.duration_ms}'
-        f',"first_byte_ms":{"null" if first_byte is None else first_byte}'
-        f',"prompt_tokens":{"null" if prompt_tokens is None else prompt_tokens}'
-        f',"completion_tokens":{"null" if completion_tokens is None else completion_tokens}'
-        f',"bytes_out":{record.bytes_out},"error":{"null" if error is None else quoted(error[:_MAX_TEXT])}'
-        f',"upstream_request_id":{"null" if upstream_id is None else quoted(upstream_id[:_MAX_TEXT])}'
-    )
-    if record.prompt is not None or record.answer is not None:
-        prompt, answer = ("null" if said is None else quoted(said) for said in (record.prompt, record.answer))
-        text += f',"prompt":{prompt},"answer":{answer}'
-    if "\x7f" in text:
-        text = text.replace("\x7f", "\\u007f")  # the one control character that JSON lets stand
-    return text + "}\n"
-
-
 def _cleaned(record: Record, redactor: Redactor) -> Record:
+    """Without keys, and each text cut to what the log shows of it; cleaned first: half a key is no key."""
+
     def clean(text: str | None) -> str | None:
         return None if text is None else redactor.clean(text)
 
     def clean_start(text: str | None) -> str | None:
-        return None if text is None else redactor.clean(text[:_LOOKED_AT])
+        return None if text is None else redactor.clean(text[:_LOOKED_AT])[:_MAX_TEXT]
 
+    # A query does not belong here, and may hold a key that is nobody's but the caller's.
+    path = record.path.partition("?")[0]
     return replace(
         record,
         request_id=redactor.clean(record.request_id),
-        method=redactor.clean(record.method[:_LOOKED_AT]),
-        path=redactor.clean(record.path[:_LOOKED_AT]),
+        method=redactor.clean(record.method[:_LOOKED_AT])[:_MAX_TEXT],
+        path=redactor.clean(path[:_LOOKED_AT])[:MAX_PATH],
         model=clean_start(record.model),
         error=clean_start(record.error),
         upstream_request_id=clean_start(record.upstream_request_id),
         prompt=clean(record.prompt),
         answer=clean(record.answer),
     )
+
+
+def _said(record: Record) -> str:
+    if record.prompt is None and record.answer is None:
+        return ""
+    prompt, answer = ("null" if text is None else quoted(text) for text in (record.prompt, record.answer))
+    return f',"prompt":{prompt},"answer":{answer}'

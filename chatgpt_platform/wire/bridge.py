@@ -241,6 +241,6 @@ def _start_line(head: Head) -> httputil.RequestStartLine:
 
 def _headers(head: Head) -> httputil.HTTPHeaders:
     headers = httputil.HTTPHeaders()
-    for name, value in head.lines:
+    for name, value in head.lines():
         headers.add(name.decode("latin-1"), value.decode("latin-1"))
     return headers

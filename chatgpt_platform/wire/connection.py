@@ -66,6 +66,7 @@ class Host(Protocol):
     timeouts: Timeouts
     limits: Limits
     draining: bool
+    loop: asyncio.AbstractEventLoop
     outbox: Outbox
 
     def opened(self, connection: Connection) -> None: ...
@@ -99,7 +100,7 @@ class Connection(asyncio.Protocol):
         self.secure: Final = secure
         self.congested = False
         self._host: Final = host
-        self._loop: Final = asyncio.get_running_loop()
+        self._loop: Final = host.loop
         self._parser: Final = RequestParser(host.limits)
         self._deadline: Final = Deadline(self._loop, self._expire)
         self._transport: asyncio.Transport

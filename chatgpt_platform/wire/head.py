@@ -22,24 +22,29 @@ class Limits:
 class Head:
     """A request's head.
 
-    ``target``: as it was sent, in origin form (``/path?query``) or ``*``. ``lines``: the header lines in
-    their order, names in lower case. ``fields``: the same by name; several of one name are joined by ``, ``.
+    ``target``: as it was sent, in origin form (``/path?query``) or ``*``. ``fields``: headers by their names
+    in lower case; several of one name are joined by ``, ``. ``block``: their lines as they were sent.
     ``length``: bytes of the body that Content-Length declares, 0 without a body, None when it is chunked.
     ``keep_alive``: whether the client would use the connection again.
     """
 
-    __slots__ = ("expects_continue", "fields", "keep_alive", "length", "lines", "method", "minor", "target")
+    __slots__ = ("block", "expects_continue", "fields", "keep_alive", "length", "method", "minor", "target")
 
     def __init__(self, method: str, target: bytes, minor: int) -> None:
         """``minor``: of HTTP/1.1 or HTTP/1.0."""
         self.method = method
         self.target = target
         self.minor = minor
-        self.lines: Lines = []
+        self.block = b""
         self.fields: dict[bytes, bytes] = {}
         self.length: int | None = 0
         self.keep_alive = False
         self.expects_continue = False
+
+    def lines(self) -> Lines:
+        """The header lines in their order, names in lower case."""
+        parts = (line.partition(b":") for line in self.block.split(b"\r\n") if line)
+        return [(name.lower(), value.strip()) for name, _, value in parts]
 
 
 class BadRequest(Exception):

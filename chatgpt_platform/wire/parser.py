@@ -56,13 +56,15 @@ _MOST_BLANK: Final = 1024
 class RequestParser:
     """Reads one request after another from the bytes of one connection."""
 
-    __slots__ = ("_blank", "_block", "_chunks", "_head", "_held", "_keep_alive", "_left", "_limits", "_llhttp",
-                 "_upgrading", "complete")  # fmt: skip
+    __slots__ = ("_blank", "_block", "_chunks", "_head", "_held", "_host", "_keep_alive", "_left", "_limits",
+                 "_llhttp", "_upgrading", "complete")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits: Final = limits
         self._llhttp = httptools.HttpRequestParser(self)
         self._chunks: Chunks | None = None
+        self._host: bytes | None = None
+        """The last one that was found to be good."""
         self.next()
 
     def next(self) -> None:
@@ -187,13 +189,17 @@ class RequestParser:
             raise BadRequest(400, f"llhttp: {error}") from None
 
     def _read_lines(self, head: Head, block: bytes) -> None:
-        if block.count(b"\r\n") >= self._limits.count:
+        if not block:
+            return
+        lines = block.split(b"\r\n")
+        if len(lines) > self._limits.count:
             raise BadRequest(431, "there are too many header lines")
-        parts = [line.partition(b":") for line in block.split(b"\r\n")] if block else []
-        head.lines = lines = [(name.lower(), value.strip(b" \t")) for name, _, value in parts]
-        head.fields = fields = dict(lines)
+        head.block, fields = block, head.fields
+        for line in lines:
+            name, _, value = line.partition(b":")
+            fields[name.lower()] = value.strip()
         if len(fields) < len(lines):
-            head.fields = _joined(lines)
+            head.fields = _joined(head.lines())
 
     def _expect_body(self, head: Head) -> None:
         """Decide on the body, and refuse what llhttp lets pass."""
@@ -202,19 +208,23 @@ class RequestParser:
         if host is None:
             if head.minor:
                 raise BadRequest(400, "it has no Host")
-        elif not _HOST.fullmatch(host):
-            raise BadRequest(400, "its Host is not one host")
-        coding = fields.get(b"transfer-encoding")
-        if coding is not None:
-            if coding.lower() != b"chunked" or not head.minor:
+        elif host != self._host:  # seldom another one on the same connection
+            if not _HOST.fullmatch(host):
+                raise BadRequest(400, "its Host is not one host")
+            self._host = host
+        if b"transfer-encoding" in fields:
+            if fields[b"transfer-encoding"].lower() != b"chunked" or not head.minor:
                 raise BadRequest(400, "its transfer coding is not just chunked")
             head.length = None
             self._chunks = Chunks()
-        else:
-            head.length = self._left = int(fields.get(b"content-length", 0))
+        elif b"content-length" in fields:
+            head.length = self._left = int(fields[b"content-length"])
             self.complete = not self._left
+        else:
+            self.complete = True
         head.keep_alive = self._keep_alive is True
-        head.expects_continue = fields.get(b"expect", b"").lower() == b"100-continue" and head.minor == 1
+        if b"expect" in fields:
+            head.expects_continue = fields[b"expect"].lower() == b"100-continue" and head.minor == 1
 
 
 def _joined(lines: Lines) -> dict[bytes, bytes]:

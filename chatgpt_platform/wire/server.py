@@ -32,7 +32,8 @@ class Server:
         self.limits = limits
         self.draining = False
         self.tls = tls
-        self.outbox: Final = Outbox(asyncio.get_running_loop())
+        self.loop: Final = asyncio.get_running_loop()
+        self.outbox: Final = Outbox(self.loop)
         self._log: Final = logger
         self._listener: Final = Listener(self._accepted, logger)
         self._connections: Final[set[Connection]] = set()
@@ -108,16 +109,16 @@ class Server:
 
     def _accepted(self, accepted: socket.socket, address: tuple[object, ...]) -> None:
         peer = str(address[0]) if address else ""
-        task = asyncio.create_task(self._open(accepted, peer), name="open a connection")
+        task = self.loop.create_task(self._open(accepted, peer), name="open a connection")
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
     async def _open(self, accepted: socket.socket, peer: str) -> None:
-        tls, loop = self.tls, asyncio.get_running_loop()
+        tls = self.tls
         secure = tls is not None
         connection = Connection(self, peer, secure=secure)
         try:
-            await loop.connect_accepted_socket(
+            await self.loop.connect_accepted_socket(
                 lambda: connection,
                 accepted,
                 ssl=tls,
