@@ -42,7 +42,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    loop_factory: Any = pyfuncitem.funcargs["loop_factory"]
+    loop_factory: Any = pyfuncitem.callspec.params["loop_factory"]
     _run(loop_factory, lambda: pyfuncitem.obj(**arguments))
     return True
 
