@@ -28,6 +28,8 @@ _NEEDED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR
 if sys.platform == "win32":
     _NEW_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP
 else:
+    import resource
+
     _NEW_GROUP = 0
 
 
@@ -51,6 +53,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def allow_many_files(wanted: int = 16_384) -> None:
+    """Raises the number of files and connections that this process and its children may have open.
+
+    As far as the system lets an ordinary user: many start with 1,024 though more are granted.
+    """
+    if sys.platform != "win32":
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def is_free(port: int) -> bool:
@@ -134,6 +148,13 @@ class Process:
     def is_running(self) -> bool:
         """Whether the child is still there."""
         return self._child.poll() is None
+
+    def wait(self, seconds: float) -> None:
+        """Returns when the child has ended by itself. Raises ProcessError when that takes too long."""
+        try:
+            self._child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise ProcessError(f"{self._command[0]} has not ended in {seconds:.0f} s") from None
 
     def wait_until_ready(self, port: int, path: str, seconds: float = 30.0) -> None:
         """Returns when `GET path` on the port answers 200. Raises ProcessError when that takes too long."""

@@ -94,7 +94,7 @@ class AddressBook:
         joined by commas; ``""`` for none. A peer without an address (a Unix socket) is the one client
         ``unknown``, let in only where there is no allow list.
         """
-        known = self._lookup(peer)
+        known = self._known.get(peer) or self._lookup(peer)
         if known is None:
             return self._unknown
         if known.trusted:

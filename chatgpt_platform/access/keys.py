@@ -31,13 +31,14 @@ class Key:
 
     value: str = field(repr=False)
     own: bool
-    encoded: bytes = field(init=False, repr=False, compare=False)
+    header_line: bytes = field(init=False, repr=False, compare=False)
     forms: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
     """How the key may stand in an upstream's header lines: as it is, and as URLs have it."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "encoded", self.value.encode())
-        object.__setattr__(self, "forms", tuple({self.encoded, quote(self.value, safe="").encode()}))
+        encoded = self.value.encode()
+        object.__setattr__(self, "header_line", b"Authorization: Bearer %b\r\n" % encoded)
+        object.__setattr__(self, "forms", tuple({encoded, quote(self.value, safe="").encode()}))
 
 
 class KeyPolicy:
@@ -57,6 +58,8 @@ class KeyPolicy:
         self._explicit: Final = mode != "false"
         self.takes_bearer: Final = mode == "true" or (mode == "auto" and not key)
         """Whether a Bearer token may pay."""
+        self.fixed_for_openai: Final = None if self.takes_bearer else self._configured
+        """The key of every call on the OpenAI API, where no caller has a say."""
 
     def for_platform(self, *, member: str | None, header: str | None, bearer: str | None) -> Key:
         """Whose key pays on the platform API: ``api_key`` member, ``ApiKey`` header or Bearer token.

@@ -30,6 +30,8 @@ class Call:
     record: Record
     started: float
     body: bytes = b""
+    arrived: bool = False
+    """The whole request came at once, so that admission follows its screening immediately."""
     secret: str = field(default="", repr=False)
     """The caller's own key, once it is known to pay."""
     quota: tuple[tuple[bytes, bytes], ...] = ()

@@ -17,6 +17,7 @@ from chatgpt_platform.upstream.client import Client, Response
 MAX_ERROR: Final = 256 * 1024
 """Bytes of an error body that are read; more is no error message but nonsense."""
 
+_JSON_BODY: Final = b"Content-Type: application/json\r\n"
 _CALLER_HEADERS: Final = (b"accept", b"openai-beta", b"idempotency-key")
 _OWN_KEY_HEADERS: Final = (b"openai-organization", b"openai-project")
 """They choose who pays, so they count only beside the caller's own key."""
@@ -27,9 +28,9 @@ _ANSWER_PREFIXES: Final = (b"x-ratelimit-", b"openai-")
 
 def request_headers(call: Call, key: Key) -> bytes:
     """The header lines for the upstream: the key, the type, and what the allow-list lets through."""
-    lines = [b"Authorization: Bearer %b\r\n" % key.encoded]
+    lines = [key.header_line]
     if call.body:
-        lines.append(b"Content-Type: application/json\r\n")
+        lines.append(_JSON_BODY)
     names = _CALLER_HEADERS + _OWN_KEY_HEADERS if key.own else _CALLER_HEADERS
     for name in names:
         value = call.headers.get(name)
@@ -40,7 +41,7 @@ def request_headers(call: Call, key: Key) -> bytes:
 
 def question_headers(key: Key) -> bytes:
     """The header lines for a question of the platform API: nothing of the caller's travels on."""
-    return b"Authorization: Bearer %b\r\nContent-Type: application/json\r\n" % key.encoded
+    return key.header_line + _JSON_BODY
 
 
 def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
@@ -72,8 +73,13 @@ class Upstream:
         Raises Problem, and what ``reply_to`` raises; cancelling it cuts the upstream off at once.
         """
         call.secret = key.value if key.own else ""
-        response = await self._send(call, path, headers, body)
-        if not key.own:
+        record = call.record
+        record.upstream = self._name
+        response = await self._client.open(call.endpoint.upstream_method, path, headers, body)
+        upstream_id = response.header(b"x-request-id")
+        if upstream_id is not None:
+            record.upstream_request_id = upstream_id.decode("latin-1")[:200]
+        if not key.own and self._key_works is (response.status == 401):
             self._note_key(response.status)
         reply: Reply | None = None
         try:
@@ -82,14 +88,6 @@ class Upstream:
         finally:
             if reply is None or reply.stream is None:
                 response.close()
-
-    async def _send(self, call: Call, path: bytes, headers: bytes, body: bytes) -> Response:
-        call.record.upstream = self._name
-        response = await self._client.open(call.endpoint.upstream_method, path, headers, body)
-        upstream_id = response.header(b"x-request-id")
-        if upstream_id is not None:
-            call.record.upstream_request_id = upstream_id.decode("latin-1")[:200]
-        return response
 
     def warn(self, call: Call, what: str) -> None:
         """Tell the owner what went wrong with a call whose answer does not show it as a failure of ours."""

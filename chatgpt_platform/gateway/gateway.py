@@ -64,6 +64,8 @@ class Gateway:
         except Problem:
             self.count(call)
             raise
+        if call.arrived:
+            return  # with its body: the take follows at once, and there is nothing to save by looking first
         now = time.monotonic_ns()
         if _counts(call) and not self._limiter.has_token(call.client.key, now):
             self._admit(call, self._limiter.look(call.client.key, now))
@@ -72,7 +74,7 @@ class Gateway:
         """Answer a screened call. Never raises but for its cancellation: every failure is a Reply."""
         try:
             self.count(call)
-            if call.api is Api.PLATFORM:
+            if call.endpoint.api is Api.PLATFORM:
                 return await self._platform.answer(call)
             return await self._openai.answer(call)
         except Problem as problem:
@@ -92,7 +94,7 @@ class Gateway:
 
     def count(self, call: Call) -> None:
         """Take the call's token from each bucket of its client; raises Problem when one is empty."""
-        if _counts(call):
+        if call.endpoint.counted or _counts(call):
             self._admit(call, self._limiter.take(call.client.key, time.monotonic_ns()))
 
     def abandon(self, call: Call) -> None:
@@ -122,8 +124,8 @@ class Gateway:
         if call.method == "GET":
             return
         headers = call.headers
-        if headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
-            raise Problem(Kind.MEDIA_TYPE, "encoding")
+        if b"content-encoding" in headers:
+            _check_encoding(headers[b"content-encoding"])
         if headers.get(b"content-type") != b"application/json":
             _check_type(call)
         declared = headers.get(b"content-length", b"0")
@@ -131,10 +133,15 @@ class Gateway:
             raise self.too_large()
 
     def _check_key_head(self, call: Call) -> None:
-        if call.api is Api.OPENAI:
+        if call.endpoint.api is Api.OPENAI:
             self._openai.key(call)
         else:
             self._platform.check_key_head(call)
+
+
+def _check_encoding(encoding: bytes) -> None:
+    if encoding.strip().lower() not in (b"", b"identity"):
+        raise Problem(Kind.MEDIA_TYPE, "encoding")
 
 
 def _check_type(call: Call) -> None:

@@ -127,19 +127,16 @@ _ANY_NAME: Final = _Name()
 
 
 @lru_cache(maxsize=8)  # of the few shapes there are
-def _quoted(names: tuple[str, ...]) -> tuple[bytes, ...]:
-    return tuple(b'"%b"' % name.encode() for name in names)
+def _finder(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    return re.compile(b'"(%b)"' % "|".join(names).encode())
 
 
 def _may_hold_doubles(body: bytes, names: tuple[str, ...]) -> bool:
     """Whether a name may be double: without escapes, one that stands there once cannot be."""
     if b"\\" in body and _ESCAPED_LETTER.search(body):
         return True
-    count_of = body.count
-    for name in _quoted(names):  # noqa: SIM110 - on the way of each call: a generator would cost twice as much
-        if count_of(name) > 1:
-            return True
-    return False
+    found = _finder(names).findall(body)
+    return len(found) > len(set(found))
 
 
 def _refuse_duplicates(body: bytes, names: tuple[str, ...]) -> None:

@@ -46,13 +46,13 @@ class OpenAIApi:
 
     def key(self, call: Call) -> Key:
         """Whose key pays; raises Problem when there is none or it cannot be one."""
-        bearer = bearer_token(call.header(b"authorization") or "") if self._keys.takes_bearer else None
-        return self._keys.for_openai(bearer=bearer)
+        fixed = self._keys.fixed_for_openai
+        return fixed or self._keys.for_openai(bearer=bearer_token(call.header(b"authorization") or ""))
 
     async def answer(self, call: Call) -> Reply:
         """Forward the call. Raises Problem."""
         key = self.key(call)
-        path = self._path(call)
+        path = self._path(call) if call.tail else call.endpoint.upstream_path
         if call.endpoint is not endpoints.MODELS:
             call.body = self._prepared(call)
             if self._log_prompts:
@@ -63,8 +63,6 @@ class OpenAIApi:
         )
 
     def _path(self, call: Call) -> bytes:
-        if not call.tail:
-            return call.endpoint.upstream_path
         if any(segment in ("", ".", "..") for segment in call.tail.split("/")):
             raise Problem(Kind.NOT_FOUND, path=call.record.path)
         model = self._aliases.get(call.tail, call.tail)
@@ -81,7 +79,7 @@ class OpenAIApi:
             changes |= self._cap.changes(figures, call.endpoint.token_members, real)
         call.record.model = real or None
         call.record.stream = bool(asked.stream)
-        return members.rewrite(call.body, changes)
+        return members.rewrite(call.body, changes) if changes else call.body
 
     async def _reply(self, call: Call, key: Key, response: Response) -> Reply:
         media_type = forward.content_type(response)
@@ -107,9 +105,11 @@ class OpenAIApi:
 
     async def _body(self, call: Call, key: Key, response: Response) -> Reply:
         headers = forward.answer_headers(response, key)
-        body, whole = await response.read_within(MAX_HELD)
-        if not whole:
-            return self._passage(call, response, headers, body)
+        body = response.ready(MAX_HELD)
+        if body is None:
+            body, whole = await response.read_within(MAX_HELD)
+            if not whole:
+                return self._passage(call, response, headers, body)
         if failures.may_tell_error(body) and failures.is_error_object(body):
             body = mask(body, key.value)
         try:

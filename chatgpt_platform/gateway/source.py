@@ -20,6 +20,8 @@ MAX_EVENT: Final = 1024 * 1024
 """Bytes of one event that are held back at most, waiting for its end."""
 
 _TEXT: Final = re.compile(rb'"(?:content|text|delta)"\s*:\s*"(?!")')
+_COMMON_TEXT: Final = b'"content":"'
+_COMMON_NO_TEXT: Final = b'"content":""'
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _TAIL: Final = 4
 """Blocks kept for the end: usage, the finish reason and ``[DONE]`` may come in pieces of their own."""
@@ -79,8 +81,9 @@ class EventSource:
             data = await self._response.read()
             block = self._framer.feed(data) if data else self._rest()
             self._over = not data
-            self.in_event = self.in_event and not block
-            if not block and self._framer.held > MAX_EVENT:
+            if block:
+                self.in_event = False
+            elif self._framer.held > MAX_EVENT:
                 if not self._release_long:
                     raise Problem(Kind.BAD_UPSTREAM, "upstream_too_large", detail="an event is too long")
                 block = self._framer.flush()
@@ -110,9 +113,12 @@ class EventSource:
     def _note(self, block: bytes) -> None:
         if b"data" in block:  # comments may follow the end
             self._tail.append(block)
-        if b'"usage"' in block and _USAGE.search(block):
+        if b'"usage":null' not in block and b'"usage"' in block and _USAGE.search(block):
             self._usage = block
-        self.pieces += len(_TEXT.findall(block))
+        if block.count(b"\n\n") == 1 and _COMMON_TEXT in block:
+            self.pieces += _COMMON_NO_TEXT not in block  # an event of most services: no need to search it all
+        else:
+            self.pieces += len(_TEXT.findall(block))
         if b"[DONE]" in block:
             self.done = any(event.data == b"[DONE]" for event in events(block))
 

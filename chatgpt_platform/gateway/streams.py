@@ -39,7 +39,8 @@ class _EventStream(Stream):
         if self._ended:
             return None
         try:
-            block = await self._block()
+            first, self._first = self._first, None
+            block = first or await self._source.next()
             if block is not None:
                 return self._passed_on(block)
             self._end()
@@ -60,10 +61,6 @@ class _EventStream(Stream):
     @abstractmethod
     def _last_words(self) -> bytes | None:
         """What the caller gets after a stream that came to its end."""
-
-    async def _block(self) -> bytes | None:
-        first, self._first = self._first, None
-        return first or await self._source.next()
 
     def _end(self) -> None:
         """The upstream ended; raises Problem when its last events do not say that this was all."""

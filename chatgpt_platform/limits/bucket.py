@@ -90,6 +90,35 @@ def take(windows: Windows, buckets: list[int], now: int) -> int:
     return 0
 
 
+Plan = tuple[tuple[int, int, int, int], ...]
+"""The figures of windows that ``spend`` needs: capacity, interval, slack, second."""
+
+
+def plan_of(windows: Windows) -> Plan:
+    """The windows for ``spend``."""
+    return tuple((window.capacity, window.interval, window.slack, window.second) for window in windows)
+
+
+def spend(plan: Plan, buckets: list[int], now: int) -> tuple[int, ...] | None:
+    """``take`` and then ``quota``, in one go for the way of each call; None, and nothing taken, where one is empty."""
+    taken: list[int] = []
+    left: list[int] = []
+    for (capacity, interval, slack, second), full_at in zip(plan, buckets, strict=True):
+        time = now * capacity
+        ahead = full_at - time
+        if ahead <= 0:
+            taken.append(time + interval)
+            left += (capacity - 1, -(-interval // second))
+        elif ahead <= slack:
+            taken.append(full_at + interval)
+            more = (ahead - 1) // interval + 1
+            left += (capacity - more - 1, -(((more - 1) * interval - ahead) // second))
+        else:
+            return None
+    buckets[:] = taken
+    return tuple(left)
+
+
 def quota(windows: Windows, buckets: Sequence[int], now: int) -> tuple[int, ...]:
     """For each window in turn: the tokens left, and the seconds, rounded up, until one more (0 when full)."""
     result: list[int] = []

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from chatgpt_platform.limits import bucket
 from chatgpt_platform.limits.bucket import SECOND, Windows
@@ -33,8 +32,7 @@ _FORGET_AT_MOST: Final = 1000
 """Clients looked at for one newcomer's place, so that no call waits for a long clean-up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Whether a call is admitted.
 
     ``retry_after``: 0 when admitted, else the whole seconds, at least 1, after which it would be if the
@@ -97,11 +95,17 @@ class Store:
         """Take one token of each of the client's buckets, or of none."""
         if not self._windows:
             return _UNLIMITED
-        now = self._forward(now)
+        if now > self._now:
+            self._now = now
+        else:
+            now = self._now
         buckets = self._clients.get(client)
         if buckets is None:
             return self._take_as_newcomer(client, now)
-        return self._decision(buckets, bucket.take(self._windows, buckets, now), now)
+        left = bucket.spend(self._plan, buckets, now)
+        if left is not None:
+            return Decision(True, 0, (self._policy, (b"RateLimit", self._template % left)))  # noqa: FBT003
+        return self._decision(buckets, bucket.wait(self._windows, buckets, now), now)
 
     def reconfigure(self, windows: Windows, max_clients: int, now: int) -> None:
         """Go on under other limits: tokens used in a window stay used in the window of the same name.
@@ -126,6 +130,7 @@ class Store:
 
     def _set(self, windows: Windows, max_clients: int) -> None:
         self._windows = windows
+        self._plan = bucket.plan_of(windows)
         self._max_clients = max_clients
         policy = ", ".join(f'"{window.name}";q={window.capacity};w={window.seconds}' for window in windows)
         self._policy = (b"RateLimit-Policy", policy.encode())

@@ -8,10 +8,10 @@ from functools import lru_cache
 
 def stamp(epoch: float) -> str:
     """Epoch seconds in RFC 3339, UTC, with milliseconds: ``2026-01-31T12:00:00.123Z``."""
-    seconds = f"{epoch:.3f}"  # also carries 59.9996 over to the next second
-    return f"{_second(seconds[:-4])}{seconds[-4:]}Z"
+    seconds, milliseconds = divmod(round(epoch * 1000), 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 
 @lru_cache(maxsize=4)  # one call after the other falls into the same second
-def _second(seconds: str) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(seconds)))
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -31,7 +31,6 @@ KEEP_ALIVE: Final = 4.0
 LONGEST_KEEP_ALIVE: Final = 60.0
 
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*(\d{1,6})(?!\d)")
-_TELLING: Final = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"keep-alive"))
 _NO_BODY: Final = (204, 304)
 
 
@@ -42,10 +41,10 @@ class BadAnswer(Exception):
 class Answer:
     """Reads one answer after another from the bytes of one connection."""
 
-    _sized: bool
-    _compressed: bool
-    _until_close: bool
-    _persistent: bool
+    __slots__ = (
+        "_begun", "_fault", "_fed", "_framing", "_head_only", "_interim", "_parser", "_persistent", "_until_close",
+        "buffered", "complete", "fields", "headers", "keep_alive", "pieces", "reusable", "status",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._parser: Final = httptools.HttpResponseParser(self)
@@ -73,7 +72,8 @@ class Answer:
                 raise BadAnswer("it is not HTTP")
             self._begun = True
         before = self.buffered
-        self._fed = self._framing + len(data)
+        if not self.status:
+            self._fed = self._framing + len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -83,7 +83,7 @@ class Answer:
         if self.buffered > before:
             self._framing = 0
         elif not self.complete:
-            self._framing = self._fed
+            self._framing += len(data)
             if self._framing > MAX_HEAD:
                 raise BadAnswer("its head or its trailers do not end")
 
@@ -108,34 +108,37 @@ class Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.status:
             return  # a trailer
-        name = name.lower()
-        value = value.rstrip()  # llhttp leaves white space at its end
-        self.headers.append((name, value))
+        self.headers.append((name.lower(), value.rstrip()))  # llhttp leaves white space at the end
         if len(self.headers) > MAX_HEADERS:
             self._refuse("it has too many headers")
-        if name in _TELLING:
-            self._note(name, value)
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if 100 <= status < 200:
             self._skip_interim(status)
             return
-        if self._fed > MAX_HEAD and sum(len(n) + len(v) + 4 for n, v in self.headers) > MAX_HEAD:
+        headers = self.headers
+        if self._fed > MAX_HEAD and sum(len(n) + len(v) + 4 for n, v in headers) > MAX_HEAD:
             self._refuse("its head is too large")
         if not 200 <= status <= 599:
             self._refuse(f"its status is {status}")
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(f"its version is {version}")
-        if self._codings and (self._codings != [b"chunked"] or version == "1.0"):
+        self.fields = fields = dict(reversed(headers))  # so that the first of a name wins
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None and (
+            coding.lower() != b"chunked" or version == "1.0" or len(self._values(b"transfer-encoding")) > 1
+        ):
             self._refuse("its transfer coding is not just chunked")
-        if self._compressed and status < 300:
+        if b"content-encoding" in fields and status < 300 and self._is_compressed():
             # It was asked for identity; unpacking what came all the same could fill the memory.
             self._refuse("it is compressed")
+        if b"keep-alive" in fields:
+            self._note_keep_alive()
         self.status = status
         self._persistent = version == "1.1"
-        self._until_close = not self._sized and not self._codings and status not in _NO_BODY
+        self._until_close = coding is None and b"content-length" not in fields and status not in _NO_BODY
         if self._head_only:
             # llhttp does not know what was asked, and waits for a body that will not come.
             self.complete = True
@@ -152,18 +155,16 @@ class Answer:
 
     # Inside.
 
-    def _note(self, name: bytes, value: bytes) -> None:
-        if name == b"content-length":
-            self._sized = True
-        elif name == b"transfer-encoding":
-            self._codings.append(value.lower())
-        elif name == b"content-encoding":
-            self._compressed = self._compressed or value.lower() not in (b"", b"identity")
-        else:
-            match = _KEEP_ALIVE_TIMEOUT.search(value)
-            if match:
-                # A second before the upstream's own limit, for the way there.
-                self.keep_alive = min(int(match[1]) - 1.0, LONGEST_KEEP_ALIVE)
+    def _values(self, name: bytes) -> list[bytes]:
+        return [value for known, value in self.headers if known == name]
+
+    def _is_compressed(self) -> bool:
+        return any(value.lower() not in (b"", b"identity") for value in self._values(b"content-encoding"))
+
+    def _note_keep_alive(self) -> None:
+        for match in filter(None, map(_KEEP_ALIVE_TIMEOUT.search, self._values(b"keep-alive"))):
+            # A second before the upstream's own limit, for the way there.
+            self.keep_alive = min(int(match[1]) - 1.0, LONGEST_KEEP_ALIVE)
 
     def _skip_interim(self, status: int) -> None:
         self._interim += 1
@@ -175,10 +176,8 @@ class Answer:
 
     def _begin_head(self) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
+        self.fields: dict[bytes, bytes] = {}
         self.keep_alive = KEEP_ALIVE
-        self._codings: list[bytes] = []
-        self._sized = False
-        self._compressed = False
         self._until_close = False
         self._persistent = False
 

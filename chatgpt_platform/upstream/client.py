@@ -20,8 +20,8 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from chatgpt_platform import __version__
 from chatgpt_platform.upstream import faults, target
@@ -29,7 +29,7 @@ from chatgpt_platform.upstream.connection import Connection, Request, Timeouts
 
 __all__ = ["Client", "Response", "Timeouts"]
 
-MAX_IDLE: Final = 64
+MAX_IDLE: Final = 1024
 _DOUBTFUL_AFTER: Final = 0.5
 """Idle seconds after which the loop gets a turn to notice a close before a connection is used again."""
 
@@ -45,25 +45,31 @@ class Response:
     def __init__(self, connection: Connection, where: str) -> None:
         self._connection: Connection | None = connection
         self._where: Final = where
-        self.status: Final = connection.status
-        self.headers: Final[Sequence[tuple[bytes, bytes]]] = connection.headers
-        self._fields: Final = dict(reversed(connection.headers))  # so that the first of a name wins
+        answer = connection.answer
+        self.status: Final = answer.status
+        self.headers: Final[Sequence[tuple[bytes, bytes]]] = answer.headers
+        self._fields: Final = answer.fields
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; ``name`` in lower case."""
         return self._fields.get(name)
 
-    async def read(self) -> bytes:
+    def read(self) -> Coroutine[Any, Any, bytes]:
         """The next bytes of the body as soon as there are any; b"" at its true end.
 
         Raises Problem, also once it was closed: an end made here is not the end of the message.
         Cancelling it closes the connection at once.
         """
         connection = self._connection
-        data = b"" if connection is None else await connection.read()
-        if not data and self._connection is None:
-            raise faults.let_go(self._where)
-        return data
+        return self._refuse() if connection is None else connection.read()
+
+    async def _refuse(self) -> bytes:
+        raise faults.let_go(self._where)
+
+    def ready(self, limit: int) -> bytes | None:
+        """The whole body, where all of it came with the head, as most do; None: read it. ``limit``: bytes."""
+        connection = self._connection
+        return None if connection is None else connection.take_complete(limit)
 
     async def read_all(self, limit: int) -> bytes:
         """The whole body. Raises Problem, also when it is longer than ``limit`` bytes."""
@@ -81,9 +87,6 @@ class Response:
         Raises Problem.
         """
         data = await self.read()
-        connection = self._connection
-        if connection is not None and connection.read_out and len(data) <= limit:
-            return data, True  # as most answers are
         chunks: list[bytes] = []
         size = 0
         while data:
@@ -124,6 +127,7 @@ class Client:
         self._idle: Final[list[Connection]] = []
         self._lingering: Final[set[Connection]] = set()
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
         """Send a request and wait for the head of its answer.
@@ -136,7 +140,7 @@ class Client:
 
         Cancelling it closes the connection at once.
         """
-        now = asyncio.get_running_loop().time()
+        now = (self._loop or self._settle()).time()
         head = self._head(method, path, headers, len(body))
         request = Request(head, body, method == b"HEAD", now + self._timeouts.total)
         connection = self._just_used(now)
@@ -168,6 +172,11 @@ class Client:
         if not connection.send(request):
             raise faults.unanswered(self._where, None)
         return connection
+
+    def _settle(self) -> asyncio.AbstractEventLoop:
+        """Remember the loop: to ask for it costs a system call each time."""
+        self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def _just_used(self, now: float) -> Connection | None:
         """The pooled connection used last, if that was a moment ago: surely its peer has not closed it since."""

@@ -92,34 +92,33 @@ class Connection(asyncio.Protocol):
         self._problem: Problem | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._deadline: Final = Deadline(self._loop, self._expire)
+        self._released = 0
         self.idle_since = 0.0
 
     # The exchange.
 
     @property
-    def status(self) -> int:
-        return self._answer.status
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        return self._answer.headers
+    def answer(self) -> Answer:
+        """What has come of the answer."""
+        return self._answer
 
     @property
     def usable(self) -> bool:
         """Whether a request may be written: idle, and the peer has not been seen to close."""
         return self._state is State.IDLE and not self._transport.is_closing()
 
-    @property
-    def read_out(self) -> bool:
-        """Whether the answer is complete and all of it was read."""
-        return self._state is State.COMPLETE and not self._answer.pieces
+    def take_complete(self, limit: int) -> bytes | None:
+        """The body, if the answer is complete and nothing of it was read; None also above ``limit`` bytes."""
+        if self._state is State.COMPLETE and self._answer.buffered <= limit:
+            return self._answer.take()
+        return None
 
     def send(self, request: Request) -> bool:
         """Write a request; what the upstream does not take at once goes out later, beside its answer.
 
         Returns False where the connection turned out closed and surely not a byte was written.
         """
-        if not self.usable:
+        if self._state is not State.IDLE or self._transport.is_closing():
             return False
         self._answer.expect(head_only=request.head_only)
         self._deadline.begin(request.total)
@@ -135,7 +134,7 @@ class Connection(asyncio.Protocol):
         return True
 
     async def head(self) -> None:
-        """Wait until ``status`` and ``headers`` are there. Raises Problem."""
+        """Wait until the answer's head is there. Raises Problem."""
         if self._state is State.HEAD:
             self._deadline.expect(self._timeouts.first_byte, "first_byte")
             await self._wait()
@@ -144,14 +143,18 @@ class Connection(asyncio.Protocol):
 
     async def read(self) -> bytes:
         """What has come since the last call, as soon as there is any; b"" at the end. Raises Problem."""
-        if not self._answer.pieces and self._state is State.BODY:
+        answer = self._answer
+        if not answer.pieces and self._state is State.BODY:
+            released = self._released
             self._deadline.expect(self._timeouts.idle, "idle")
             await self._wait()
-        if self._answer.pieces:
+            if released != self._released:
+                raise faults.let_go(self._where)  # an end made here is not the end of the message
+        if answer.pieces:
             if self._reading_paused:
                 self._reading_paused = False
                 self._transport.resume_reading()
-            return self._answer.take()
+            return answer.take()
         if self._problem is not None:
             raise self._problem
         return b""
@@ -161,6 +164,7 @@ class Connection(asyncio.Protocol):
 
         ``linger``: the answer is known to be at its end, so its last bytes are given a moment to come.
         """
+        self._released += 1
         if self._state is State.COMPLETE:
             self._free()
         elif linger and self._state is State.BODY and not self._reading_paused:
@@ -197,18 +201,18 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         state = self._state
-        if state is State.IDLE:
-            # Nobody asked: it could be taken for the answer to the next request.
-            self.abort()
-        elif state is State.COMPLETE:
-            self._answer.reusable = False
-        elif state is not State.DEAD:
+        if state is State.BODY or state is State.HEAD or state is State.LINGERING:
             try:
                 self._answer.feed(data)
             except BadAnswer as bad:
                 self._fail(faults.nonsense(self._where, str(bad)))
             else:
                 self._advance()
+        elif state is State.IDLE:
+            # Nobody asked: it could be taken for the answer to the next request.
+            self.abort()
+        elif state is State.COMPLETE:
+            self._answer.reusable = False
 
     def eof_received(self) -> None:
         self._answer.reusable = False
@@ -249,15 +253,14 @@ class Connection(asyncio.Protocol):
             if answer.status >= 300 and self._unsent is not None:
                 # Refused before all of it was sent: the rest would be wasted, and its reset lose the answer.
                 self._unsent = self._unsent[:0]
-            self._wake()
+        elif not (answer.complete or answer.pieces):
+            return
         if answer.complete:
             self._state = State.COMPLETE
-            self._wake()
-        elif answer.pieces:
-            self._wake()
-            if answer.buffered > HIGH_WATER and not self._reading_paused:
-                self._reading_paused = True
-                self._transport.pause_reading()
+        elif answer.buffered > HIGH_WATER and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        self._wake()
 
     def _advance_lingering(self) -> None:
         if self._answer.complete:
@@ -273,7 +276,8 @@ class Connection(asyncio.Protocol):
         if not (answer.reusable and written and answer.keep_alive > 0) or transport.is_closing():
             self.abort()
             return
-        answer.take()
+        if answer.pieces:
+            answer.take()
         if self._reading_paused:
             self._reading_paused = False
             transport.resume_reading()

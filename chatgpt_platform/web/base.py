@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -92,7 +92,6 @@ class HandlerOutlet:
         """``closing``: the connection shall close after the answer."""
         self._handler: Final = handler
         self._closing: Final = closing
-        self._flushed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -122,16 +121,11 @@ class HandlerOutlet:
         self._write_head(status, lines)
         if length is not None:
             self._handler.set_header("Content-Length", str(length))
-        self._flushed = self._handler.flush()
+        self._handler.flush()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> Awaitable[None]:
         self._handler.write(data)
-        self._flushed = self._handler.flush()
-
-    async def drain(self) -> None:
-        if self._flushed is not None:
-            with contextlib.suppress(StreamClosedError):  # on_connection_close tells of it
-                await self._flushed
+        return _flushed(self._handler.flush())
 
     def finish(self) -> None:
         self._handler.finish()
@@ -166,3 +160,8 @@ class HandlerOutlet:
     def _body_is_coming(self) -> bool:
         headers = self._handler.request.headers
         return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+
+
+async def _flushed(future: Awaitable[None]) -> None:
+    with contextlib.suppress(StreamClosedError):  # on_connection_close tells of it
+        await future

@@ -25,6 +25,7 @@ class Service:
     def __init__(self, settings: Settings, logs: Logs) -> None:
         limits = settings.limits
         self.logs = logs
+        self.loop: Final = asyncio.get_running_loop()
         self.draining = False
         self.cutting = False
         """The connections are being closed by us, not by their clients."""

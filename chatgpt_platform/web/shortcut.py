@@ -31,6 +31,7 @@ class Shortcut:
         transaction = self._transaction(exchange)
         if not transaction.call.endpoint.upstream_path:
             return self._handlers.begin(exchange)
+        transaction.call.arrived = exchange.arrived
         transaction.begin()
         return transaction
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol
 
 from chatgpt_platform.errors import Problem
@@ -22,9 +22,7 @@ class Outlet(Protocol):
 
     def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None: ...
 
-    def write(self, data: bytes) -> None: ...
-
-    async def drain(self) -> None: ...
+    def write(self, data: bytes) -> Awaitable[None] | None: ...
 
     def finish(self) -> None: ...
 
@@ -79,7 +77,8 @@ class Transaction:
         body = self._body
         self.call.body = body if isinstance(body, bytes) else b"".join(body)
         self._body = b""
-        self.task = asyncio.get_running_loop().create_task(self._run(), name=self.call.record.request_id)
+        loop = self._reception.service.loop
+        self.task = loop.create_task(self._run(), name=self.call.record.request_id)
 
     def failed(self, bad: BadRequest) -> None:
         """The rest of the request cannot be read."""
@@ -131,8 +130,9 @@ class Transaction:
             while piece is not None:
                 if piece:
                     self._bytes_out += len(piece)
-                    out.write(piece)
-                    await out.drain()
+                    congestion = out.write(piece)
+                    if congestion is not None:
+                        await congestion
                 if stream.broken:
                     break
                 piece = await stream.next()

@@ -26,7 +26,7 @@ MAX_AHEAD: Final = 64 * 1024
 connection closes after the answer that is under way."""
 
 HIGH_WATER: Final = 64 * 1024
-"""Bytes written but not yet taken by the client at which ``Exchange.drain`` begins to wait."""
+"""Bytes written but not yet taken by the client at which ``Exchange.write`` asks to wait."""
 
 PORTION: Final = 64 * 1024
 """Bytes of a request body that must come within ``Timeouts.body``."""
@@ -38,6 +38,7 @@ LINGER: Final = 2.0
 """Seconds in which a client may read its last answer, and stop sending, before the connection is cut. A
 close with bytes unread would reset the connection, and the answer could be lost (RFC 9112, 9.6)."""
 
+_HEAD_BEGUN: Final = -2
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
@@ -86,9 +87,9 @@ class Connection(asyncio.Protocol):
     """Speaks HTTP/1.1 with one client."""
 
     __slots__ = (
-        "_ahead", "_body_came", "_deadline", "_drained", "_exchange", "_held", "_host", "_invited", "_last", "_loop",
-        "_parser", "_portion", "_reading_paused", "_receiver", "_spilled", "_stage", "_transport", "congested",
-        "peer", "secure",
+        "_ahead", "_body_came", "_deadline", "_drained", "_exchange", "_held", "_host", "_invited", "_last",
+        "_loop", "_lost", "_parser", "_portion", "_reading_paused", "_receiver", "_spilled", "_stage",
+        "_transport", "congested", "peer", "secure",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str, *, secure: bool) -> None:
@@ -107,12 +108,14 @@ class Connection(asyncio.Protocol):
         self._held = False
         self._last = False
         """The answer under way, or the next one, is the last."""
+        self._lost = False
         self._spilled = False
         """Bytes that came were dropped, and more may be on their way."""
         self._invited = False
         self._reading_paused = False
         self._body_came = 0
         self._portion = -1
+        """The portion of the body whose time is running: -1 for none; ``_HEAD_BEGUN`` for that of the head."""
         self._drained: asyncio.Future[None] | None = None
 
     @property
@@ -131,7 +134,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._stage is _READING and not self._held:
-            self._proceed(data)
+            self._read(data)
         elif self._stage is _READING or self._stage is _ANSWERING:
             self._keep(data)
 
@@ -142,9 +145,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
-        self._parser.close()
         self._deadline.cancel()
-        self._host.closed(self)
+        if not self._lost:
+            self._lost = True
+            self._parser.close()
+            self._host.closed(self)
 
     def pause_writing(self) -> None:
         self.congested = True
@@ -165,7 +170,7 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the client; nothing where it has left."""
-        if self._stage is not _CLOSED and not self._transport.is_closing():
+        if self._stage is not _CLOSED:
             self._transport.write(data)
 
     def persistence(self) -> bytes:
@@ -243,49 +248,44 @@ class Connection(asyncio.Protocol):
 
     # Requests.
 
-    def _proceed(self, data: bytes) -> None:
-        """Read on, as far as the bytes and the application let it."""
+    def _read(self, data: bytes) -> None:
+        """Read on, as far as the bytes and the application let it; keep the rest."""
+        parser = self._parser
         try:
-            data = self._read(data)
+            while self._stage is _READING and not self._held:
+                if self._exchange is None:
+                    if not data:
+                        return
+                    data = self._read_head(data)
+                elif parser.complete:
+                    self._ahead = data
+                    self._end_of_request()
+                    return
+                elif not self._invited:
+                    self._invite()
+                elif data:
+                    data = self._read_body(data)
+                else:
+                    self._await_body()
+                    return
         except BadRequest as bad:
-            data = b""
             self._refuse(bad)
         except Exception as error:  # noqa: BLE001 - an application may raise anything
-            data = b""
             self._fail(error)
-        if data:
-            self._keep(data)
-
-    def _read(self, data: bytes) -> bytes:
-        """What of ``data`` cannot be read yet."""
-        parser = self._parser
-        while self._stage is _READING and not self._held:
-            if self._exchange is None:
-                if not data:
-                    break
-                data = self._read_head(data)
-            elif parser.complete:
-                self._ahead = data
-                self._end_of_request()
-                return b""
-            elif not self._invited:
-                self._invite()
-            elif data:
-                data = self._read_body(data)
-            else:
-                self._await_body()
-                break
-        return data
+        else:
+            if data:
+                self._keep(data)
 
     def _read_head(self, data: bytes) -> bytes:
-        begun = self._parser.begun
         head, data = self._parser.head(data)
         if head is not None:
             self._body_came, self._portion = 0, -1
             self._invited = not head.expects_continue
-            self._exchange = Exchange(self, head)
-            self._receiver = self._host.application.begin(self._exchange)
-        elif not begun and self._parser.begun:
+            arrived = head.length is not None and head.length <= len(data)
+            self._exchange = exchange = Exchange(self, head, arrived=arrived)
+            self._receiver = self._host.application.begin(exchange)
+        elif self._portion != _HEAD_BEGUN and self._parser.begun:
+            self._portion = _HEAD_BEGUN
             self._deadline.expect(self._host.timeouts.header, "header")
         return data
 
@@ -325,15 +325,14 @@ class Connection(asyncio.Protocol):
     def _next(self) -> None:
         """The exchange is over; on to the next one."""
         self._exchange = self._receiver = None
+        self._portion = -1
         self._parser.next()
         if self._ahead:
             # Not at once: a thousand pipelined requests must not keep others waiting.
             self._loop.call_soon(self._go_on)
         else:
             self._stage = _READING
-            if self._transport.get_write_buffer_size():
-                self._deadline.expect(self._host.timeouts.write, "flush")
-            else:
+            if not self.congested:
                 self._deadline.expect(self._host.timeouts.idle, "idle")
 
     def _go_on(self) -> None:
@@ -342,7 +341,7 @@ class Connection(asyncio.Protocol):
             self._stage = _READING
         if self._stage is _READING:
             data, self._ahead = self._ahead, b""
-            self._proceed(data)
+            self._read(data)
 
     def _keep(self, data: bytes) -> None:
         """Keep what cannot be read yet."""
@@ -376,7 +375,7 @@ class Connection(asyncio.Protocol):
         self._last = True
         try:
             if self._exchange is None:
-                self._exchange = Exchange(self, self._parser.partial)
+                self._exchange = Exchange(self, self._parser.partial, arrived=False)
                 self._host.application.refuse(self._exchange, bad)
             elif self._exchange.started:
                 self.abort()
@@ -429,8 +428,6 @@ class Connection(asyncio.Protocol):
             self._refuse(BadRequest(408, "the head did not come in time"))
         elif phase == "body":
             self._refuse(BadRequest(408, "the body did not come in time"))
-        elif phase == "flush" and not self._transport.get_write_buffer_size():
-            self._deadline.expect(self._host.timeouts.idle, "idle")
         elif phase == "linger" and self._transport.get_write_buffer_size():
             self._deadline.expect(self._host.timeouts.write, "write")
         elif phase == "idle":

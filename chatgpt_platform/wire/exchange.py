@@ -7,7 +7,7 @@ answers through the ``Exchange``: at once or later, with ``answer``, or piece by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from chatgpt_platform.wire.head import BadRequest, Head, status_line
@@ -50,24 +50,24 @@ class Application(Protocol):
 class Exchange:
     """The way to answer a request. After the client has left all of it does nothing.
 
-    ``connection``: the same object for all exchanges of one connection.
+    ``connection``: the same object for all exchanges of one connection. ``peer``: the address of the socket's
+    other end. ``arrived``: the body has come with the head, all of it, and follows at once.
     """
 
-    __slots__ = ("_chunked", "_left_to_write", "_silent", "connection", "finished", "head", "started")
+    __slots__ = (
+        "_chunked", "_left_to_write", "_silent", "arrived", "connection", "finished", "head", "peer", "started",
+    )  # fmt: skip
 
-    def __init__(self, connection: Connection, head: Head) -> None:
+    def __init__(self, connection: Connection, head: Head, *, arrived: bool) -> None:
+        self.arrived: Final = arrived
         self.connection: Final = connection
         self.head: Final = head
+        self.peer: Final = connection.peer
         self.started = False
         self.finished = False
         self._chunked = False
         self._silent = False
         self._left_to_write: int | None = None
-
-    @property
-    def peer(self) -> str:
-        """The address of the socket's other end."""
-        return self.connection.peer
 
     @property
     def secure(self) -> bool:
@@ -79,12 +79,15 @@ class Exchange:
         if self.finished:
             return
         connection = self.connection
-        head = b"".join([b"%b: %b\r\n" % line for line in lines])
-        length = b"" if status in _NO_BODY else b"Content-Length: %d\r\n" % len(body)
-        if length == b"" or self.head.method == "HEAD":
-            body = b""
+        parts = [status_line(status), *map(b"%b: %b\r\n".__mod__, lines)]
+        if status not in _NO_BODY:
+            parts.append(b"Content-Length: %d\r\n" % len(body))
+        parts.append(connection.persistence())
+        parts.append(b"\r\n")
+        if status not in _NO_BODY and self.head.method != "HEAD":
+            parts.append(body)
         self.started = self.finished = True
-        connection.write(b"%b%b%b%b\r\n%b" % (status_line(status), head, length, connection.persistence(), body))
+        connection.write(b"".join(parts))
         connection.answered()
 
     def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None:
@@ -95,7 +98,7 @@ class Exchange:
         if self.finished:
             return
         connection = self.connection
-        parts = [status_line(status), *(b"%b: %b\r\n" % line for line in lines)]
+        parts = [status_line(status), *map(b"%b: %b\r\n".__mod__, lines)]
         bodiless = status in _NO_BODY or status < 200
         self._silent = bodiless or self.head.method == "HEAD"
         if length is not None and not bodiless:
@@ -109,13 +112,21 @@ class Exchange:
         self.started = True
         connection.write(b"%b%b\r\n" % (b"".join(parts), connection.persistence()))
 
-    def write(self, data: bytes) -> None:
-        """A piece of the body. Raises ValueError where there is more than ``start`` was told."""
+    def write(self, data: bytes) -> Awaitable[None] | None:
+        """A piece of the body. Raises ValueError where there is more than ``start`` was told.
+
+        Returns what to await before the next piece, where the client does not take them as fast.
+        """
+        connection = self.connection
         if self._silent or self.finished or not data:
-            return
+            return None
         if self._chunked:
-            self.connection.write(b"%x\r\n%b\r\n" % (len(data), data))
-            return
+            connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._write_as_it_is(data)
+        return connection.drained() if connection.congested else None
+
+    def _write_as_it_is(self, data: bytes) -> None:
         if self._left_to_write is not None:
             self._left_to_write -= len(data)
             if self._left_to_write < 0:
@@ -140,11 +151,6 @@ class Exchange:
         if not self.finished:
             self.finished = True
             self.connection.break_off()
-
-    async def drain(self) -> None:
-        """Wait until the client has taken most of what was written. Returns at once where it has left."""
-        if self.connection.congested:
-            await self.connection.drained()
 
     def hold(self) -> None:
         """Read no more of this request until ``release``; the client feels it once its bytes pile up."""

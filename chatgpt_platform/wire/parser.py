@@ -11,13 +11,17 @@ stay bytes until this one is answered. llhttp itself cannot be stopped between t
 a chunked body, can end only at an empty line, and any other body ends where its length says: so llhttp is
 fed up to there, and then asked.
 
-The request line is read here. There llhttp is too lenient (two spaces, no version, HTTP/0.9 and 2.0, RTSP,
-absolute targets, CONNECT's authority) and too strict (methods it has not heard of, UTF-8 in a target, which
-curl sends as it is); it is told a plain ``POST /`` instead. Of the header lines and the body llhttp refuses
-bare CR and LF, folded lines, names that are no tokens, control characters, a length that is not digits, two
-lengths, a length beside chunked, chunk sizes with signs or white space. It lets pass, and this module
-refuses (RFC 9112, 3.2, 6.1 and 7.1.2): two Hosts, none or a bad one; transfer codings beside chunked, and
-chunked under HTTP/1.0; trailers, which nobody here wants; chunk extensions without end.
+Who does what:
+
+- The request line is read here. There llhttp is too lenient (two spaces, no version, HTTP/0.9 and 2.0,
+  RTSP, absolute targets, CONNECT's authority) and too strict (methods it has not heard of, UTF-8 in a
+  target, which curl sends as it is); it is told a plain ``POST /`` instead.
+- llhttp judges the header lines: it refuses bare CR and LF, folded lines, names that are no tokens, control
+  characters, a length that is not digits, two lengths, a length beside chunked. What it has let pass is
+  then surely ``name: value`` and CRLF, line by line, so that splitting it is quick and safe.
+- It lets pass, and this module refuses (RFC 9112, 3.2 and 6.1): two Hosts, none or a bad one; transfer
+  codings beside chunked, and chunked under HTTP/1.0.
+- Chunked bodies are read by an llhttp of their own, see ``chunks``.
 """
 
 from __future__ import annotations
@@ -27,11 +31,12 @@ from typing import Final
 
 import httptools
 
+from chatgpt_platform.wire.chunks import Chunks
 from chatgpt_platform.wire.head import BadRequest, Head, Limits, Lines
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _REQUEST_LINE: Final = re.compile(
-    rb"(%b{1,24}) (/[!-\"$-~\x80-\xff]*|\*) HTTP/1\.([01])" % _TOKEN,
+    rb"(%b{1,24}) (/[!-\"$-~\x80-\xff]*|\*) HTTP/1\.([01])\r\n" % _TOKEN,
 )
 """Method, target in origin or asterisk form, minor version. A fragment (#) is never sent (RFC 9110, 7.1)."""
 
@@ -43,37 +48,41 @@ _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(
 """RFC 9110, 7.2, less the comma: two Hosts may have become one on their way."""
 
 _EMPTY_LINE: Final = b"\r\n\r\n"
-_PLAIN_LINES: Final = (b"POST / HTTP/1.0\r\n", b"POST / HTTP/1.1\r\n")
+_PLAIN_LINES: Final = {b"0": b"POST / HTTP/1.0\r\n", b"1": b"POST / HTTP/1.1\r\n"}
 
-_MOST_FRAMING: Final = 16 * 1024
-"""Bytes of a chunked body that may come without a byte of content: extensions, and the blank before a head."""
-
+_MOST_BLANK: Final = 1024
+"""Bytes of empty lines that may stand before a request (RFC 9112, 2.2, speaks of one)."""
 
 class RequestParser:
     """Reads one request after another from the bytes of one connection."""
 
-    __slots__ = ("_fault", "_fed", "_framing", "_head", "_held", "_limits", "_lines", "_llhttp", "_muted", "_pieces",
-                 "_tail", "_upgrading", "complete")  # fmt: skip
+    __slots__ = ("_blank", "_block", "_chunks", "_head", "_held", "_keep_alive", "_left", "_limits", "_llhttp",
+                 "_upgrading", "complete")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits: Final = limits
         self._llhttp = httptools.HttpRequestParser(self)
+        self._chunks: Chunks | None = None
         self.next()
 
     def next(self) -> None:
         """Begin with the next request."""
         self.complete = False
         self._head: Head | None = None
-        self._lines: Lines | None = None
-        self._pieces: list[bytes] = []
-        self._held = self._tail = b""
-        self._fed = self._framing = 0
-        self._upgrading = self._muted = False
-        self._fault: BadRequest | None = None
+        self._held = b""  # what has come of the request line
+        self._blank = 0  # bytes of empty lines before it
+        self._block = b""  # what has come of the header lines, while they are not whole
+        self._keep_alive: bool | None = None  # None until llhttp has seen the end of the head
+        self._left = 0  # bytes that are missing of a body whose length is known
+        self._upgrading = False
+        if self._chunks is not None:
+            self._chunks = None
+            self._llhttp = httptools.HttpRequestParser(self)  # the other one still waits for chunks
 
     def close(self) -> None:
-        """Let llhttp go, whose callbacks make a circle with this object."""
+        """Let llhttp go, whose callback makes a circle with this object."""
         del self._llhttp
+        self._chunks = None
 
     @property
     def begun(self) -> bool:
@@ -83,176 +92,129 @@ class RequestParser:
     @property
     def partial(self) -> Head:
         """What is known of a request whose head cannot be read."""
-        head = self._head or Head("", b"", 1)
-        head.fields = dict(self._lines or ())
-        return head
+        return self._head or Head("", b"", 1)
 
     def head(self, data: bytes) -> tuple[Head | None, bytes]:
         """The head, once it is whole, and the bytes behind it. Raises BadRequest."""
-        if self._head is None:
+        head = self._head
+        if head is None:
             data = self._request_line(data)
-            if self._head is None:
+            head = self._head
+            if head is None:
                 return None, b""
-        end = self._behind_empty_line(data)
-        part = data[:end] if end else data
-        self._fed += len(part)
-        if self._fed > self._limits.headers:
+        known = len(self._block)
+        block = self._block + data if known else data
+        # The end of the request line may be the first half of the empty line.
+        end = 2 if block.startswith(b"\r\n") else block.find(_EMPTY_LINE, max(0, known - 3)) + 4
+        whole = end != 3
+        if not whole:
+            end = len(block)
+        if end > self._limits.headers:
             raise BadRequest(431, "the header lines are too long")
-        self._feed(part)
-        if not end:
-            return None, b""
-        if self._lines is not None:  # an empty line that was not the head's end cannot be
+        self._feed(data if end == len(block) else block[known:end])
+        if whole is (self._keep_alive is None):
             raise BadRequest(400, "the head does not end at its empty line")
-        self._tail = b""
-        return self._head, data[end:]
+        if not whole:
+            self._block = block
+            return None, b""
+        self._read_lines(head, block[: end - 4] if end > 2 else b"")
+        self._expect_body(head)
+        return head, block[end:]
 
     def body(self, data: bytes) -> tuple[bytes, bytes]:
         """A piece of the body, which may be empty, and the bytes that were not read. Raises BadRequest."""
-        assert self._head is not None
-        if self._head.length is None:
-            end = self._behind_empty_line(data) or len(data)
-        else:
-            end = self._head.length - self._fed
-        part = data if end >= len(data) else data[:end]
-        self._feed(part)
-        self._fed += len(part)
-        pieces = self._pieces
-        if pieces:
-            self._pieces = []
-            self._framing = 0
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces), data[end:]
-        self._framing += len(part)
-        if self._framing > _MOST_FRAMING:
-            raise BadRequest(400, "chunks without content do not end")
-        return b"", data[end:]
-
-    # What httptools calls.
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._muted:
-            return
-        lines = self._lines
-        if lines is None:
-            raise self._refuse(400, "it has trailers")
-        if len(lines) >= self._limits.count:
-            raise self._refuse(431, "there are too many header lines")
-        lines.append((name.lower(), value.rstrip(b" \t")))
+        if self._chunks is not None:
+            body, data = self._chunks.read(data)
+            self.complete = self._chunks.complete
+            return body, data
+        left = self._left
+        body = data if len(data) <= left else data[:left]
+        self._left = left - len(body)
+        self.complete = not self._left
+        if not self._upgrading:
+            self._feed(body)  # only so that llhttp knows that it is over
+        return body, data[left:]
 
     def on_headers_complete(self) -> None:
-        head, lines = self._head, self._lines
-        if head is None or lines is None:
-            return
-        fields = dict(lines)
-        if len(fields) < len(lines):
-            fields = _joined(lines)
-        head.lines, head.fields, self._lines = lines, fields, None
-        host = fields.get(b"host")
-        if host is None:
-            if head.minor:
-                raise self._refuse(400, "it has no Host")
-        elif not _HOST.fullmatch(host):
-            raise self._refuse(400, "its Host is not one host")
-        length, coding = fields.get(b"content-length"), fields.get(b"transfer-encoding")
-        if coding is not None:
-            if coding.lower() != b"chunked" or not head.minor:
-                raise self._refuse(400, "its transfer coding is not just chunked")
-            head.length = None
-        elif length is not None:
-            head.length = int(length)
-        head.keep_alive = self._llhttp.should_keep_alive()
-        head.expects_continue = fields.get(b"expect", b"").lower() == b"100-continue" and head.minor == 1
-        self._fed = 0
-        self._upgrading = b"upgrade" in fields and self._llhttp.should_upgrade()
-
-    def on_body(self, body: bytes) -> None:
-        self._pieces.append(body)
-
-    def on_message_complete(self) -> None:
-        if not self._upgrading:
-            self.complete = True
-
-    # Inside.
+        """httptools calls this."""
+        self._keep_alive = self._llhttp.should_keep_alive()
 
     def _request_line(self, data: bytes) -> bytes:
         """Read the request line, if it is whole; what follows it."""
-        data = self._without_blank(data)
-        end = data.find(b"\r\n")
-        if end < 0:
+        if self._held:
+            data = self._held + data
+        match = _REQUEST_LINE.match(data)
+        if match is None and data.startswith((b"\r", b"\n")):
+            data = self._without_blank(data)
+            match = _REQUEST_LINE.match(data)
+        if match is None:
             self._hold(data)
             return b""
-        match = _REQUEST_LINE.fullmatch(data, 0, end)
-        if match is None:
-            raise BadRequest(400, "its request line is not one of HTTP/1.1")
         method, target, minor = match.groups()
         if len(target) > self._limits.target:
             raise BadRequest(414, "its target is too long")
         self._head = Head(method.decode(), target, 1 if minor == b"1" else 0)
-        self._lines, self._held, self._tail = [], b"", b"\r\n"
-        self._fed = self._framing = 0
-        self._llhttp.feed_data(_PLAIN_LINES[self._head.minor])
-        return data[end + 2 :]
+        self._held = b""
+        self._llhttp.feed_data(_PLAIN_LINES[minor])
+        return data[match.end() :]
 
     def _without_blank(self, data: bytes) -> bytes:
-        """What was held and ``data``, less the empty lines that may stand before a request (RFC 9112, 2.2)."""
-        if self._held:
-            return self._held + data
-        if not data.startswith((b"\r", b"\n")):
-            return data
-        stripped = data.lstrip(b"\r\n")
-        self._framing += len(data) - len(stripped)
-        if self._framing > _MOST_FRAMING:
+        """Less the empty lines that may stand before a request (RFC 9112, 2.2)."""
+        rest = data.lstrip(b"\r\n")
+        self._blank += len(data) - len(rest)
+        if self._blank > _MOST_BLANK:
             raise BadRequest(400, "empty lines without a request")
-        return stripped
+        return rest
 
     def _hold(self, data: bytes) -> None:
         """Keep the beginning of a request line, if it may become one."""
+        if b"\r\n" in data:
+            raise BadRequest(400, "its request line is not one of HTTP/1.1")
         if data and not (_BEGINNING.match(data) and not _NOT_IN_LINE.search(data, 0, len(data) - 1)):
             raise BadRequest(400, "it is not HTTP")
         if len(data) > self._limits.target + _LONGEST_METHOD_AND_VERSION:
             raise BadRequest(414, "its target is too long")
         self._held = data
 
-    def _behind_empty_line(self, data: bytes) -> int:
-        """Where in ``data`` the first empty line ends, also one that began before it; 0 when there is none."""
-        tail = self._tail
-        if tail:
-            border = (tail + data[:3]).find(_EMPTY_LINE)
-            if border >= 0:
-                self._tail = _EMPTY_LINE[1:]
-                return border + 4 - len(tail)
-        end = data.find(_EMPTY_LINE) + 4
-        if end >= 4:
-            self._tail = _EMPTY_LINE[1:]  # its line feeds may begin another
-            return end
-        self._tail = (tail + data)[-3:]
-        return 0
-
     def _feed(self, data: bytes) -> None:
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._decline_upgrade()
+            # To llhttp this request ends with its head. A server may ignore an upgrade (RFC 9110, 7.8), and
+            # the body, if there is one, must not be read as another request.
+            self._upgrading = True
         except httptools.HttpParserError as error:
-            raise self._fault or BadRequest(400, f"llhttp: {error}") from None
+            raise BadRequest(400, f"llhttp: {error}") from None
 
-    def _decline_upgrade(self) -> None:
-        """Read the body like any other: llhttp takes a request for an upgrade as ended by its head.
+    def _read_lines(self, head: Head, block: bytes) -> None:
+        if block.count(b"\r\n") >= self._limits.count:
+            raise BadRequest(431, "there are too many header lines")
+        parts = [line.partition(b":") for line in block.split(b"\r\n")] if block else []
+        head.lines = lines = [(name.lower(), value.strip(b" \t")) for name, _, value in parts]
+        head.fields = fields = dict(lines)
+        if len(fields) < len(lines):
+            head.fields = _joined(lines)
 
-        A server may ignore an upgrade (RFC 9110, 7.8), and the body would be read as another request.
-        """
-        assert self._head is not None
-        self._upgrading = False
-        self._llhttp = httptools.HttpRequestParser(self)
-        length = self._head.length
-        framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
-        self._muted = True
-        self._llhttp.feed_data(b"%b%b\r\n\r\n" % (_PLAIN_LINES[self._head.minor], framing))
-        self._muted = False
-
-    def _refuse(self, status: int, reason: str) -> BadRequest:
-        """Remember the fault: httptools passes on no more than that a callback failed."""
-        self._fault = BadRequest(status, reason)
-        return self._fault
+    def _expect_body(self, head: Head) -> None:
+        """Decide on the body, and refuse what llhttp lets pass."""
+        fields = head.fields
+        host = fields.get(b"host")
+        if host is None:
+            if head.minor:
+                raise BadRequest(400, "it has no Host")
+        elif not _HOST.fullmatch(host):
+            raise BadRequest(400, "its Host is not one host")
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None:
+            if coding.lower() != b"chunked" or not head.minor:
+                raise BadRequest(400, "its transfer coding is not just chunked")
+            head.length = None
+            self._chunks = Chunks()
+        else:
+            head.length = self._left = int(fields.get(b"content-length", 0))
+            self.complete = not self._left
+        head.keep_alive = self._keep_alive is True
+        head.expects_continue = fields.get(b"expect", b"").lower() == b"100-continue" and head.minor == 1
 
 
 def _joined(lines: Lines) -> dict[bytes, bytes]:

@@ -113,13 +113,18 @@ class Server:
     async def _open(self, accepted: socket.socket, peer: str) -> None:
         tls, loop = self.tls, asyncio.get_running_loop()
         secure = tls is not None
+        connection = Connection(self, peer, secure=secure)
         try:
             await loop.connect_accepted_socket(
-                lambda: Connection(self, peer, secure=secure),
+                lambda: connection,
                 accepted,
                 ssl=tls,
                 ssl_handshake_timeout=self.timeouts.header if secure else None,
             )
+        except asyncio.CancelledError:
+            if connection in self._connections:
+                connection.connection_lost(None)  # uvloop closes it then without telling it
+            raise
         except (OSError, EOFError) as error:
             # It left, or does not speak TLS: nothing that anybody here could mend.
             self._log.debug("no connection with %s came about: %s", peer, error)
