@@ -230,7 +230,6 @@ def test_what_is_known_of_a_head_that_cannot_be_read() -> None:
     with pytest.raises(BadRequest) as caught:
         parser.head(b"PUT /a HTTP/1.1\r\nHost: x\r\nX-A: b\r\nX-B: c\r\nX : y\r\n\r\n")
     assert (parser.partial.method, parser.partial.target) == ("PUT", b"/a")
-    assert parser.partial.fields == {b"host": b"x", b"x-a": b"b"}
     assert not parser.partial.keep_alive
     assert "/a" not in str(caught.value), "nothing of a request goes into a log this way"
     parser.close()

@@ -200,8 +200,9 @@ async def test_an_answer_that_nobody_takes(streamed: bool) -> None:
         call = await running.call()
         if streamed:
             call.exchange.start(200, [])
-            call.exchange.write(b"x" * 5_000_000)
-            await call.exchange.drain()
+            congestion = call.exchange.write(b"x" * 5_000_000)
+            assert congestion is not None
+            await congestion
         else:
             large(call)
         await running.deserted()
