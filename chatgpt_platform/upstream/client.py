@@ -24,8 +24,10 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from chatgpt_platform import __version__
+from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults, target
 from chatgpt_platform.upstream.connection import Connection, Request, Timeouts
+from chatgpt_platform.wire.outbox import Outbox
 
 __all__ = ["Client", "Response", "Timeouts"]
 
@@ -128,6 +130,7 @@ class Client:
         self._lingering: Final[set[Connection]] = set()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._outbox: Outbox | None = None
 
     async def open(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
         """Send a request and wait for the head of its answer.
@@ -146,7 +149,15 @@ class Client:
         connection = self._just_used(now)
         if connection is None or not connection.send(request):
             connection = await self._send(request)
-        await connection.head()
+        while True:
+            try:
+                await connection.head()
+                break
+            except Problem:
+                # A pooled connection may turn out closed just now; a new one has its own reasons.
+                if not (connection.untouched and connection.idle_since):
+                    raise
+            connection = await self._send(request)
         return Response(connection, self._where)
 
     async def close(self) -> None:
@@ -256,6 +267,13 @@ class Client:
         return self._tls
 
     # The keeper of the connections.
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where their requests wait for the end of a turn of the loop."""
+        if self._outbox is None:
+            self._outbox = Outbox(self._loop or self._settle())
+        return self._outbox
 
     def take_back(self, connection: Connection) -> bool:
         """Keep an idle connection for the next call; False: close it."""

@@ -17,6 +17,7 @@ from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults
 from chatgpt_platform.upstream.answer import Answer, BadAnswer
 from chatgpt_platform.upstream.deadline import Deadline
+from chatgpt_platform.wire.outbox import Outbox
 
 HIGH_WATER: Final = 64 * 1024
 """Bytes received but not yet read at which the upstream is told to wait."""
@@ -55,6 +56,9 @@ class Request(NamedTuple):
 class Keeper(Protocol):
     """Who keeps the idle connections: ``Client``."""
 
+    @property
+    def outbox(self) -> Outbox: ...
+
     def take_back(self, connection: Connection) -> bool: ...
 
     def forget(self, connection: Connection) -> None: ...
@@ -85,6 +89,8 @@ class Connection(asyncio.Protocol):
         self._answer: Final = Answer()
         self._state = State.IDLE
         self._transport: asyncio.Transport
+        self._unwritten = b""
+        """The beginning of a request that waits in the outbox."""
         self._lost: asyncio.Future[None]
         self._unsent: memoryview | None = None
         self._writing_paused = False
@@ -93,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._deadline: Final = Deadline(self._loop, self._expire)
         self._released = 0
+        self._untouched = False
         self.idle_since = 0.0
 
     # The exchange.
@@ -113,25 +120,42 @@ class Connection(asyncio.Protocol):
             return self._answer.take()
         return None
 
-    def send(self, request: Request) -> bool:
-        """Write a request; what the upstream does not take at once goes out later, beside its answer.
+    @property
+    def untouched(self) -> bool:
+        """Whether the exchange failed with surely not a byte of its request written."""
+        return self._untouched
 
-        Returns False where the connection turned out closed and surely not a byte was written.
+    def send(self, request: Request) -> bool:
+        """Write a request in this turn of the loop; what the upstream does not take at once goes out later.
+
+        Returns False where the connection is closed. It may also turn out so in the turn: see ``untouched``.
         """
         if self._state is not State.IDLE or self._transport.is_closing():
             return False
         self._answer.expect(head_only=request.head_only)
         self._deadline.begin(request.total)
         self._state = State.HEAD
-        small = len(request.body) <= PORTION
-        self._transport.write(request.head + request.body if small else request.head)
-        if self._transport.is_closing():
-            self.abort()
-            return False
-        if not small:
+        self._untouched = True
+        if len(request.body) <= PORTION:
+            self._unwritten = request.head + request.body
+        else:
+            self._unwritten = request.head
             self._unsent = memoryview(request.body)
-            self._pump()
+        self._keeper.outbox.add(self)
         return True
+
+    def flush(self) -> None:
+        """The outbox calls this."""
+        unwritten, self._unwritten = self._unwritten, b""
+        if self._state is State.DEAD:
+            return
+        self._transport.write(unwritten)
+        if self._transport.is_closing():
+            self._end(None)
+            return
+        self._untouched = False
+        if self._unsent is not None:
+            self._pump()
 
     async def head(self) -> None:
         """Wait until the answer's head is there. Raises Problem."""

@@ -19,6 +19,7 @@ from typing import Final, Protocol, cast
 from chatgpt_platform.wire.deadline import Deadline
 from chatgpt_platform.wire.exchange import Application, Exchange, Receiver
 from chatgpt_platform.wire.head import BadRequest, Head, Limits
+from chatgpt_platform.wire.outbox import Outbox
 from chatgpt_platform.wire.parser import RequestParser
 
 MAX_AHEAD: Final = 64 * 1024
@@ -65,6 +66,7 @@ class Host(Protocol):
     timeouts: Timeouts
     limits: Limits
     draining: bool
+    outbox: Outbox
 
     def opened(self, connection: Connection) -> None: ...
 
@@ -89,7 +91,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_ahead", "_body_came", "_deadline", "_drained", "_exchange", "_held", "_host", "_invited", "_last",
         "_loop", "_lost", "_parser", "_portion", "_reading_paused", "_receiver", "_spilled", "_stage",
-        "_transport", "congested", "peer", "secure",
+        "_transport", "_unwritten", "congested", "peer", "secure",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str, *, secure: bool) -> None:
@@ -109,6 +111,7 @@ class Connection(asyncio.Protocol):
         self._last = False
         """The answer under way, or the next one, is the last."""
         self._lost = False
+        self._unwritten: list[bytes] = []
         self._spilled = False
         """Bytes that came were dropped, and more may be on their way."""
         self._invited = False
@@ -140,6 +143,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The transport writes what is left and closes itself when this returns."""
+        self.flush()
         self._end()
         self._deadline.expect(self._host.timeouts.write, "write")
 
@@ -169,9 +173,19 @@ class Connection(asyncio.Protocol):
     # What the exchange under way calls.
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the client; nothing where it has left."""
+        """Hand bytes to the client, in this turn of the loop; nothing where it has left."""
         if self._stage is not _CLOSED:
-            self._transport.write(data)
+            if not self._unwritten:
+                self._host.outbox.add(self)
+            self._unwritten.append(data)
+
+    def flush(self) -> None:
+        """Write what was handed over."""
+        unwritten = self._unwritten
+        if unwritten:
+            self._unwritten = []
+            if not self._lost:
+                self._transport.write(unwritten[0] if len(unwritten) == 1 else b"".join(unwritten))
 
     def persistence(self) -> bytes:
         """The Connection header line of the answer that begins now; decides whether it is the last."""
@@ -202,6 +216,7 @@ class Connection(asyncio.Protocol):
         if self._stage is not _CLOSED:
             self._stage = _CLOSED
             self._exchange = self._receiver = None
+            self.flush()
             self._transport.close()
             self._deadline.expect(self._host.timeouts.write, "write")
 
@@ -241,6 +256,7 @@ class Connection(asyncio.Protocol):
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport away in the middle of an exchange, and the bytes that came behind the request."""
         ahead, self._ahead = self._ahead, b""
+        self.flush()
         self._stage = _CLOSED
         self._exchange = self._receiver = None
         self._deadline.cancel()
@@ -397,6 +413,7 @@ class Connection(asyncio.Protocol):
         self._stage = _LINGERING
         self._exchange = self._receiver = None
         self._ahead = b""
+        self.flush()
         if sending:
             self._resume_reading()
             if self._transport.can_write_eof():

@@ -13,6 +13,7 @@ from chatgpt_platform.wire.connection import Connection, Timeouts
 from chatgpt_platform.wire.exchange import Application
 from chatgpt_platform.wire.head import Limits
 from chatgpt_platform.wire.listener import Listener
+from chatgpt_platform.wire.outbox import Outbox
 
 
 class Server:
@@ -31,6 +32,7 @@ class Server:
         self.limits = limits
         self.draining = False
         self.tls = tls
+        self.outbox: Final = Outbox(asyncio.get_running_loop())
         self._log: Final = logger
         self._listener: Final = Listener(self._accepted, logger)
         self._connections: Final[set[Connection]] = set()
