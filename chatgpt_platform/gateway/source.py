@@ -6,10 +6,10 @@ event before the error event. Nothing but the tail is looked at: usage and the e
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import deque
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import usage
@@ -88,7 +88,7 @@ class EventSource:
     async def pump(self, write: Sink) -> None:
         """Give ``write`` each block as soon as it has come, to the end; raises as ``next`` does."""
 
-        def take(data: bytes) -> Coroutine[Any, Any, None] | None:
+        def take(data: bytes) -> asyncio.Future[None] | None:
             block = self._block(data)
             if self.done:
                 self._response.stop()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import conversation, transcript, usage
@@ -36,7 +37,7 @@ class _EventStream(Stream):
         self._record.first_byte_ms = call.elapsed_ms()
 
     async def pump(self, write: Sink) -> None:
-        def take(block: bytes) -> Coroutine[Any, Any, None] | None:
+        def take(block: bytes) -> asyncio.Future[None] | None:
             piece = self._passed_on(block)
             if self.broken:
                 self._source.stop()

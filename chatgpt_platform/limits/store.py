@@ -104,7 +104,7 @@ class Store:
             return self._take_as_newcomer(client, now)
         left = bucket.spend(self._plan, buckets, now)
         if left is not None:
-            return Decision(True, 0, (self._policy, (b"RateLimit", self._template % left)))  # noqa: FBT003
+            return Decision(True, 0, (self._policy, (b"RateLimit", self._template % left)))
         return self._decision(buckets, bucket.wait(self._windows, buckets, now), now)
 
     def reconfigure(self, windows: Windows, max_clients: int, now: int) -> None:

@@ -125,7 +125,8 @@ class Answer:
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(f"its version is {version}")
-        self.fields = fields = dict(reversed(headers))  # so that the first of a name wins
+        fields = self.fields
+        fields.update(reversed(headers))  # so that the first of a name wins
         coding = fields.get(b"transfer-encoding")
         if coding is not None and (
             coding.lower() != b"chunked" or version == "1.0" or len(self._values(b"transfer-encoding")) > 1

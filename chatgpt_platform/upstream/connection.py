@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults
@@ -30,8 +30,8 @@ LINGER: Final = 1.0
 """Seconds that a connection gets to end a message whose rest nobody needs."""
 
 
-Sink = Callable[[bytes], Coroutine[Any, Any, None] | None]
-"""Takes bytes at once. What it returns, if anything, is awaited before it is given more."""
+Sink = Callable[[bytes], asyncio.Future[None] | None]
+"""Takes bytes at once. What it returns, if anything, must be done before it is given more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,8 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._deadline: Final = Deadline(self._loop, self._expire)
         self._sink: Sink | None = None
-        self._sink_busy: asyncio.Task[None] | None = None
-        self._sink_error: BaseException | None = None
+        self._sink_busy: asyncio.Future[None] | None = None
+        self._sink_error: Exception | None = None
         self._released = 0
         self._untouched = False
         self.idle_since = 0.0
@@ -208,10 +208,7 @@ class Connection(asyncio.Protocol):
             if error is not None:
                 raise error
         finally:
-            self._sink = self._sink_error = None
-            if self._sink_busy is not None:
-                self._sink_busy.cancel()
-                self._sink_busy = None
+            self._sink = self._sink_busy = self._sink_error = None
 
     def stop(self) -> None:
         """End ``pump``, from within its sink: nothing more is wanted."""
@@ -345,21 +342,17 @@ class Connection(asyncio.Protocol):
         else:
             self._wake()
 
-    def _wait_for_sink(self, congestion: Coroutine[Any, Any, None]) -> None:
+    def _wait_for_sink(self, congestion: asyncio.Future[None]) -> None:
         """The upstream waits as well, and its time stands still."""
         self._deadline.rest()
         self._pause_reading()
-        self._sink_busy = self._loop.create_task(congestion, name="wait for a slow reader")
-        self._sink_busy.add_done_callback(self._on_sink_ready)
+        self._sink_busy = congestion
+        congestion.add_done_callback(self._on_sink_ready)
 
-    def _on_sink_ready(self, busy: asyncio.Task[None]) -> None:
-        if busy is not self._sink_busy or busy.cancelled():
-            return
-        self._sink_busy, self._sink_error = None, busy.exception()
-        if self._sink_error is None:
+    def _on_sink_ready(self, congestion: asyncio.Future[None]) -> None:
+        if congestion is self._sink_busy:
+            self._sink_busy = None
             self._pass_on()
-        else:
-            self._wake()
 
     def _pause_reading(self) -> None:
         if not self._reading_paused:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
 from tornado import web
-from tornado.iostream import StreamClosedError
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.web.reception import PUBLIC as PUBLIC
@@ -123,9 +121,18 @@ class HandlerOutlet:
             self._handler.set_header("Content-Length", str(length))
         self._handler.flush()
 
-    def write(self, data: bytes) -> Coroutine[Any, Any, None]:
+    def write(self, data: bytes) -> asyncio.Future[None]:
         self._handler.write(data)
-        return _flushed(self._handler.flush())
+        flushed = asyncio.get_running_loop().create_future()
+
+        def on_flushed(future: asyncio.Future[None]) -> None:
+            if not future.cancelled():
+                future.exception()  # a client that has left: on_connection_close tells of it
+            if not flushed.done():
+                flushed.set_result(None)
+
+        self._handler.flush().add_done_callback(on_flushed)
+        return flushed
 
     def finish(self) -> None:
         self._handler.finish()
@@ -160,8 +167,3 @@ class HandlerOutlet:
     def _body_is_coming(self) -> bool:
         headers = self._handler.request.headers
         return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
-
-
-async def _flushed(future: Awaitable[None]) -> None:
-    with contextlib.suppress(StreamClosedError):  # on_connection_close tells of it
-        await future

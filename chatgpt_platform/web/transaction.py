@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.gateway.call import Call, Reply, Stream
@@ -22,7 +22,7 @@ class Outlet(Protocol):
 
     def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None: ...
 
-    def write(self, data: bytes) -> Coroutine[Any, Any, None] | None: ...
+    def write(self, data: bytes) -> asyncio.Future[None] | None: ...
 
     def finish(self) -> None: ...
 
@@ -134,7 +134,7 @@ class Transaction:
             self._out.finish()
         self._conclude(reply.status)
 
-    def _write(self, piece: bytes) -> Coroutine[Any, Any, None] | None:
+    def _write(self, piece: bytes) -> asyncio.Future[None] | None:
         self._bytes_out += len(piece)
         return self._out.write(piece)
 

@@ -86,14 +86,16 @@ class _Bridge(httputil.HTTPConnection):
             awaited = self._delegate.headers_received(_start_line(head), _headers(head))
         except httputil.HTTPInputError as error:
             raise BadRequest(400, f"Tornado: {error}") from None
-        if head.length is not None:
-            self._check_size(head.length)
+        if head.length is not None and self._is_too_long(head.length):
+            self._leave_delegate()
+            raise BadRequest(413, "the body is too long")
         self._hold_until(awaited)
         return self
 
     def received(self, data: bytes) -> None:
         self._size += len(data)
-        self._check_size(self._size)
+        if self._is_too_long(self._size):
+            raise BadRequest(413, "the body is too long")
         self._hold_until(self._delegate.data_received(data))
 
     def complete(self) -> None:
@@ -129,17 +131,16 @@ class _Bridge(httputil.HTTPConnection):
                 raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {line!r}")
         if start_line.code == 101:
             self._switching = b"".join([status_line(101), *(b"%b: %b\r\n" % line for line in lines), b"\r\n"])
-            return self._taken()
+            return self._taken(None)
         if "close" in headers.get("Connection", "").lower():
             self._exchange.connection.close_after_answer()
         length = headers.get("Content-Length")
         own = [line for line in lines if line[0].decode("latin-1").lower() not in _FRAMING]
         self._exchange.start(start_line.code, own, None if length is None else int(length))
-        return self.write(chunk) if chunk else self._taken()
+        return self.write(chunk) if chunk else self._taken(None)
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
-        self._exchange.write(chunk)
-        return self._taken()
+        return self._taken(self._exchange.write(chunk))
 
     def finish(self) -> None:
         if self._switching:
@@ -180,9 +181,8 @@ class _Bridge(httputil.HTTPConnection):
 
     # Inside.
 
-    def _check_size(self, size: int) -> None:
-        if self._max_body_size is not None and size > self._max_body_size:
-            raise BadRequest(413, "the body is too long")
+    def _is_too_long(self, size: int) -> bool:
+        return self._max_body_size is not None and size > self._max_body_size
 
     def _hold_until(self, awaited: Awaitable[None] | None) -> None:
         """Read no further before the handler is ready for it."""
@@ -205,15 +205,14 @@ class _Bridge(httputil.HTTPConnection):
             self._gone = True
             self._delegate.on_connection_close()
 
-    def _taken(self) -> asyncio.Future[None]:
+    def _taken(self, congestion: asyncio.Future[None] | None) -> asyncio.Future[None]:
         """Done once the client has taken most of what was written."""
+        if congestion is not None:
+            return congestion
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection = self._exchange.connection
         if self._gone:
             future.set_exception(StreamClosedError())
             future.exception()  # nobody need look at it
-        elif connection.congested:
-            return asyncio.create_task(connection.drained(), name="wait for a slow reader")
         else:
             future.set_result(None)
         return future
@@ -241,6 +240,6 @@ def _start_line(head: Head) -> httputil.RequestStartLine:
 
 def _headers(head: Head) -> httputil.HTTPHeaders:
     headers = httputil.HTTPHeaders()
-    for name, value in head.lines():
+    for name, value in head.lines:
         headers.add(name.decode("latin-1"), value.decode("latin-1"))
     return headers

@@ -1,7 +1,9 @@
 """One connection of a client: requests in, answers out in their order, and the time that all this may take.
 
     READING      a request is awaited, or its rest; without one at all the connection is idle
-    ANSWERING    the request is whole and its answer is not; what comes is held, up to a bound
+    ANSWERING    the request is whole and its answer is not; what comes is kept, up to a bound
+    BEHIND       the answer is written; the next request has its turn when others had theirs, and not before the
+                 client has taken most of what was written
     LINGERING    the last answer is out; what comes is dropped, until the client closes too
     CLOSED       over
 
@@ -66,8 +68,12 @@ class Host(Protocol):
     timeouts: Timeouts
     limits: Limits
     draining: bool
-    loop: asyncio.AbstractEventLoop
-    outbox: Outbox
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
 
     def opened(self, connection: Connection) -> None: ...
 
@@ -79,11 +85,12 @@ class Host(Protocol):
 class Stage(Enum):
     READING = auto()
     ANSWERING = auto()
+    BEHIND = auto()
     LINGERING = auto()
     CLOSED = auto()
 
 
-_READING, _ANSWERING, _LINGERING, _CLOSED = Stage
+_READING, _ANSWERING, _BEHIND, _LINGERING, _CLOSED = Stage
 
 
 class Connection(asyncio.Protocol):
@@ -92,7 +99,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_ahead", "_body_came", "_deadline", "_drained", "_exchange", "_held", "_host", "_invited", "_last",
         "_loop", "_lost", "_parser", "_portion", "_reading_paused", "_receiver", "_spilled", "_stage",
-        "_transport", "_unwritten", "congested", "peer", "secure",
+        "_transport", "_untaken", "_unwritten", "_unwritten_size", "congested", "peer", "secure",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str, *, secure: bool) -> None:
@@ -113,6 +120,9 @@ class Connection(asyncio.Protocol):
         """The answer under way, or the next one, is the last."""
         self._lost = False
         self._unwritten: list[bytes] = []
+        self._unwritten_size = 0
+        self._untaken = 0
+        """Bytes that the client had yet to take when its time to take some began."""
         self._spilled = False
         """Bytes that came were dropped, and more may be on their way."""
         self._invited = False
@@ -139,14 +149,16 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._stage is _READING and not self._held:
             self._read(data)
-        elif self._stage is _READING or self._stage is _ANSWERING:
+        elif self._stage is _ANSWERING:
+            self._keep_or_drop(data)
+        elif self._stage is _READING or self._stage is _BEHIND:
             self._keep(data)
 
     def eof_received(self) -> None:
         """The transport writes what is left and closes itself when this returns."""
         self.flush()
         self._end()
-        self._deadline.expect(self._host.timeouts.write, "write")
+        self._expect_to_write()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
@@ -158,7 +170,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.congested = True
-        self._deadline.expect(self._host.timeouts.write, "write")
+        self._expect_to_write()
 
     def resume_writing(self) -> None:
         self.congested = False
@@ -167,9 +179,10 @@ class Connection(asyncio.Protocol):
             self._deadline.expect(LINGER, "linger")
         elif self._stage is _ANSWERING:
             self._deadline.rest()
+        elif self._stage is _BEHIND:
+            self._loop.call_soon(self._go_on)
         elif self._stage is _READING:
-            phase = "idle" if self._exchange is None else "body"
-            self._deadline.expect(getattr(self._host.timeouts, phase), phase)
+            self._expect_to_read()
 
     # What the exchange under way calls.
 
@@ -179,12 +192,15 @@ class Connection(asyncio.Protocol):
             if not self._unwritten:
                 self._host.outbox.add(self)
             self._unwritten.append(data)
+            self._unwritten_size += len(data)
+            if self._unwritten_size > HIGH_WATER:
+                self.flush()  # so that ``congested`` tells the truth within the turn
 
     def flush(self) -> None:
         """Write what was handed over."""
         unwritten = self._unwritten
         if unwritten:
-            self._unwritten = []
+            self._unwritten, self._unwritten_size = [], 0
             if not self._lost:
                 self._transport.write(unwritten[0] if len(unwritten) == 1 else b"".join(unwritten))
 
@@ -219,14 +235,15 @@ class Connection(asyncio.Protocol):
             self._exchange = self._receiver = None
             self.flush()
             self._transport.close()
-            self._deadline.expect(self._host.timeouts.write, "write")
+            self._expect_to_write()
 
-    async def drained(self) -> None:
-        """Until the client has taken most of what was written, or is gone."""
-        while self.congested and self._stage is not _CLOSED:
-            if self._drained is None:
-                self._drained = self._loop.create_future()
-            await asyncio.shield(self._drained)
+    def congestion(self) -> asyncio.Future[None] | None:
+        """Done once the client has taken most of what was written, or is gone; None where that is so now."""
+        if not self.congested or self._stage is _CLOSED:
+            return None
+        if self._drained is None or self._drained.done():
+            self._drained = self._loop.create_future()
+        return self._drained
 
     def hold(self) -> None:
         """Read no more of the request under way."""
@@ -237,8 +254,8 @@ class Connection(asyncio.Protocol):
         """Read on."""
         if self._held:
             self._held = False
+            self._portion = -1
             if self._stage is _READING:
-                self._resume_reading()
                 self._go_on()
 
     # What the server calls.
@@ -290,7 +307,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - an application may raise anything
             self._fail(error)
         else:
-            if data:
+            if data and self._stage is _READING:
                 self._keep(data)
 
     def _read_head(self, data: bytes) -> bytes:
@@ -336,41 +353,48 @@ class Connection(asyncio.Protocol):
         if exchange.finished:
             self._next()
             return
-        self._deadline.rest()
+        if not self.congested:
+            self._deadline.rest()
         receiver.complete()
 
     def _next(self) -> None:
         """The exchange is over; on to the next one."""
+        if self._host.draining and not self._ahead:
+            self._take_leave()
+            return
         self._exchange = self._receiver = None
         self._portion = -1
         self._parser.next()
-        if self._ahead:
+        if self.congested:
+            self._stage = _BEHIND
+        elif self._ahead:
             # Not at once: a thousand pipelined requests must not keep others waiting.
+            self._stage = _BEHIND
             self._loop.call_soon(self._go_on)
         else:
             self._stage = _READING
-            if not self.congested:
-                self._deadline.expect(self._host.timeouts.idle, "idle")
+            self._deadline.expect(self._host.timeouts.idle, "idle")
 
     def _go_on(self) -> None:
         """Read what was kept."""
-        if self._stage is _ANSWERING and self._exchange is None:
+        if self._stage is _BEHIND and not self.congested:
             self._stage = _READING
-        if self._stage is _READING:
+            self._expect_to_read()
+        if self._stage is _READING and not self._held:
             data, self._ahead = self._ahead, b""
+            self._resume_reading()
             self._read(data)
 
     def _keep(self, data: bytes) -> None:
-        """Keep what cannot be read yet."""
-        if self._stage is _LINGERING or self._stage is _CLOSED:
-            return
-        if self._stage is _READING:
-            # Held by the application: here the client can be made to wait.
-            self._ahead += data
-            if len(self._ahead) > MAX_AHEAD and not self._reading_paused:
-                self._reading_paused = True
-                self._transport.pause_reading()
-        elif self._last or len(self._ahead) + len(data) > MAX_AHEAD:
+        """Keep what cannot be read yet; the client feels it once there is too much."""
+        self._ahead += data
+        if len(self._ahead) > MAX_AHEAD and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _keep_or_drop(self, data: bytes) -> None:
+        """The same while an answer is awaited, when reading must go on so that leaving is noticed."""
+        if self._last or len(self._ahead) + len(data) > MAX_AHEAD:
             self._ahead = b""
             self._last = self._spilled = True
         else:
@@ -380,6 +404,23 @@ class Connection(asyncio.Protocol):
         if self._reading_paused and not self._transport.is_closing():
             self._reading_paused = False
             self._transport.resume_reading()
+
+    def _expect_to_read(self) -> None:
+        """Time runs for what is awaited of the client now."""
+        timeouts = self._host.timeouts
+        if self._held:
+            self._deadline.rest()
+        elif self._exchange is not None:
+            self._deadline.expect(timeouts.body, "body")
+        elif self._parser.begun:
+            self._deadline.expect(timeouts.header, "header")
+        else:
+            self._deadline.expect(timeouts.idle, "idle")
+
+    def _expect_to_write(self) -> None:
+        """The client must take something of what waits for it, in time."""
+        self._untaken = self._transport.get_write_buffer_size()
+        self._deadline.expect(self._host.timeouts.write, "write")
 
     def _can_drop(self, head: Head) -> bool:
         """Whether the rest of a body that nobody wants is small enough to be read all the same."""
@@ -422,7 +463,7 @@ class Connection(asyncio.Protocol):
             self._deadline.expect(LINGER, "linger")
         else:
             self._transport.close()
-            self._deadline.expect(self._host.timeouts.write, "write")
+            self._expect_to_write()
 
     def _end(self) -> None:
         """The connection is gone, or as good as gone."""
@@ -433,7 +474,10 @@ class Connection(asyncio.Protocol):
         if exchange is not None and not exchange.finished:
             exchange.finished = True
             if receiver is not None:
-                receiver.left()
+                try:
+                    receiver.left()
+                except Exception as error:  # noqa: BLE001 - an application may raise anything
+                    self._host.fault(error)
         self._wake()
 
     def _wake(self) -> None:
@@ -442,13 +486,14 @@ class Connection(asyncio.Protocol):
             drained.set_result(None)
 
     def _expire(self, phase: str) -> None:
+        untaken = self._transport.get_write_buffer_size()
         if phase == "header":
             self._refuse(BadRequest(408, "the head did not come in time"))
         elif phase == "body":
             self._refuse(BadRequest(408, "the body did not come in time"))
-        elif phase == "linger" and self._transport.get_write_buffer_size():
-            self._deadline.expect(self._host.timeouts.write, "write")
         elif phase == "idle":
             self.close()
+        elif 0 < untaken < self._untaken or (phase == "linger" and untaken):
+            self._expect_to_write()  # it reads, if slowly
         else:
             self.abort()

@@ -7,8 +7,9 @@ answers through the ``Exchange``: at once or later, with ``answer``, or piece by
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 from chatgpt_platform.wire.head import BadRequest, Head, status_line
 
@@ -112,7 +113,7 @@ class Exchange:
         self.started = True
         connection.write(b"%b%b\r\n" % (b"".join(parts), connection.persistence()))
 
-    def write(self, data: bytes) -> Coroutine[Any, Any, None] | None:
+    def write(self, data: bytes) -> asyncio.Future[None] | None:
         """A piece of the body. Raises ValueError where there is more than ``start`` was told.
 
         Returns what to await before the next piece, where the client does not take them as fast.
@@ -124,7 +125,7 @@ class Exchange:
             connection.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             self._write_as_it_is(data)
-        return connection.drained() if connection.congested else None
+        return connection.congestion() if connection.congested else None
 
     def _write_as_it_is(self, data: bytes) -> None:
         if self._left_to_write is not None:

@@ -41,6 +41,7 @@ class Head:
         self.keep_alive = False
         self.expects_continue = False
 
+    @property
     def lines(self) -> Lines:
         """The header lines in their order, names in lower case."""
         parts = (line.partition(b":") for line in self.block.split(b"\r\n") if line)

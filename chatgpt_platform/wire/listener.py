@@ -8,9 +8,13 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from tornado import ioloop, netutil
+from tornado import ioloop
 
 BACKLOG: Final = 1024
+SEND_BUFFER: Final = 256 * 1024
+"""Bytes that the system holds of an answer. Left alone it would take megabytes for a client that does not read,
+and take long to show that one reads slowly."""
+
 PAUSE: Final = 0.5
 """Seconds without accepting once the system is out of descriptors: trying at once again would spin."""
 
@@ -18,6 +22,9 @@ _OUT_OF_RESOURCES: Final = (
     errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
     getattr(errno, "WSAEMFILE", errno.EMFILE),  # Windows
 )  # fmt: skip
+_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""A name may have an address of a kind that this machine does not use, such as ::1."""
+
 _ACCEPTED_AT_ONCE: Final = 128
 
 Accepted = Callable[[socket.socket, tuple[object, ...]], None]
@@ -35,7 +42,7 @@ class Listener:
 
     def open(self, host: str, port: int) -> int:
         """Start to listen and return the port, which the system picks for 0. Raises OSError."""
-        self._sockets = netutil.bind_sockets(port, host, backlog=BACKLOG)
+        self._sockets = _bind(host, port)
         self._resume()
         bound: int = self._sockets[0].getsockname()[1]
         return bound
@@ -76,3 +83,27 @@ class Listener:
             self._exhausted = False
             connection.setblocking(False)
             self._on_accepted(connection, address)
+
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """A listening socket for each address of the host, all on one port. Raises OSError, with none left open."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    failure: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            bound = socket.create_server((address[0], port, *address[2:]), family=family, backlog=BACKLOG)
+        except OSError as error:
+            failure = error
+            if error.errno not in _NOT_HERE:
+                break
+            continue
+        bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # the connections inherit it
+        port = bound.getsockname()[1]
+        sockets.append(bound)
+    if failure is not None and (not sockets or failure.errno not in _NOT_HERE):
+        for each in sockets:
+            each.close()
+        raise failure
+    return sockets

@@ -53,6 +53,7 @@ _PLAIN_LINES: Final = {b"0": b"POST / HTTP/1.0\r\n", b"1": b"POST / HTTP/1.1\r\n
 _MOST_BLANK: Final = 1024
 """Bytes of empty lines that may stand before a request (RFC 9112, 2.2, speaks of one)."""
 
+
 class RequestParser:
     """Reads one request after another from the bytes of one connection."""
 
@@ -199,7 +200,7 @@ class RequestParser:
             name, _, value = line.partition(b":")
             fields[name.lower()] = value.strip()
         if len(fields) < len(lines):
-            head.fields = _joined(head.lines())
+            head.fields = _joined(head.lines)
 
     def _expect_body(self, head: Head) -> None:
         """Decide on the body, and refuse what llhttp lets pass."""

@@ -89,7 +89,10 @@ class Server:
         """A connection is gone."""
         self._connections.discard(connection)
         self._awaited.discard(connection)
-        self.application.closed(connection)
+        try:
+            self.application.closed(connection)
+        except Exception as error:  # noqa: BLE001 - an application may raise anything
+            self.fault(error)
         if self.draining:
             self._check_quiet()
         if self._closing:

@@ -57,13 +57,6 @@ class Sink(asyncio.Transport):
         self.paused = False
 
 
-BUG = pytest.mark.xfail(
-    strict=True,
-    reason="bug: what comes in between is dropped above MAX_AHEAD, and the next bytes read as a request",
-)
-
-
-@BUG
 async def test_no_part_of_a_body_is_ever_read_as_a_request() -> None:
     """The smuggling property: whatever is done with the bytes in between, what follows them is no request."""
     recorder, transport = Recorder(), Sink()
@@ -99,10 +92,8 @@ async def test_a_large_body_behind_another_request(size: int) -> None:
         await sending
 
 
-async def test_a_large_body_behind_another_request_under_tls(request: pytest.FixtureRequest) -> None:
+async def test_a_large_body_behind_another_request_under_tls() -> None:
     """uvloop hands on one record after another in the same turn."""
-    if "uvloop" in request.node.name:
-        request.applymarker(BUG)
     authority = trustme.CA()
     async with (
         serving(Recorder(), tls=served(authority)) as running,

@@ -144,12 +144,6 @@ async def test_each_piece_goes_out_at_once() -> None:
         assert await client.receive() == b"0\r\n\r\n"
 
 
-UNBOUNDED = pytest.mark.xfail(
-    strict=True, reason="bug: within one turn of the loop write never asks to wait, however much is unwritten"
-)
-
-
-@UNBOUNDED
 async def test_a_slow_reader_makes_the_writer_wait() -> None:
     """However much there is to say, no more is kept for the client than a bound."""
     piece, count = b"x" * 16_384, 2000
@@ -182,7 +176,6 @@ async def test_a_slow_reader_makes_the_writer_wait() -> None:
         await streaming
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the next pipelined request does not wait for a congested transport")
 async def test_a_flood_of_requests_whose_answers_nobody_reads_keeps_memory_flat() -> None:
     """Pipelined requests wait while the answers before them are not taken."""
     body = b"x" * 20_000

@@ -121,12 +121,6 @@ async def test_in_the_middle_of_an_answer(ahead: bytes, leave: Callable[[Client]
         assert running.recorder.calls == [call]
 
 
-UNBOUNDED = pytest.mark.xfail(
-    strict=True, reason="bug: within one turn of the loop write never asks to wait, however much is unwritten"
-)
-
-
-@UNBOUNDED
 @how
 async def test_without_reading_the_answer(leave: Callable[[Client], None]) -> None:
     """Whoever waits for the slow reader is let go."""

@@ -154,7 +154,6 @@ async def test_no_time_runs_while_the_application_holds_the_body() -> None:
         assert (await client.answer()).body == b"/ abcdef"
 
 
-@pytest.mark.xfail(strict=True, reason="bug: no timeout runs for the rest of a portion behind hold and release")
 async def test_time_runs_again_once_the_body_is_released() -> None:
     recorder = Recorder(received=lambda call: call.exchange.hold())
     async with serving(recorder, replace(LONG, body=SHORT)) as running, connect(running.port) as client:
@@ -189,12 +188,7 @@ def large(call: Call) -> None:
     call.answer(200, b"x" * 5_000_000)
 
 
-UNBOUNDED = pytest.mark.xfail(
-    strict=True, reason="bug: within one turn of the loop write never asks to wait, however much is unwritten"
-)
-
-
-@pytest.mark.parametrize("streamed", [pytest.param(True, marks=UNBOUNDED), False])
+@pytest.mark.parametrize("streamed", [pytest.param(True), False])
 async def test_an_answer_that_nobody_takes(streamed: bool) -> None:
     recorder = Recorder(complete=silent)
     async with (
@@ -214,7 +208,6 @@ async def test_an_answer_that_nobody_takes(streamed: bool) -> None:
         assert call.events == ["complete", "left"] if streamed else ["complete"]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the write timeout bounds a whole answer, however much of it is taken")
 @pytest.mark.parametrize("last", [False, True])
 async def test_a_large_answer_may_take_long_as_long_as_it_is_taken(last: bool) -> None:
     lines = ["Connection: close"] if last else []
@@ -230,10 +223,7 @@ async def test_a_large_answer_may_take_long_as_long_as_it_is_taken(last: bool) -
         await client.take(5_000_000 - taken)
 
 
-HANGS = pytest.mark.xfail(strict=True, reason="bug: resume_writing replaces the head's time by the idle time")
-
-
-@pytest.mark.parametrize("phase", [pytest.param("header", marks=HANGS), "idle"])
+@pytest.mark.parametrize("phase", [pytest.param("header"), "idle"])
 async def test_what_comes_behind_a_large_answer_has_its_time(phase: str) -> None:
     """The wait for a slow reader replaces no other."""
     timeouts = replace(LONG, **{phase: SHORT})
