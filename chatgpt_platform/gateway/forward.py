@@ -50,8 +50,9 @@ def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
         line for line in response.headers if line[0] in _ANSWER_HEADERS or line[0].startswith(_ANSWER_PREFIXES)
     ]
     for form in key.forms:
-        if any(form in value for _, value in lines):
-            lines = [(name, value.replace(form, b"***")) for name, value in lines]
+        for index, (name, value) in enumerate(lines):
+            if form in value:
+                lines[index] = (name, value.replace(form, b"***"))
     return lines
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -97,9 +96,9 @@ class HandlerOutlet:
         """Whether the answer is out and the rest of the request is being dropped."""
         return self._timer is not None
 
-    def answer(self, status: int, lines: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
         handler = self._handler
-        self._write_head(status, lines)
+        self._write_head(status, head)
         handler.write(body)
         request_future = getattr(handler.request, "_body_future", None)
         if not self._body_is_coming() or (request_future is not None and request_future.done()):
@@ -115,8 +114,8 @@ class HandlerOutlet:
         handler.flush()
         self._timer = asyncio.get_running_loop().call_later(LINGER, self.end)
 
-    def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None:
-        self._write_head(status, lines)
+    def start(self, status: int, head: bytes, length: int | None = None) -> None:
+        self._write_head(status, head)
         if length is not None:
             self._handler.set_header("Content-Length", str(length))
         self._handler.flush()
@@ -152,15 +151,16 @@ class HandlerOutlet:
             self._timer.cancel()
             self._timer = None
 
-    def _write_head(self, status: int, lines: Sequence[tuple[bytes, bytes]]) -> None:
+    def _write_head(self, status: int, head: bytes) -> None:
         try:
             reason = HTTPStatus(status).phrase
         except ValueError:
             reason = "Unknown"
         self._handler.clear()
         self._handler.set_status(status, reason)
-        for name, value in lines:
-            self._handler.add_header(name.decode("latin-1"), value.decode("latin-1"))
+        for line in head.decode("latin-1").split("\r\n")[:-1]:
+            name, _, value = line.partition(": ")
+            self._handler.add_header(name, value)
         if self._closing:
             self._handler.set_header("Connection", "close")
 

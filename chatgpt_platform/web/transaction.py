@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final, Protocol
 
 from chatgpt_platform.errors import Problem
@@ -18,9 +17,9 @@ CLIENT_LEFT: Final = 499
 class Outlet(Protocol):
     """The way to the client: ``wire.exchange.Exchange`` has it, and Tornado's handlers are given it."""
 
-    def answer(self, status: int, lines: Sequence[tuple[bytes, bytes]], body: bytes) -> None: ...
+    def answer(self, status: int, head: bytes, body: bytes) -> None: ...
 
-    def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None: ...
+    def start(self, status: int, head: bytes, length: int | None = None) -> None: ...
 
     def write(self, data: bytes) -> asyncio.Future[None] | None: ...
 

@@ -17,7 +17,7 @@ from tornado import httputil
 from tornado.iostream import IOStream, StreamClosedError
 
 from chatgpt_platform.wire.exchange import Exchange, Receiver
-from chatgpt_platform.wire.head import BadRequest, Head, status_line
+from chatgpt_platform.wire.head import BadRequest, Head, joined, status_line
 
 Refusal = Callable[[Exchange, BadRequest], None]
 """Answers a request that cannot be read."""
@@ -29,7 +29,7 @@ _FRAMING: Final = frozenset(("connection", "content-length", "transfer-encoding"
 
 def bare_refusal(exchange: Exchange, bad: BadRequest) -> None:
     """The status alone, as Tornado's own server does it."""
-    exchange.answer(bad.status, [], b"")
+    exchange.answer(bad.status, b"", b"")
 
 
 class TornadoApplication:
@@ -130,13 +130,13 @@ class _Bridge(httputil.HTTPConnection):
             if _BREAKS_LINES.search(b"".join(line)):
                 raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {line!r}")
         if start_line.code == 101:
-            self._switching = b"".join([status_line(101), *(b"%b: %b\r\n" % line for line in lines), b"\r\n"])
+            self._switching = b"%b%b\r\n" % (status_line(101), joined(lines))
             return self._taken(None)
         if "close" in headers.get("Connection", "").lower():
             self._exchange.connection.close_after_answer()
         length = headers.get("Content-Length")
         own = [line for line in lines if line[0].decode("latin-1").lower() not in _FRAMING]
-        self._exchange.start(start_line.code, own, None if length is None else int(length))
+        self._exchange.start(start_line.code, joined(own), None if length is None else int(length))
         return self.write(chunk) if chunk else self._taken(None)
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:

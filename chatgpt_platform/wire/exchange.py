@@ -8,7 +8,6 @@ answers through the ``Exchange``: at once or later, with ``answer``, or piece by
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from chatgpt_platform.wire.head import BadRequest, Head, status_line
@@ -75,31 +74,29 @@ class Exchange:
         """Whether the connection is under TLS."""
         return self.connection.secure
 
-    def answer(self, status: int, lines: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-        """The whole answer in one write. ``lines``: without Content-Length and Connection, which are added."""
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
+        """The whole answer in one write.
+
+        ``head``: header lines, each ended by CRLF, without Content-Length and Connection, which are added.
+        """
         if self.finished:
             return
         connection = self.connection
-        parts = [status_line(status), *map(b"%b: %b\r\n".__mod__, lines)]
-        if status not in _NO_BODY:
-            parts.append(b"Content-Length: %d\r\n" % len(body))
-        parts.append(connection.persistence())
-        parts.append(b"\r\n")
-        if status not in _NO_BODY and self.head.method != "HEAD":
-            parts.append(body)
+        length = b"" if status in _NO_BODY else b"Content-Length: %d\r\n" % len(body)
+        shown = b"" if status in _NO_BODY or self.head.method == "HEAD" else body
         self.started = self.finished = True
-        connection.write(b"".join(parts))
+        connection.write(b"%b%b%b%b\r\n%b" % (status_line(status), head, length, connection.persistence(), shown))
         connection.answered()
 
-    def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None:
-        """The head of an answer whose body follows. ``length``: bytes of the body, where they are known.
+    def start(self, status: int, head: bytes, length: int | None = None) -> None:
+        """The head, as for ``answer``, of an answer whose body follows. ``length``: its bytes, where known.
 
         Without a length the body is chunked, or under HTTP/1.0 ends with the connection.
         """
         if self.finished:
             return
         connection = self.connection
-        parts = [status_line(status), *map(b"%b: %b\r\n".__mod__, lines)]
+        parts = [status_line(status), head]
         bodiless = status in _NO_BODY or status < 200
         self._silent = bodiless or self.head.method == "HEAD"
         if length is not None and not bodiless:

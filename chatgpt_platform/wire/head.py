@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 Lines = list[tuple[bytes, bytes]]
 """Header lines in their order, as (name, value)."""
+
+
+def joined(lines: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Header lines as they are written, each ended by CRLF."""
+    return b"".join([b"%b: %b\r\n" % line for line in lines])
 
 
 @dataclass(frozen=True, slots=True)

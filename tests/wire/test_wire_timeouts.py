@@ -131,7 +131,7 @@ async def test_no_time_runs_while_the_application_works() -> None:
         await client.send(post(b"abc"))
         call = await running.call()
         await asyncio.sleep(3 * SHORT)
-        call.exchange.start(200, [])
+        call.exchange.start(200, b"")
         call.exchange.write(b"part")
         await asyncio.sleep(3 * SHORT)
         call.exchange.finish()
@@ -198,7 +198,7 @@ async def test_an_answer_that_nobody_takes(streamed: bool) -> None:
         await client.send(get())
         call = await running.call()
         if streamed:
-            call.exchange.start(200, [])
+            call.exchange.start(200, b"")
             congestion = call.exchange.write(b"x" * 5_000_000)
             assert congestion is not None
             await congestion
