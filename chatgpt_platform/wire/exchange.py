@@ -85,7 +85,9 @@ class Exchange:
         length = b"" if status in _NO_BODY else b"Content-Length: %d\r\n" % len(body)
         shown = b"" if status in _NO_BODY or self.head.method == "HEAD" else body
         self.started = self.finished = True
-        connection.write(b"%b%b%b%b\r\n%b" % (status_line(status), head, length, connection.persistence(), shown))
+        connection.output.write(
+            b"%b%b%b%b\r\n%b" % (status_line(status), head, length, connection.persistence(), shown)
+        )
         connection.answered()
 
     def start(self, status: int, head: bytes, length: int | None = None) -> None:
@@ -108,7 +110,7 @@ class Exchange:
         elif not self._silent:
             connection.close_after_answer()
         self.started = True
-        connection.write(b"%b%b\r\n" % (b"".join(parts), connection.persistence()))
+        connection.output.write(b"%b%b\r\n" % (b"".join(parts), connection.persistence()))
 
     def write(self, data: bytes) -> asyncio.Future[None] | None:
         """A piece of the body. Raises ValueError where there is more than ``start`` was told.
@@ -119,10 +121,11 @@ class Exchange:
         if self._silent or self.finished or not data:
             return None
         if self._chunked:
-            connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+            connection.output.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             self._write_as_it_is(data)
-        return connection.congestion() if connection.congested else None
+        output = connection.output
+        return output.congestion() if output.congested else None
 
     def _write_as_it_is(self, data: bytes) -> None:
         if self._left_to_write is not None:
@@ -130,7 +133,7 @@ class Exchange:
             if self._left_to_write < 0:
                 self.abort()
                 raise ValueError("the answer's body is longer than its Content-Length")
-        self.connection.write(data)
+        self.connection.output.write(data)
 
     def finish(self) -> None:
         """The answer is whole. Raises ValueError where there is less than ``start`` was told."""
@@ -141,7 +144,7 @@ class Exchange:
             raise ValueError("the answer's body is shorter than its Content-Length")
         self.finished = True
         if self._chunked:
-            self.connection.write(b"0\r\n\r\n")
+            self.connection.output.write(b"0\r\n\r\n")
         self.connection.answered()
 
     def abort(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from chatgpt_platform.wire.connection import HIGH_WATER
+from chatgpt_platform.wire.output import HIGH_WATER
 from support.answers import Answer, Unfinished, connect, read_answer
 from support.recorder import Call, Recorder, get, serving, settle, silent
 
