@@ -31,7 +31,7 @@ PUBLIC: Final = frozenset({"/healthz", "/readyz"})
 """Paths that are open to every address, and while the gateway drains. All others ask for an allowed one."""
 
 MODEL_PREFIX: Final = "/v1/models/"
-_OWN_LINES: Final = b"Server: chatgpt-platform\r\nDate: %b\r\n"
+_OWN_LINES: Final = b"\r\nServer: chatgpt-platform\r\nDate: %b\r\n"
 _UNREADABLE: Final = {
     400: Kind.BAD_HTTP,
     408: Kind.REQUEST_TIMEOUT,
@@ -122,7 +122,7 @@ class Reception:
         if self._cors:
             lines += cors.lines(self._cors, call.headers)
         own = self._own_lines(int(time.time()))
-        return b"%bX-Request-Id: %b\r\n%b" % (joined(lines), call.record.request_id.encode(), own)
+        return b"".join((joined(lines), b"X-Request-Id: ", call.record.request_id.encode(), own))
 
     def _own_lines(self, second: int) -> bytes:
         """Those that are the same for all answers of a second."""

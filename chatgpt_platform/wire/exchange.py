@@ -86,7 +86,7 @@ class Exchange:
         shown = b"" if status in _NO_BODY or self.head.method == "HEAD" else body
         self.started = self.finished = True
         connection.output.write(
-            b"%b%b%b%b\r\n%b" % (status_line(status), head, length, connection.persistence(), shown)
+            b"".join((status_line(status), head, length, connection.persistence(), b"\r\n", shown))
         )
         connection.answered()
 
