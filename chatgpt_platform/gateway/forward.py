@@ -33,7 +33,7 @@ def request_headers(call: Call, key: Key) -> bytes:
         lines.append(_JSON_BODY)
     headers = call.headers
     names = _OWN_KEY_CALLER_HEADERS if key.own else _CALLER_HEADERS
-    lines += [b"%b: %b\r\n" % (name, headers[name]) for name in names if name in headers and headers[name]]
+    lines += [b"%b: %b\r\n" % (name, headers[name]) for name in names if headers.get(name)]
     return b"".join(lines)
 
 
