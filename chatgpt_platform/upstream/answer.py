@@ -47,7 +47,7 @@ class Answer:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._parser: Final = httptools.HttpResponseParser(self)
+        self._parser = httptools.HttpResponseParser(self)
         self.expect(head_only=False)
 
     def expect(self, *, head_only: bool) -> None:
@@ -63,6 +63,10 @@ class Answer:
         self._framing = self._fed = 0  # bytes without a byte of body; the same with what is being fed
         self._interim = 0
         self._begin_head()
+
+    def close(self) -> None:
+        """Let llhttp go, whose callbacks make a circle with this object."""
+        del self._parser
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes. Raises BadAnswer; the body that was read before the fault can still be taken."""

@@ -286,7 +286,8 @@ class Connection(asyncio.Protocol):
         self._reading_paused = False
         if self._state is not State.COMPLETE:
             self._end(exc)
-        self._deadline.cancel()
+        self._deadline.close()
+        self._answer.close()
         if not self._lost.done():
             self._lost.set_result(None)
 

@@ -160,9 +160,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
-        self._deadline.cancel()
         if not self._lost:
             self._lost = True
+            self._deadline.close()
             self._parser.close()
             self._host.closed(self)
 
