@@ -47,7 +47,7 @@ class Answer:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Final = httptools.HttpResponseParser(self)
         self.expect(head_only=False)
 
     def expect(self, *, head_only: bool) -> None:

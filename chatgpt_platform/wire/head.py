@@ -47,6 +47,15 @@ class Head:
         self.keep_alive = False
         self.expects_continue = False
 
+    def with_length(self, figure: bytes, block: bytes) -> Head:
+        """The same head with another Content-Length."""
+        head = Head(self.method, self.target, self.minor)
+        head.block = block
+        head.fields = {**self.fields, b"content-length": figure}
+        head.length = int(figure)
+        head.keep_alive = self.keep_alive
+        return head
+
     @property
     def lines(self) -> Lines:
         """The header lines in their order, names in lower case."""
