@@ -11,22 +11,14 @@ import asyncio
 import gc
 import inspect
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from support.loops import LOOPS, LoopFactory
+
 pytest.register_assert_rewrite("support.parsed", "support.answers", "support.recorder", "support.raw")
-
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
-
-if sys.platform == "win32":
-    LOOPS: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
-else:
-    import uvloop
-
-    LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 PATIENCE = 30.0  # seconds: a guard against hanging
 
