@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
+from support.applications import SERVERS, Serve
 from support.loops import LOOPS, LoopFactory
-
-pytest.register_assert_rewrite("support.parsed", "support.answers", "support.recorder", "support.raw")
 
 PATIENCE = 30.0  # seconds: a guard against hanging
 
@@ -54,6 +53,13 @@ def _run(loop_factory: LoopFactory, test: Callable[[], Any]) -> None:
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(main())
     assert said == [], "the loop had to handle an exception"
+
+
+@pytest.fixture(params=SERVERS.values(), ids=SERVERS)
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """For a Tornado application: on the wire, and on Tornado's own server."""
+    given: Serve = request.param
+    return given
 
 
 @pytest.fixture(scope="package")
