@@ -1,6 +1,7 @@
 """For the tests of the gateway: each one that starts a gateway does so on every way that there is.
 
-A test need not know: ``support.gateway.gateway()`` takes the way that is chosen here.
+A test need not know: ``support.gateway.gateway()`` takes the way that is chosen here. A module that is about
+other ways than ``support.ways.WAYS`` says which as its own ``WAYS``.
 """
 
 from __future__ import annotations
@@ -20,18 +21,26 @@ ONLY_ON_THE_WIRE = {
 """Tests that Tornado's stock server cannot pass, and why."""
 
 MISSING = {
-    (
-        "test_pages_of_named_origins_may_call",
-        "handlers-uvloop",
-    ): "HandlerOutlet writes b'' under 204: RuntimeError",
-    ("test_pages_of_named_origins_may_call", "stock-asyncio"): "HandlerOutlet writes b'' under 204: RuntimeError",
+    "test_pages_of_named_origins_may_call": (
+        ("handlers", "stock"),
+        "HandlerOutlet.answer writes an empty body under 204, which Tornado refuses",
+    ),
+    "test_a_body_that_cannot_be_read_is_one_line_in_the_access_log": (
+        ("handlers",),
+        "_Bridge.failed has the request refused and then tells its handler that the client left: two lines",
+    ),
+    "test_a_stream_that_breaks_off_does_not_look_whole": (
+        ("handlers",),
+        "HandlerOutlet.abort detaches, which the bridge cannot do under TLS: the client waits for ever",
+    ),
 }
-"""Tests that fail on a way because of a fault of ours that is yet to be mended."""
+"""Tests that fail on the ways through these servers because of a fault of ours that is yet to be mended."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if getattr(metafunc.module, "gateway", None) is gateway.gateway:
-        metafunc.parametrize("way", WAYS, ids=lambda way: way.name, indirect=True)
+        own: list[Way] = getattr(metafunc.module, "WAYS", WAYS)
+        metafunc.parametrize("way", own, ids=lambda way: way.name, indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +56,9 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way | None]:
     name = request.function.__name__
     if given.is_stock and name in ONLY_ON_THE_WIRE:
         pytest.skip(ONLY_ON_THE_WIRE[name])
-    if (name, given.name) in MISSING:
-        request.applymarker(pytest.mark.xfail(reason=MISSING[name, given.name], strict=True))
+    servers, fault = MISSING.get(name, ((), ""))
+    if given.name.partition("-")[0] in servers:
+        request.applymarker(pytest.mark.xfail(reason=fault, strict=True))
     token = ways.chosen.set(given)
     yield given
     ways.chosen.reset(token)
