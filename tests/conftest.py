@@ -16,4 +16,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("Some checks FAILED: see the beginning of this output.", red=True)
 
 
-pytest.register_assert_rewrite("support.background", "support.gateway", "support.program", "support.simulated")
+pytest.register_assert_rewrite(
+    "support.answers", "support.background", "support.gateway", "support.handlers", "support.parsed",
+    "support.program", "support.recorder", "support.simulated",
+)  # fmt: skip

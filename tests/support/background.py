@@ -14,6 +14,8 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from support.loops import LoopFactory
+
 Result = TypeVar("Result")
 
 _PATIENCE = 30.0  # seconds: a guard against hanging, not a measurement
@@ -26,7 +28,9 @@ class Background:
     Leaving raises AssertionError if tasks are still running: whoever started them has lost them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loop_factory: LoopFactory | None = None) -> None:
+        """``loop_factory``: None for asyncio's stock loop."""
+        self._loop_factory = loop_factory
         self._thread = threading.Thread(target=self._main, name="background loop", daemon=True)
         self._started = threading.Event()
         self._lost: list[str] = []
@@ -64,7 +68,8 @@ class Background:
             raise AssertionError(f"tasks left running: {', '.join(self._lost)}")
 
     def _main(self) -> None:
-        asyncio.run(self._serve())
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

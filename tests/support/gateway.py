@@ -1,5 +1,7 @@
 """A real gateway before a real simulator, both on one background loop, for plain blocking tests.
 
+Which server serves it, on which event loop, is the way (``support.ways``) that the test's folder has chosen.
+
     with gateway({"MINUTE_LIMIT": "3"}) as running:
         requests.get(running.url + "/chatgpt", params={"prompt": "Hello"})
         running.simulator.stats.served
@@ -24,9 +26,9 @@ from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.settings.load import load
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.simulator.server import Behaviour, Simulator
-from chatgpt_platform.web.server import Server
 from chatgpt_platform.web.service import Service
 from support.background import Background
+from support.ways import AnyServer, Way, chosen
 
 KEY = "test-key-1"
 NOWHERE = Path("/nonexistent-directory-of-the-tests")
@@ -41,7 +43,10 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
 class Running:
     """What a test can reach of a running gateway."""
 
-    def __init__(self, background: Background, simulator: Simulator, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, background: Background, simulator: Simulator, environment: Mapping[str, str], way: Way
+    ) -> None:
+        self.way = way
         self.background = background
         self.simulator = simulator
         self.environment = environment
@@ -51,12 +56,12 @@ class Running:
         self._out = io.StringIO()
         self.logs = Logs("", "info", 0, 0, Redactor([KEY]), self._out)
         self.service: Service
-        self.server: Server
+        self.server: AnyServer
 
     async def start(self) -> None:
         """Listen on a free port."""
         self.service = Service(settings_of(self.environment), self.logs)
-        self.server = Server(self.service)
+        self.server = self.way.server(self.service)
         self.port = self.server.listen("127.0.0.1", 0)
 
     async def stop(self) -> None:
@@ -96,9 +101,11 @@ def gateway(
     behaviour: Behaviour | None = None,
     *,
     key: str = KEY,
+    way: Way | None = None,
 ) -> Iterator[Running]:
     """A gateway on 127.0.0.1 whose upstream is a simulator; ``environment`` adds to its settings."""
-    with Background() as background:
+    way = way or chosen.get()
+    with Background(way.loop_factory) as background:
         simulator = Simulator(behaviour or Behaviour())
 
         async def listen() -> int:
@@ -106,7 +113,7 @@ def gateway(
 
         upstream = background.run(listen())
         base = {"API_KEY": key, "BASE_URL": f"http://127.0.0.1:{upstream}/v1", **(environment or {})}
-        running = Running(background, simulator, base)
+        running = Running(background, simulator, base, way)
         background.run(running.start())
         try:
             yield running

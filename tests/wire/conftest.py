@@ -11,22 +11,13 @@ import asyncio
 import gc
 import inspect
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("support.parsed", "support.answers", "support.recorder", "support.raw")
-
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
-
-if sys.platform == "win32":
-    LOOPS: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
-else:
-    import uvloop
-
-    LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+from support.applications import SERVERS, Serve
+from support.loops import LOOPS, LoopFactory
 
 PATIENCE = 30.0  # seconds: a guard against hanging
 
@@ -62,6 +53,13 @@ def _run(loop_factory: LoopFactory, test: Callable[[], Any]) -> None:
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(main())
     assert said == [], "the loop had to handle an exception"
+
+
+@pytest.fixture(params=SERVERS.values(), ids=SERVERS)
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """For a Tornado application: on the wire, and on Tornado's own server."""
+    given: Serve = request.param
+    return given
 
 
 @pytest.fixture(scope="package")
