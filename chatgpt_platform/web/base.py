@@ -91,6 +91,9 @@ class HandlerOutlet:
         self._closing: Final = closing
         self._timer: asyncio.TimerHandle | None = None
 
+    cut_off: Final = False
+    """Which a handler does not get to know."""
+
     @property
     def lingering(self) -> bool:
         """Whether the answer is out and the rest of the request is being dropped."""

@@ -36,8 +36,9 @@ MAX_DROPPED: Final = 64 * 1024
 """The longest rest of a refused body that is read and dropped to keep the connection."""
 
 LINGER: Final = 2.0
-"""Seconds in which a client may read its last answer, and stop sending, before the connection is cut. A
-close with bytes unread would reset the connection, and the answer could be lost (RFC 9112, 9.6)."""
+"""Seconds without a byte after which a client that still sends behind its last answer is cut; in all it has
+``Timeouts.body``. A close with bytes unread would reset the connection, and the answer could be lost
+(RFC 9112, 9.6)."""
 
 _HEAD_BEGUN: Final = -2
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -95,9 +96,9 @@ class Connection(asyncio.Protocol):
     """Speaks HTTP/1.1 with one client."""
 
     __slots__ = (
-        "_ahead", "_body_came", "_deadline", "_exchange", "_held", "_host", "_invited", "_last", "_loop",
-        "_lost", "_parser", "_portion", "_reading_paused", "_receiver", "_spilled", "_stage", "_transport",
-        "output", "peer", "secure",
+        "_ahead", "_body_came", "_deadline", "_exchange", "_held", "_host", "_invited", "_last",
+        "_linger_until", "_loop", "_lost", "_parser", "_portion", "_reading_paused", "_receiver", "_spilled",
+        "_stage", "_transport", "output", "peer", "secure",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str, *, secure: bool) -> None:
@@ -121,6 +122,7 @@ class Connection(asyncio.Protocol):
         """Bytes that came were dropped, and more may be on their way."""
         self._invited = False
         self._reading_paused = False
+        self._linger_until = 0.0
         self._body_came = 0
         self._portion = -1
         """The portion of the body whose time is running: -1 for none; ``_HEAD_BEGUN`` for that of the head."""
@@ -151,6 +153,8 @@ class Connection(asyncio.Protocol):
             self._keep_or_drop(data)
         elif self._stage is _READING or self._stage is _BEHIND:
             self._keep(data)
+        elif self._stage is _LINGERING and self._loop.time() < self._linger_until:
+            self._deadline.expect(LINGER, "linger")
 
     def eof_received(self) -> None:
         """The transport writes what is left and closes itself when this returns."""
@@ -431,6 +435,7 @@ class Connection(asyncio.Protocol):
             self._resume_reading()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
+            self._linger_until = self._loop.time() + self._host.timeouts.body
             self._deadline.expect(LINGER, "linger")
         else:
             self._transport.close()
@@ -461,4 +466,6 @@ class Connection(asyncio.Protocol):
         elif self.output.taken or (phase == "linger" and self.output.pending):
             self._expect_to_write()  # it reads, if slowly
         else:
+            if self._exchange is not None:
+                self._exchange.cut_off = True
             self.abort()

@@ -51,11 +51,13 @@ class Exchange:
     """The way to answer a request. After the client has left all of it does nothing.
 
     ``connection``: the same object for all exchanges of one connection. ``peer``: the address of the socket's
-    other end. ``arrived``: the body has come with the head, all of it, and follows at once.
+    other end. ``arrived``: the body has come with the head, all of it, and follows at once. ``cut_off``: the
+    client did not leave, but took nothing of its answer for too long.
     """
 
     __slots__ = (
-        "_chunked", "_left_to_write", "_silent", "arrived", "connection", "finished", "head", "peer", "started",
+        "_chunked", "_left_to_write", "_silent", "arrived", "connection", "cut_off", "finished", "head", "peer",
+        "started",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, head: Head, *, arrived: bool) -> None:
@@ -65,6 +67,7 @@ class Exchange:
         self.peer: Final = connection.peer
         self.started = False
         self.finished = False
+        self.cut_off = False
         self._chunked = False
         self._silent = False
         self._left_to_write: int | None = None

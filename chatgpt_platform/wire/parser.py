@@ -42,6 +42,7 @@ _REQUEST_LINE: Final = re.compile(
 )
 """Method, target in origin or asterisk form, minor version. A fragment (#) is never sent (RFC 9110, 7.1)."""
 
+_HALF_LINE: Final = re.compile(rb"(%b{1,24}) (/[!-\"$-~\x80-\xff]*)" % _TOKEN)
 _BEGINNING: Final = re.compile(rb"%b{1,24}(?: |$)" % _TOKEN)
 _NOT_IN_LINE: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _LONGEST_METHOD_AND_VERSION: Final = 24 + len(b"  HTTP/1.1")
@@ -116,7 +117,10 @@ class RequestParser:
     @property
     def partial(self) -> Head:
         """What is known of a request whose head cannot be read."""
-        return self._head or Head("", b"", 1)
+        if self._head is not None:
+            return self._head
+        match = _HALF_LINE.match(self._held)
+        return Head(match[1].decode(), match[2], 1) if match else Head("", b"", 1)
 
     def head(self, data: bytes) -> tuple[Head | None, bytes]:
         """The head, once it is whole, and the bytes behind it. Raises BadRequest."""
@@ -211,9 +215,9 @@ class RequestParser:
             self._hold(data)
             return b""
         method, target, minor = match.groups()
+        self._head = Head(method.decode(), target, 1 if minor == b"1" else 0)
         if len(target) > self._limits.target:
             raise BadRequest(414, "its target is too long")
-        self._head = Head(method.decode(), target, 1 if minor == b"1" else 0)
         self._held = b""
         self._llhttp.feed_data(_PLAIN_LINES[minor])
         return data[match.end() :]
@@ -232,9 +236,9 @@ class RequestParser:
             raise BadRequest(400, "its request line is not one of HTTP/1.1")
         if data and not (_BEGINNING.match(data) and not _NOT_IN_LINE.search(data, 0, len(data) - 1)):
             raise BadRequest(400, "it is not HTTP")
+        self._held = data
         if len(data) > self._limits.target + _LONGEST_METHOD_AND_VERSION:
             raise BadRequest(414, "its target is too long")
-        self._held = data
 
     def _feed(self, data: bytes) -> None:
         try:

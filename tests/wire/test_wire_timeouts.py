@@ -247,7 +247,7 @@ async def test_what_comes_behind_a_large_answer_has_its_time(phase: str) -> None
 
 async def test_who_sends_on_behind_the_last_answer_is_cut_in_the_end() -> None:
     recorder = Recorder(begin=lambda call: call.answer(413))
-    async with serving(recorder) as running, connect(running.port) as client:
+    async with serving(recorder, replace(LONG, body=1.0)) as running, connect(running.port) as client:
         await client.send(post(10**9))
         assert (await client.answer()).status == 413
         await client.ended()  # our half of it
