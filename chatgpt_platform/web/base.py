@@ -12,6 +12,7 @@ from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.web.reception import PUBLIC as PUBLIC
 from chatgpt_platform.web.reception import Reception
 from chatgpt_platform.web.transaction import Transaction
+from chatgpt_platform.wire.head import BadRequest
 
 LINGER: Final = 2.0
 """Seconds for which the rest of a refused body is read and dropped, so that its sender sees the answer."""
@@ -55,7 +56,11 @@ class Handler(web.RequestHandler):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.outlet.close()
-        self.transaction.left()
+        bad = getattr(self.request.connection, "bad", None)
+        if isinstance(bad, BadRequest):  # on the wire: it has not left, but what it sends cannot be read
+            self.transaction.failed(bad)
+        else:
+            self.transaction.left()
 
     # Tornado's own ideas, replaced.
 
@@ -102,9 +107,11 @@ class HandlerOutlet:
     def answer(self, status: int, head: bytes, body: bytes) -> None:
         handler = self._handler
         self._write_head(status, head)
-        handler.write(body)
-        request_future = getattr(handler.request, "_body_future", None)
-        if not self._body_is_coming() or (request_future is not None and request_future.done()):
+        if body:
+            handler.write(body)
+        whole: asyncio.Future[None] | None = getattr(handler.request, "_body_future", None)
+        lingers = getattr(handler.request.connection, "lingers", False)
+        if lingers or not self._body_is_coming() or (whole is not None and whole.done()):
             handler.finish()
             return
         handler.set_header("Connection", "close")
@@ -141,7 +148,8 @@ class HandlerOutlet:
 
     def abort(self) -> None:
         """Close without the final chunk, which tells the client that the answer is not whole."""
-        self._handler.detach().close()
+        connection: Any = self._handler.request.connection  # the class has no ``close``, each that serves has
+        connection.close()
 
     def end(self) -> None:
         """Enough of a refused body was dropped."""

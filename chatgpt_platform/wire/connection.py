@@ -246,9 +246,13 @@ class Connection(asyncio.Protocol):
         self._end()
         self._transport.abort()
 
-    def detach(self) -> tuple[asyncio.Transport, bytes]:
-        """Give the transport away in the middle of an exchange, and the bytes that came behind the request."""
-        ahead, self._ahead = self._ahead, b""
+    def detach(self) -> tuple[asyncio.Transport, bytes | None]:
+        """Give the transport away in the middle of an exchange, and the bytes that came behind the request.
+
+        None where some of those were dropped, so that it is worth nothing any more.
+        """
+        ahead = None if self._spilled else self._ahead
+        self._ahead = b""
         self.output.close()
         self._stage = _CLOSED
         self._exchange = self._receiver = None
@@ -278,9 +282,9 @@ class Connection(asyncio.Protocol):
                     self._await_body()
                     return
         except BadRequest as bad:
-            self._refuse(bad)
+            self.refuse(bad)
         except Exception as error:  # noqa: BLE001 - an application may raise anything
-            self._fail(error)
+            self.fail(error)
         else:
             if data and self._stage is _READING:
                 self._keep(data)
@@ -403,7 +407,7 @@ class Connection(asyncio.Protocol):
 
     # Ends.
 
-    def _refuse(self, bad: BadRequest) -> None:
+    def refuse(self, bad: BadRequest) -> None:
         """What comes is no request, or not the rest of one."""
         self._last = True
         try:
@@ -417,9 +421,9 @@ class Connection(asyncio.Protocol):
             else:
                 self._receiver.failed(bad)
         except Exception as error:  # noqa: BLE001 - an application may raise anything
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         self._host.fault(error)
         self.abort()
 
@@ -458,9 +462,9 @@ class Connection(asyncio.Protocol):
 
     def _expire(self, phase: str) -> None:
         if phase == "header":
-            self._refuse(BadRequest(408, "the head did not come in time"))
+            self.refuse(BadRequest(408, "the head did not come in time"))
         elif phase == "body":
-            self._refuse(BadRequest(408, "the body did not come in time"))
+            self.refuse(BadRequest(408, "the body did not come in time"))
         elif phase == "idle":
             self.close()
         elif self.output.taken or (phase == "linger" and self.output.pending):

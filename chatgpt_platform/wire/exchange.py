@@ -93,7 +93,7 @@ class Exchange:
         )
         connection.answered()
 
-    def start(self, status: int, head: bytes, length: int | None = None) -> None:
+    def start(self, status: int, head: bytes, length: int | None = None, reason: bytes = b"") -> None:
         """The head, as for ``answer``, of an answer whose body follows. ``length``: its bytes, where known.
 
         Without a length the body is chunked, or under HTTP/1.0 ends with the connection.
@@ -101,7 +101,7 @@ class Exchange:
         if self.finished:
             return
         connection = self.connection
-        parts = [status_line(status), head]
+        parts = [status_line(status, reason), head]
         bodiless = status in _NO_BODY or status < 200
         self._silent = bodiless or self.head.method == "HEAD"
         if length is not None and not bodiless:
@@ -142,6 +142,9 @@ class Exchange:
         """The answer is whole. Raises ValueError where there is less than ``start`` was told."""
         if self.finished:
             return
+        if not self.started:
+            self.abort()
+            return
         if self._left_to_write and not self._silent:
             self.abort()
             raise ValueError("the answer's body is shorter than its Content-Length")
@@ -155,6 +158,16 @@ class Exchange:
         if not self.finished:
             self.finished = True
             self.connection.break_off()
+
+    def refuse(self, bad: BadRequest) -> None:
+        """The request is bad after all: its receiver ``failed``."""
+        if not self.finished:
+            self.connection.refuse(bad)
+
+    def fail(self, error: Exception) -> None:
+        """A fault of the application, later than its methods could raise it."""
+        if not self.finished:
+            self.connection.fail(error)
 
     def hold(self) -> None:
         """Read no more of this request until ``release``; the client feels it once its bytes pile up."""

@@ -74,10 +74,10 @@ class BadRequest(Exception):
         super().__init__(reason)
 
 
-def status_line(status: int) -> bytes:
+def status_line(status: int, reason: bytes = b"") -> bytes:
     """``HTTP/1.1 200 OK``, CRLF included; a server answers 1.0 with its own version (RFC 9110, 2.5)."""
-    line = _STATUS_LINES.get(status)
-    return b"HTTP/1.1 %d Unknown\r\n" % status if line is None else line
+    line = None if reason else _STATUS_LINES.get(status)
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason or b"Unknown") if line is None else line
 
 
 _STATUS_LINES: Final = {

@@ -20,22 +20,6 @@ ONLY_ON_THE_WIRE = {
 }
 """Tests that Tornado's stock server cannot pass, and why."""
 
-MISSING = {
-    "test_pages_of_named_origins_may_call": (
-        ("handlers", "stock"),
-        "HandlerOutlet.answer writes an empty body under 204, which Tornado refuses",
-    ),
-    "test_a_body_that_cannot_be_read_is_one_line_in_the_access_log": (
-        ("handlers",),
-        "_Bridge.failed has the request refused and then tells its handler that the client left: two lines",
-    ),
-    "test_a_stream_that_breaks_off_does_not_look_whole": (
-        ("handlers",),
-        "HandlerOutlet.abort detaches, which the bridge cannot do under TLS: the client waits for ever",
-    ),
-}
-"""Tests that fail on the ways through these servers because of a fault of ours that is yet to be mended."""
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if getattr(metafunc.module, "gateway", None) is gateway.gateway:
@@ -56,9 +40,6 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way | None]:
     name = request.function.__name__
     if given.is_stock and name in ONLY_ON_THE_WIRE:
         pytest.skip(ONLY_ON_THE_WIRE[name])
-    servers, fault = MISSING.get(name, ((), ""))
-    if given.name.partition("-")[0] in servers:
-        request.applymarker(pytest.mark.xfail(reason=fault, strict=True))
     token = ways.chosen.set(given)
     yield given
     ways.chosen.reset(token)
