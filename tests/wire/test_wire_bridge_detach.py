@@ -61,7 +61,7 @@ async def test_more_than_is_kept_was_sent_ahead(expected_log: list[str]) -> None
         async def prepare(self) -> None:
             await asyncio.sleep(0.05)
 
-    expected_log += ["Uncaught exception GET /", "Cannot send error response after headers written"]
+    expected_log.append("Uncaught exception GET /")
     lines = [b"x" * 99] * 2000
     async with on_wire([("/", Slow)]) as port, connect(port) as client:
         await client.send(get())
