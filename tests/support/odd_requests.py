@@ -105,8 +105,8 @@ TRAILERS = (
 INSERTED = (
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b"\0", b"\x0b", b"\x0c", b"\x1b", b"\x7f", b"\x80", b"\xff",
     b":", b",", b"+", b"-", b"0", b"1", b"f", b"x", b";", b'"', b"\\", b"#", b"/", b"\r\n ", b"\r\nHost: z",
-    b"\n\n", b"\r\nTransfer-Encoding: chunked", b"\r\nContent-Length: 3", b"\r\nConnection: close", b"0\r\n\r\n", b"\x85",
-    b"\xa0", b" HTTP/1.1", b"0000000000000000000000",
+    b"\n\n", b"\r\nTransfer-Encoding: chunked", b"\r\nContent-Length: 3", b"\r\nConnection: close", b"0\r\n\r\n",
+    b"\x85", b"\xa0", b" HTTP/1.1", b"0000000000000000000000",
 )  # fmt: skip
 _MARKS = re.compile(rb"[\r\n:; /,0-9]|(?<=[\n ])\w")
 
