@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from chatgpt_platform.simulator.server import Behaviour
 from support.answers import Answer, read_answers
 from support.gateway import Running, gateway, wait_until
 
@@ -78,9 +79,12 @@ def rest_of(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def attacked(environment: dict[str, str]) -> Iterator[Target]:
-    """A gateway with these settings, and the healthy client's connection."""
-    with gateway(environment) as running, socket.create_connection(("127.0.0.1", running.port)) as healthy:
+def attacked(environment: dict[str, str], behaviour: Behaviour | None = None) -> Iterator[Target]:
+    """A gateway with these settings before this upstream, and the healthy client's connection."""
+    with (
+        gateway(environment, behaviour) as running,
+        socket.create_connection(("127.0.0.1", running.port)) as healthy,
+    ):
         healthy.settimeout(PATIENCE)
         yield Target(running, healthy)
 
