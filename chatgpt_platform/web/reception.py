@@ -87,6 +87,7 @@ class Reception:
                 raise Problem(Kind.NOT_FOUND, path=path)
             raise Problem(Kind.METHOD_NOT_ALLOWED, method=call.method)
         if public:
+            self.gateway.check_length(call)
             return
         if self.service.draining:
             raise Problem(Kind.UNAVAILABLE, "draining", retry_after=1)

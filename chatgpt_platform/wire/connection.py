@@ -414,6 +414,8 @@ class Connection(asyncio.Protocol):
             if self._exchange is None:
                 self._exchange = Exchange(self, self._parser.partial, arrived=False)
                 self._host.application.refuse(self._exchange, bad)
+            elif self._exchange.finished:
+                self._take_leave()
             elif self._exchange.started:
                 self.abort()
             elif self._receiver is None:

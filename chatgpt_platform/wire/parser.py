@@ -42,6 +42,7 @@ _REQUEST_LINE: Final = re.compile(
 )
 """Method, target in origin or asterisk form, minor version. A fragment (#) is never sent (RFC 9110, 7.1)."""
 
+_BLANK: Final = re.compile(rb"(?:\r?\n)+")
 _HALF_LINE: Final = re.compile(rb"(%b{1,24}) (/[!-\"$-~\x80-\xff]*)" % _TOKEN)
 _BEGINNING: Final = re.compile(rb"%b{1,24}(?: |$)" % _TOKEN)
 _NOT_IN_LINE: Final = re.compile(rb"[\x00-\x1f\x7f]")
@@ -77,13 +78,14 @@ class RequestParser:
 
     __slots__ = (
         "_apart", "_blank", "_block", "_chunks", "_head", "_held", "_host", "_keep_alive", "_known", "_left",
-        "_limits", "_llhttp", "_misses", "complete",
+        "_limits", "_llhttp", "_misses", "_stale", "complete",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits: Final = limits
         self._llhttp = httptools.HttpRequestParser(self)
         self._chunks: Chunks | None = None
+        self._stale = False
         self._host: bytes | None = None
         """The last one that was found to be good."""
         self._known: _Known | None = None
@@ -100,9 +102,9 @@ class RequestParser:
         self._keep_alive: bool | None = None  # None until llhttp has seen the end of the head
         self._left = 0  # bytes that are missing of a body whose length is known
         self._apart = False  # llhttp does not know of the body
-        if self._chunks is not None:
-            self._chunks = None
-            self._llhttp = httptools.HttpRequestParser(self)  # the other one still waits for chunks
+        if self._stale or self._chunks is not None:
+            self._stale, self._chunks = False, None
+            self._llhttp = httptools.HttpRequestParser(self)  # the other one waits for chunks, or for nothing
 
     def close(self) -> None:
         """Let llhttp go, whose callback makes a circle with this object."""
@@ -112,7 +114,7 @@ class RequestParser:
     @property
     def begun(self) -> bool:
         """Whether something of a request has come."""
-        return self._head is not None or bool(self._held)
+        return self._head is not None or self._held not in (b"", b"\r")  # half an empty line is no request
 
     @property
     def partial(self) -> Head:
@@ -224,7 +226,8 @@ class RequestParser:
 
     def _without_blank(self, data: bytes) -> bytes:
         """Less the empty lines that may stand before a request (RFC 9112, 2.2)."""
-        rest = data.lstrip(b"\r\n")
+        match = _BLANK.match(data)
+        rest = data[match.end() :] if match else data
         self._blank += len(data) - len(rest)
         if self._blank > _MOST_BLANK:
             raise BadRequest(400, "empty lines without a request")
@@ -234,7 +237,9 @@ class RequestParser:
         """Keep the beginning of a request line, if it may become one."""
         if b"\r\n" in data:
             raise BadRequest(400, "its request line is not one of HTTP/1.1")
-        if data and not (_BEGINNING.match(data) and not _NOT_IN_LINE.search(data, 0, len(data) - 1)):
+        if data not in (b"", b"\r") and not (
+            _BEGINNING.match(data) and not _NOT_IN_LINE.search(data, 0, len(data) - 1)
+        ):
             raise BadRequest(400, "it is not HTTP")
         self._held = data
         if len(data) > self._limits.target + _LONGEST_METHOD_AND_VERSION:
@@ -280,13 +285,24 @@ class RequestParser:
             head.length = None
             self._chunks = Chunks()
         elif b"content-length" in fields:
-            head.length = self._left = int(fields[b"content-length"])
+            # Less leading zeros, of which there may be more than ``int`` takes digits.
+            head.length = self._left = int(fields[b"content-length"].lstrip(b"0") or b"0")
             self.complete = not self._left
         else:
             self.complete = True
-        head.keep_alive = self._keep_alive is True
+        head.keep_alive = _stays(head)
+        if head.keep_alive and not self._keep_alive:
+            self._apart = self._stale = True  # llhttp takes Proxy-Connection for Connection (RFC 9112, C.2.2)
         if b"expect" in fields:
             head.expects_continue = fields[b"expect"].lower() == b"100-continue" and head.minor == 1
+
+
+def _stays(head: Head) -> bool:
+    """Whether the client would use the connection again (RFC 9112, 9.3)."""
+    if b"connection" not in head.fields:
+        return head.minor == 1
+    options = {option.strip() for option in head.fields[b"connection"].lower().split(b",")}
+    return b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
 
 
 def _joined(lines: Lines) -> dict[bytes, bytes]:

@@ -170,10 +170,6 @@ def _without_blank_lines(data: bytes) -> bytes:
     return data[match.end() :]
 
 
-def _without_bare_cr(data: bytes) -> bytes:
-    return data.lstrip(b"\r\n") if re.match(rb"[\r\n]*\r[^\n]", data) else data
-
-
 def _without_non_ascii(data: bytes) -> bytes:
     line, found, rest = data.partition(b"\r\n")
     method, space, target = line.partition(b" ")
@@ -194,12 +190,6 @@ MILDER = (
         "RFC 9112, 2.2: a server should ignore them.",
         b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
         plain=_without_blank_lines,
-    ),
-    Difference(
-        "bare CR before a request",
-        "A fault, see the tests that are expected to fail; RFC 9112, 2.2 forbids to take it for nothing.",
-        b"\rGET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        plain=_without_bare_cr,
     ),
     Difference(
         "UTF-8 in a target",
@@ -223,12 +213,6 @@ STAYS = (
         "A client may ask for it, and is told; h11 always closes there.",
         b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
         lambda seen: _is_1_0(seen) and b"keep-alive" in b",".join(seen.lines(b"connection")).lower(),
-    ),
-    Difference(
-        "Proxy-Connection",
-        "llhttp takes it for Connection: a fault, see the tests, but one that moves no end of a request.",
-        b"GET / HTTP/1.1\r\nHost: x\r\nProxy-Connection: close\r\n\r\n",
-        lambda seen: bool(seen.lines(b"proxy-connection")),
     ),
 )
 """Who is thought to use the connection again."""

@@ -193,22 +193,17 @@ def test_bodies_on_the_way_of_the_handlers(target: Target, attack: attacks.Attac
     target.new_records(1)
 
 
-@pytest.mark.xfail(strict=True, reason="Shortcut.refuse writes a line of its own, and then the handler says 499")
 def test_a_broken_body_on_the_way_of_the_handlers_is_one_access_line(target: Target) -> None:
     target.send([request(b"GET /healthz", CHUNKED, body=b"zz\r\n")])
     target.new_records(1)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Connection._refuse aborts below an answer that has begun, with bytes unread"
-)
 def test_an_answer_survives_a_broken_body_behind_it(target: Target) -> None:
     """A reset may take an answer away that the client has not read yet (RFC 9112, 9.6)."""
     (answer,) = target.send([request(b"POST /nowhere", CHUNKED, body=b"zz\r\n" + b"x" * 2_000_000)])
     assert answer.status == 404
 
 
-@pytest.mark.xfail(strict=True, reason="a length is checked for POST only, and by its first 19 digits")
 @pytest.mark.parametrize(
     ("first", "size"),
     [
@@ -225,7 +220,6 @@ def test_a_length_is_looked_at_before_the_body_is_invited(target: Target, first:
         assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
-@pytest.mark.xfail(strict=True, reason="the parser forgets the target that is too long, and with it its API")
 @pytest.mark.parametrize("whole", [True, False], ids=["at once", "in two"])
 def test_a_target_that_is_too_long_is_refused_in_the_shape_of_its_api(target: Target, whole: bool) -> None:
     data = request(b"GET /v1/models/" + b"x" * 70_000)
