@@ -76,6 +76,8 @@ class Host(Protocol):
 
     def opened(self, connection: Connection) -> None: ...
 
+    def settled(self, connection: Connection) -> None: ...
+
     def closed(self, connection: Connection) -> None: ...
 
     def fault(self, error: Exception) -> None: ...
@@ -431,7 +433,9 @@ class Connection(asyncio.Protocol):
 
     def _take_leave(self) -> None:
         """The last answer is written: close, but not under a client that is still sending."""
-        sending = self._stage is _READING and self._exchange is not None
+        exchange = self._exchange
+        # One that would have stayed may send the next request already.
+        sending = exchange is not None and (self._stage is _READING or exchange.head.keep_alive)
         sending = sending or self._spilled or bool(self._ahead)
         self._stage = _LINGERING
         self._exchange = self._receiver = None
@@ -441,6 +445,8 @@ class Connection(asyncio.Protocol):
             self._resume_reading()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
+            if not self.output.pending:
+                self._host.settled(self)
             self._linger_until = self._loop.time() + self._host.timeouts.body
             self._deadline.expect(LINGER, "linger")
         else:

@@ -39,7 +39,7 @@ class Server:
         self._connections: Final[set[Connection]] = set()
         self._opening: Final[set[asyncio.Task[None]]] = set()
         self._awaited: set[Connection] = set()
-        """Connections that had something under way when the drain began, and are not closed yet."""
+        """Connections that had something under way when the drain began, and have it still."""
         self._quiet: Final = asyncio.Event()
         self._empty: Final = asyncio.Event()
         self._closing = False
@@ -84,6 +84,12 @@ class Server:
     def opened(self, connection: Connection) -> None:
         """A connection is up, TLS included."""
         self._connections.add(connection)
+
+    def settled(self, connection: Connection) -> None:
+        """A connection's last answer has gone out; a drain need not wait for its end."""
+        self._awaited.discard(connection)
+        if self.draining:
+            self._check_quiet()
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
