@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -73,6 +74,29 @@ def test_the_printed_address_is_that_of_tls(tmp_path: Path) -> None:
         assert program.url.startswith("https://")
     with serving("--demo", directory=tmp_path) as program:
         assert program.url.startswith("http://")
+
+
+def test_it_serves_over_tls_and_shows_a_renewed_certificate(tmp_path: Path) -> None:
+    """The same paths, other files: new connections see them after SIGHUP, and are checked as any client does."""
+    first, second = AUTHORITY.issue_cert("127.0.0.1"), AUTHORITY.issue_cert("127.0.0.1")
+    issue(first)
+    trusted = ssl.create_default_context(cadata=AUTHORITY.cert_pem.bytes().decode())
+    with serving("--demo", directory=tmp_path, environment=NAMES) as program:
+
+        def serial() -> object:
+            connection = http.client.HTTPSConnection("127.0.0.1", program.port, context=trusted, timeout=PATIENCE)
+            with closing(connection):
+                connection.request("GET", "/chatgpt?prompt=x")
+                assert connection.getresponse().status == 200
+                assert isinstance(connection.sock, ssl.SSLSocket)
+                return (connection.sock.getpeercert() or {})["serialNumber"]
+
+        before = serial()
+        if hasattr(signal, "SIGHUP"):
+            issue(second)
+            program.process.send_signal(SIGHUP)
+            program.wait_for("and the certificate were read again")
+            assert serial() != before
 
 
 @posix
