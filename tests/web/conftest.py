@@ -36,6 +36,14 @@ MISSING = {
 }
 """Tests that fail on the ways through these servers because of a fault of ours that is yet to be mended."""
 
+SOMETIMES_MISSING = {
+    "test_odd_but_whole_streams_arrive_whole": (
+        ("handlers",),
+        "HandlerOutlet.write makes the end of a stream late: a client that closes behind [DONE] is logged as 499",
+    ),
+}
+"""The same, but it depends on who is quicker."""
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if getattr(metafunc.module, "gateway", None) is gateway.gateway:
@@ -56,9 +64,10 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way | None]:
     name = request.function.__name__
     if given.is_stock and name in ONLY_ON_THE_WIRE:
         pytest.skip(ONLY_ON_THE_WIRE[name])
-    servers, fault = MISSING.get(name, ((), ""))
-    if given.name.partition("-")[0] in servers:
-        request.applymarker(pytest.mark.xfail(reason=fault, strict=True))
+    for known, strict in ((MISSING, True), (SOMETIMES_MISSING, False)):
+        servers, fault = known.get(name, ((), ""))
+        if given.name.partition("-")[0] in servers:
+            request.applymarker(pytest.mark.xfail(reason=fault, strict=strict))
     token = ways.chosen.set(given)
     yield given
     ways.chosen.reset(token)

@@ -55,7 +55,7 @@ def _run(loop_factory: LoopFactory, test: Callable[[], Any]) -> None:
     assert said == [], "the loop had to handle an exception"
 
 
-@pytest.fixture(params=SERVERS.values(), ids=SERVERS)
+@pytest.fixture(params=list(SERVERS.values()), ids=list(SERVERS))
 def serve(request: pytest.FixtureRequest) -> Serve:
     """For a Tornado application: on the wire, and on Tornado's own server."""
     given: Serve = request.param
