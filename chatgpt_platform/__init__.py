@@ -8,11 +8,13 @@ The nouns, and who calls whom:
     Reply      the answer: a head, and a whole body or a stream                         gateway/call
     Record     what the access log tells of the call                                    observe
 
-    cli -> web (bytes in, Call out) -> gateway (admit, forward, account) -> upstream
-                                         \\-> Reply -> web (bytes out)
+    cli -> web -> wire (listens: HTTP, TLS), and for each request
+    wire (bytes in) -> web (Call out) -> gateway (admit, forward, account) -> upstream
+                                           \\-> Reply -> web -> wire (bytes out)
 
 ``simulator`` is a stand-in upstream, a server of its own. Imports run downwards only:
 cli -> simulator | web -> gateway -> access | upstream | limits | observe | locales -> settings -> errors.
+``wire`` imports none of them; web and upstream import it, and it calls back the ``Application`` that web gives it.
 """
 
 from typing import Final

@@ -26,7 +26,7 @@ from chatgpt_platform.simulator.server import Behaviour, Simulator
 from chatgpt_platform.web.server import Server
 from chatgpt_platform.web.service import Service
 
-_COLLECT_AFTER: Final = (10_000, 20, 20)
+_COLLECT_AFTER: Final = (10_000, 10, 10)
 """New objects, and younger collections, after which the garbage collector looks; next to nothing here is garbage
 that reference counts do not free."""
 
@@ -146,10 +146,10 @@ class _Running:
                 log.error("reload refused: %s", line)
             log.error("reload refused: the former settings stay in force")
             return
-        later = changes_needing_restart(self._started, settings)
-        for path in later:
+        for path in changes_needing_restart(self._started, settings):
             log.warning("%s has changed: this takes effect after a restart", path)
-        changed = [path for path in changes(self._settings, settings) if path not in later]
+        restarts = changes_needing_restart(self._settings, settings)
+        changed = [path for path in changes(self._settings, settings) if path not in restarts]
         if (settings.logging, settings.upstreams) != (self._settings.logging, self._settings.upstreams):
             former, self._logs = self._logs, _open_logs(settings)
             former.close()
@@ -157,7 +157,9 @@ class _Running:
         self._service.apply(settings, self._logs)
         self._server.rebuild()
         self._logs.logger.info(
-            "the settings were read again and are in force; changed: %s", ", ".join(changed) or "nothing"
+            "the settings%s were read again and are in force; changed: %s",
+            " and the certificate" if self._certificate.context else "",
+            ", ".join(changed) or "no setting",
         )
 
     def _say_ready(self, port: int) -> None:

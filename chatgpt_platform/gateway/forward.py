@@ -19,8 +19,8 @@ MAX_ERROR: Final = 256 * 1024
 
 _JSON_BODY: Final = b"Content-Type: application/json\r\n"
 _CALLER_HEADERS: Final = (b"accept", b"openai-beta", b"idempotency-key")
-_OWN_KEY_HEADERS: Final = (b"openai-organization", b"openai-project")
-"""They choose who pays, so they count only beside the caller's own key."""
+_OWN_KEY_CALLER_HEADERS: Final = (*_CALLER_HEADERS, b"openai-organization", b"openai-project")
+"""The last two choose who pays, so they count only beside the caller's own key."""
 
 _ANSWER_HEADERS: Final = frozenset((b"content-type", b"retry-after", b"retry-after-ms", b"x-should-retry"))
 _ANSWER_PREFIXES: Final = (b"x-ratelimit-", b"openai-")
@@ -31,11 +31,9 @@ def request_headers(call: Call, key: Key) -> bytes:
     lines = [key.header_line]
     if call.body:
         lines.append(_JSON_BODY)
-    names = _CALLER_HEADERS + _OWN_KEY_HEADERS if key.own else _CALLER_HEADERS
-    for name in names:
-        value = call.headers.get(name)
-        if value and b"\n" not in value and b"\r" not in value and b"\0" not in value:
-            lines.append(b"%b: %b\r\n" % (name, value))
+    headers = call.headers
+    names = _OWN_KEY_CALLER_HEADERS if key.own else _CALLER_HEADERS
+    lines += [b"%b: %b\r\n" % (name, headers[name]) for name in names if headers.get(name)]
     return b"".join(lines)
 
 
@@ -50,8 +48,9 @@ def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
         line for line in response.headers if line[0] in _ANSWER_HEADERS or line[0].startswith(_ANSWER_PREFIXES)
     ]
     for form in key.forms:
-        if any(form in value for _, value in lines):
-            lines = [(name, value.replace(form, b"***")) for name, value in lines]
+        for index, (name, value) in enumerate(lines):
+            if form in value:
+                lines[index] = (name, value.replace(form, b"***"))
     return lines
 
 

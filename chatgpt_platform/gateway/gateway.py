@@ -21,6 +21,7 @@ from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.client import Client
 
 _JSON_TYPES: Final = ("application/json",)
+_MOST_DIGITS: Final = 18
 _FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -120,17 +121,22 @@ class Gateway:
             wait = decision.retry_after
             raise Problem(Kind.TOO_MANY_REQUESTS, retry_after=wait, seconds=wait)
 
+    def check_length(self, call: Call) -> None:
+        """Refuse a body that is declared to be above ``server.max_body``. Raises Problem."""
+        declared = call.headers.get(b"content-length", b"").lstrip(b"0")
+        if declared.isdigit() and (len(declared) > _MOST_DIGITS or int(declared) > self.max_body):
+            raise self.too_large()
+
     def _check_body_head(self, call: Call) -> None:
-        if call.method == "GET":
-            return
         headers = call.headers
+        if call.method == "GET":
+            self.check_length(call)
+            return
         if b"content-encoding" in headers:
             _check_encoding(headers[b"content-encoding"])
         if headers.get(b"content-type") != b"application/json":
             _check_type(call)
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared[:19]) > self.max_body:
-            raise self.too_large()
+        self.check_length(call)
 
     def _check_key_head(self, call: Call) -> None:
         if call.endpoint.api is Api.OPENAI:

@@ -148,7 +148,7 @@ class EventSource:
         return rest.rstrip(b"\r\n") + b"\n\n" if rest.strip() and whole else b""
 
     def _note(self, block: bytes) -> None:
-        if b"data" in block:  # comments may follow the end
+        if block[:1] != b":" or b"data" in block:  # comments may follow the end
             self._tail.append(block)
         if b'"usage":null' not in block and b'"usage"' in block and _USAGE.search(block):
             self._usage = block

@@ -45,7 +45,7 @@ class _EventStream(Stream):
 
         try:
             congestion = take(self._first)
-            if congestion is not None:
+            if congestion is not None and not self._source.done:
                 await congestion
             if not self.broken:
                 await self._source.pump(take)

@@ -100,7 +100,7 @@ def plan_of(windows: Windows) -> Plan:
 
 
 def spend(plan: Plan, buckets: list[int], now: int) -> tuple[int, ...] | None:
-    """``take`` and then ``quota``, in one go for the way of each call; None, and nothing taken, where one is empty."""
+    """``take``, then ``quota``, in one go for the way of each call; None, and nothing taken, if one is empty."""
     taken: list[int] = []
     left: list[int] = []
     for (capacity, interval, slack, second), full_at in zip(plan, buckets, strict=True):

@@ -64,6 +64,10 @@ class Answer:
         self._interim = 0
         self._begin_head()
 
+    def close(self) -> None:
+        """Let llhttp go, whose callbacks make a circle with this object."""
+        del self._parser
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes. Raises BadAnswer; the body that was read before the fault can still be taken."""
         if not self._begun:

@@ -21,6 +21,7 @@ import re
 import socket
 import ssl
 from collections.abc import Coroutine, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from chatgpt_platform import __version__
@@ -32,6 +33,9 @@ from chatgpt_platform.wire.outbox import Outbox
 __all__ = ["Client", "Response", "Sink", "Timeouts"]
 
 MAX_IDLE: Final = 1024
+_BEGINNINGS: Final = 64
+"""Heads whose constant beginning is remembered."""
+
 _DOUBTFUL_AFTER: Final = 0.5
 """Idle seconds after which the loop gets a turn to notice a close before a connection is used again."""
 
@@ -146,6 +150,7 @@ class Client:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outbox: Outbox | None = None
+        self._beginning: Final = lru_cache(_BEGINNINGS)(self._make_beginning)
 
     async def open(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
         """Send a request and wait for the head of its answer.
@@ -178,17 +183,20 @@ class Client:
     async def close(self) -> None:
         """Close what is idle now, and what is busy when its exchange is over."""
         self._closed = True
+        self._beginning.cache_clear()  # it holds keys
         for connection in [*self._idle, *self._lingering]:
             connection.abort()
             await connection.wait_closed()
 
     def _head(self, method: bytes, path: bytes, headers: bytes, length: int) -> bytes:
+        told = b"Content-Length: %d\r\n\r\n" % length if length or method not in (b"GET", b"HEAD") else b"\r\n"
+        return self._beginning(method, path, headers) + told
+
+    def _make_beginning(self, method: bytes, path: bytes, headers: bytes) -> bytes:
+        """What a head has before the length: the same for many requests in a row."""
         if not _PATH.fullmatch(path) or not _HEADERS.fullmatch(headers):
             raise ValueError("the path or a header line would break the request's framing")
-        told = b"Content-Length: %d\r\n" % length if length or method not in (b"GET", b"HEAD") else b""
-        return b"%b %b%b HTTP/1.1\r\n%b%b%b\r\n" % (
-            method, self._target.path, path, self._constant, headers, told
-        )  # fmt: skip
+        return b"%b %b%b HTTP/1.1\r\n%b%b" % (method, self._target.path, path, self._constant, headers)
 
     async def _send(self, request: Request) -> Connection:
         while connection := await self._ready():

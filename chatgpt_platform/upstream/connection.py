@@ -197,6 +197,7 @@ class Connection(asyncio.Protocol):
         """
         self._sink = sink
         try:
+            self._deadline.expect(self._timeouts.idle, "idle")
             self._pass_on()
             if self._state is State.BODY and self._sink is not None and self._sink_error is None:
                 await self._wait()
@@ -263,7 +264,10 @@ class Connection(asyncio.Protocol):
             except BadAnswer as bad:
                 self._fail(faults.nonsense(self._where, str(bad)))
             else:
-                self._advance()
+                if self._sink is not None and not self._answer.complete and self._sink_busy is None:
+                    self._pass_on()
+                else:
+                    self._advance()
         elif state is State.IDLE:
             # Nobody asked: it could be taken for the answer to the next request.
             self.abort()
@@ -282,7 +286,8 @@ class Connection(asyncio.Protocol):
         self._reading_paused = False
         if self._state is not State.COMPLETE:
             self._end(exc)
-        self._deadline.cancel()
+        self._deadline.close()
+        self._answer.close()
         if not self._lost.done():
             self._lost.set_result(None)
 
@@ -335,12 +340,12 @@ class Connection(asyncio.Protocol):
             if congestion is not None and self._state is State.BODY and self._sink is not None:
                 self._wait_for_sink(congestion)
                 return
-        if self._state is State.BODY:
-            self._deadline.expect(self._timeouts.idle, "idle")
-            if self._reading_paused:
-                self._resume_reading()
-        else:
+        if self._state is not State.BODY:
             self._wake()
+            return
+        self._deadline.prolong(self._timeouts.idle)
+        if self._reading_paused:
+            self._resume_reading()
 
     def _wait_for_sink(self, congestion: asyncio.Future[None]) -> None:
         """The upstream waits as well, and its time stands still."""
@@ -352,6 +357,8 @@ class Connection(asyncio.Protocol):
     def _on_sink_ready(self, congestion: asyncio.Future[None]) -> None:
         if congestion is self._sink_busy:
             self._sink_busy = None
+            if self._state is State.BODY:
+                self._deadline.expect(self._timeouts.idle, "idle")
             self._pass_on()
 
     def _pause_reading(self) -> None:

@@ -31,6 +31,15 @@ class Deadline(deadline.Deadline):
         if self._fires > self._at:
             self._set()
 
+    def prolong(self, seconds: float) -> None:
+        """The phase goes on, and ends within ``seconds`` from now: ``expect`` for a time that only moves on."""
+        self._at = self._loop.time() + seconds
+
+    def _on_timer(self) -> None:
+        if self._at > self._total:
+            self._at, self._phase = self._total, "total"
+        super()._on_timer()
+
     def rest(self) -> None:
         """Nothing is waited for: only the time for the whole goes on running."""
         self._at, self._phase = self._total, "total"

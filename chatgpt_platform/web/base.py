@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.web.reception import PUBLIC as PUBLIC
 from chatgpt_platform.web.reception import Reception
 from chatgpt_platform.web.transaction import Transaction
+from chatgpt_platform.wire.head import BadRequest
 
 LINGER: Final = 2.0
 """Seconds for which the rest of a refused body is read and dropped, so that its sender sees the answer."""
@@ -56,7 +56,11 @@ class Handler(web.RequestHandler):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.outlet.close()
-        self.transaction.left()
+        bad = getattr(self.request.connection, "bad", None)
+        if isinstance(bad, BadRequest):  # on the wire: it has not left, but what it sends cannot be read
+            self.transaction.failed(bad)
+        else:
+            self.transaction.left()
 
     # Tornado's own ideas, replaced.
 
@@ -92,17 +96,22 @@ class HandlerOutlet:
         self._closing: Final = closing
         self._timer: asyncio.TimerHandle | None = None
 
+    cut_off: Final = False
+    """Which a handler does not get to know."""
+
     @property
     def lingering(self) -> bool:
         """Whether the answer is out and the rest of the request is being dropped."""
         return self._timer is not None
 
-    def answer(self, status: int, lines: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
         handler = self._handler
-        self._write_head(status, lines)
-        handler.write(body)
-        request_future = getattr(handler.request, "_body_future", None)
-        if not self._body_is_coming() or (request_future is not None and request_future.done()):
+        self._write_head(status, head)
+        if body:
+            handler.write(body)
+        whole: asyncio.Future[None] | None = getattr(handler.request, "_body_future", None)
+        lingers = getattr(handler.request.connection, "lingers", False)
+        if lingers or not self._body_is_coming() or (whole is not None and whole.done()):
             handler.finish()
             return
         handler.set_header("Connection", "close")
@@ -115,8 +124,8 @@ class HandlerOutlet:
         handler.flush()
         self._timer = asyncio.get_running_loop().call_later(LINGER, self.end)
 
-    def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None:
-        self._write_head(status, lines)
+    def start(self, status: int, head: bytes, length: int | None = None) -> None:
+        self._write_head(status, head)
         if length is not None:
             self._handler.set_header("Content-Length", str(length))
         self._handler.flush()
@@ -139,7 +148,8 @@ class HandlerOutlet:
 
     def abort(self) -> None:
         """Close without the final chunk, which tells the client that the answer is not whole."""
-        self._handler.detach().close()
+        connection: Any = self._handler.request.connection  # the class has no ``close``, each that serves has
+        connection.close()
 
     def end(self) -> None:
         """Enough of a refused body was dropped."""
@@ -152,15 +162,16 @@ class HandlerOutlet:
             self._timer.cancel()
             self._timer = None
 
-    def _write_head(self, status: int, lines: Sequence[tuple[bytes, bytes]]) -> None:
+    def _write_head(self, status: int, head: bytes) -> None:
         try:
             reason = HTTPStatus(status).phrase
         except ValueError:
             reason = "Unknown"
         self._handler.clear()
         self._handler.set_status(status, reason)
-        for name, value in lines:
-            self._handler.add_header(name.decode("latin-1"), value.decode("latin-1"))
+        for line in head.decode("latin-1").split("\r\n")[:-1]:
+            name, _, value = line.partition(": ")
+            self._handler.add_header(name, value)
         if self._closing:
             self._handler.set_header("Connection", "close")
 

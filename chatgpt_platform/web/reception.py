@@ -3,7 +3,7 @@
     call = reception.begin(method, path, query, fields, peer)
     reception.screen(call)                   # before the body is read; raises Problem
     reply = await reception.answer(call)     # after it
-    lines = reception.head(call, reply)
+    head = reception.head(call, reply)
 
 A reload makes a new one; calls under way end with the one they began with.
 """
@@ -11,9 +11,9 @@ A reload makes a new one; calls under way end with the one they began with.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from email.utils import formatdate
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from chatgpt_platform.errors import Kind, Problem
@@ -25,12 +25,13 @@ from chatgpt_platform.gateway.render import JSON
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.web import cors
 from chatgpt_platform.web.service import Service
+from chatgpt_platform.wire.head import joined
 
 PUBLIC: Final = frozenset({"/healthz", "/readyz"})
 """Paths that are open to every address, and while the gateway drains. All others ask for an allowed one."""
 
 MODEL_PREFIX: Final = "/v1/models/"
-_SERVER: Final = (b"Server", b"chatgpt-platform")
+_OWN_LINES: Final = b"\r\nServer: chatgpt-platform\r\nDate: %b\r\n"
 _UNREADABLE: Final = {
     400: Kind.BAD_HTTP,
     408: Kind.REQUEST_TIMEOUT,
@@ -47,7 +48,8 @@ class Reception:
         self.gateway: Final[Gateway] = service.gateway
         self._addresses: Final = service.addresses
         self._cors: Final = service.settings.server.cors
-        self._date = (0, (b"Date", b""))
+        self._second = 0
+        self._lines = b""
         self.routes: Final[Mapping[str, Endpoint]] = {
             **dict.fromkeys(platform_paths(service.settings.server.route), endpoints.PLATFORM),
             **{f"/v1{each.upstream_path.decode()}": each for each in (*endpoints.OPENAI_POSTS, endpoints.MODELS)},
@@ -85,13 +87,19 @@ class Reception:
                 raise Problem(Kind.NOT_FOUND, path=path)
             raise Problem(Kind.METHOD_NOT_ALLOWED, method=call.method)
         if public:
+            self.gateway.check_length(call)
             return
         if self.service.draining:
             raise Problem(Kind.UNAVAILABLE, "draining", retry_after=1)
         self.gateway.screen(call)
 
-    async def answer(self, call: Call) -> Reply:
+    def answer(self, call: Call) -> Coroutine[Any, Any, Reply]:
         """The Reply to a screened call whose body has been read. Never raises but for its cancellation."""
+        if call.endpoint.upstream_path and call.method != "OPTIONS":
+            return self.gateway.handle(call)
+        return self._answer(call)
+
+    async def _answer(self, call: Call) -> Reply:
         if call.method == "OPTIONS":
             return Reply(204, cors.preflight_lines(call.endpoint.methods, call.headers))
         if call.endpoint is endpoints.HEALTH:
@@ -100,7 +108,7 @@ class Reception:
             if self.service.draining:
                 return Reply(503, [JSON, (b"Retry-After", b"1")], b'{"status":"draining"}')
             return Reply(200, [JSON], b'{"status":"ready"}')
-        return await self.gateway.handle(call)
+        raise Problem(Kind.NOT_FOUND, path=call.record.path)  # refused before, by ``screen``
 
     def refuse(self, call: Call, problem: Problem) -> Reply:
         """The answer to a call that failed."""
@@ -109,22 +117,20 @@ class Reception:
             reply.headers.append((b"Allow", ", ".join(call.endpoint.methods).encode()))
         return reply
 
-    def head(self, call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
-        """All header lines of an answer but those of its framing."""
-        record = call.record
-        lines = [
-            *reply.headers,
-            *call.quota,
-            (b"X-Request-Id", record.request_id.encode()),
-            _SERVER,
-            self._date_line(int(time.time())),
-        ]
-        return lines + cors.lines(self._cors, call.headers) if self._cors else lines
+    def head(self, call: Call, reply: Reply) -> bytes:
+        """All header lines of an answer but those of its framing, each ended by CRLF."""
+        lines = [*reply.headers, *call.quota]
+        if self._cors:
+            lines += cors.lines(self._cors, call.headers)
+        own = self._own_lines(int(time.time()))
+        return b"".join((joined(lines), b"X-Request-Id: ", call.record.request_id.encode(), own))
 
-    def _date_line(self, second: int) -> tuple[bytes, bytes]:
-        if self._date[0] != second:
-            self._date = (second, (b"Date", formatdate(second, usegmt=True).encode()))
-        return self._date[1]
+    def _own_lines(self, second: int) -> bytes:
+        """Those that are the same for all answers of a second."""
+        if self._second != second:
+            self._second = second
+            self._lines = _OWN_LINES % formatdate(second, usegmt=True).encode()
+        return self._lines
 
 
 def unreadable(status: int) -> Problem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final, Protocol
 
 from chatgpt_platform.errors import Problem
@@ -18,9 +17,12 @@ CLIENT_LEFT: Final = 499
 class Outlet(Protocol):
     """The way to the client: ``wire.exchange.Exchange`` has it, and Tornado's handlers are given it."""
 
-    def answer(self, status: int, lines: Sequence[tuple[bytes, bytes]], body: bytes) -> None: ...
+    @property
+    def cut_off(self) -> bool: ...
 
-    def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None: ...
+    def answer(self, status: int, head: bytes, body: bytes) -> None: ...
+
+    def start(self, status: int, head: bytes, length: int | None = None) -> None: ...
 
     def write(self, data: bytes) -> asyncio.Future[None] | None: ...
 
@@ -154,4 +156,6 @@ class Transaction:
             service = self._reception.service
             if status == CLIENT_LEFT and service.cutting:
                 self.call.record.error = "cut off: the gateway stopped"
+            elif status == CLIENT_LEFT and self._out.cut_off:
+                self.call.record.error = "cut off: nothing of the answer was taken for too long"
             service.finish(self.call, status, self._bytes_out)

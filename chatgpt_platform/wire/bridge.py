@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +18,7 @@ from tornado import httputil
 from tornado.iostream import IOStream, StreamClosedError
 
 from chatgpt_platform.wire.exchange import Exchange, Receiver
-from chatgpt_platform.wire.head import BadRequest, Head, status_line
+from chatgpt_platform.wire.head import BadRequest, Head, joined, status_line
 
 Refusal = Callable[[Exchange, BadRequest], None]
 """Answers a request that cannot be read."""
@@ -29,7 +30,7 @@ _FRAMING: Final = frozenset(("connection", "content-length", "transfer-encoding"
 
 def bare_refusal(exchange: Exchange, bad: BadRequest) -> None:
     """The status alone, as Tornado's own server does it."""
-    exchange.answer(bad.status, [], b"")
+    exchange.answer(bad.status, b"", b"")
 
 
 class TornadoApplication:
@@ -62,7 +63,13 @@ class _Context:
 
 
 class _Bridge(httputil.HTTPConnection):
-    """One exchange: Tornado's way to answer it, and the receiver that passes the request on to Tornado."""
+    """One exchange: Tornado's way to answer it, and the receiver that passes the request on to Tornado.
+
+    ``bad``: what was wrong with the request, for an ``on_connection_close`` that would still answer it.
+    ``lingers``: an answer may end before the request has; it will be read all the same.
+    """
+
+    lingers: Final = True
 
     def __init__(self, application: TornadoApplication, exchange: Exchange) -> None:
         self.context: Final = _Context(exchange.peer, "https" if exchange.secure else "http")
@@ -70,6 +77,7 @@ class _Bridge(httputil.HTTPConnection):
         self._application: Final = application
         self._max_body_size = application.max_body_size
         self._size = 0
+        self.bad: BadRequest | None = None
         self._complete = False
         self._gone = False
         self._switching = b""
@@ -81,30 +89,30 @@ class _Bridge(httputil.HTTPConnection):
 
     def begin(self) -> _Bridge:
         head = self._exchange.head
+        self._size = head.length or 0  # where it is known before
         self._delegate = self._application.delegate.start_request(self._exchange.connection, self)
-        try:
+        with _as_bad_request():
             awaited = self._delegate.headers_received(_start_line(head), _headers(head))
-        except httputil.HTTPInputError as error:
-            raise BadRequest(400, f"Tornado: {error}") from None
-        if head.length is not None and self._is_too_long(head.length):
-            self._leave_delegate()
-            raise BadRequest(413, "the body is too long")
         self._hold_until(awaited)
         return self
 
     def received(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._is_too_long(self._size):
-            raise BadRequest(413, "the body is too long")
-        self._hold_until(self._delegate.data_received(data))
+        if self._exchange.head.length is None:
+            self._size += len(data)
+            self._check_size()
+        with _as_bad_request():
+            awaited = self._delegate.data_received(data)
+        self._hold_until(awaited)
 
     def complete(self) -> None:
         self._complete = True
         self._delegate.finish()
 
     def failed(self, bad: BadRequest) -> None:
-        self._application.refuse(self._exchange, bad)
+        self.bad = bad
         self._leave_delegate()
+        if not self._exchange.started:
+            self._application.refuse(self._exchange, bad)
 
     def left(self) -> None:
         if not self._complete:
@@ -130,13 +138,14 @@ class _Bridge(httputil.HTTPConnection):
             if _BREAKS_LINES.search(b"".join(line)):
                 raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {line!r}")
         if start_line.code == 101:
-            self._switching = b"".join([status_line(101), *(b"%b: %b\r\n" % line for line in lines), b"\r\n"])
+            self._switching = b"%b%b\r\n" % (status_line(101), joined(lines))
             return self._taken(None)
         if "close" in headers.get("Connection", "").lower():
             self._exchange.connection.close_after_answer()
         length = headers.get("Content-Length")
+        reason = (start_line.reason or "").encode("latin-1")
         own = [line for line in lines if line[0].decode("latin-1").lower() not in _FRAMING]
-        self._exchange.start(start_line.code, own, None if length is None else int(length))
+        self._exchange.start(start_line.code, joined(own), None if length is None else int(length), reason)
         return self.write(chunk) if chunk else self._taken(None)
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
@@ -168,49 +177,69 @@ class _Bridge(httputil.HTTPConnection):
     def detach(self) -> IOStream:
         """Take the socket away, as WebSockets do. Raises RuntimeError under TLS, whose state cannot move."""
         if self._exchange.secure:
+            self._exchange.abort()  # Tornado takes the handler for finished, and nobody would answer
             raise RuntimeError("a connection under TLS cannot be detached")
         transport, ahead = self._exchange.connection.detach()
         self._close_callback = None
         self._gone = True
         shared = transport.get_extra_info("socket")
-        stream = _DetachedStream(socket.fromfd(shared.fileno(), shared.family, shared.type), ahead)
+        stream = _DetachedStream(
+            socket.fromfd(shared.fileno(), shared.family, shared.type), ahead or b"", transport
+        )
         transport.close()
-        if self._switching:
+        if ahead is None:
+            stream.close()
+        elif self._switching:
             stream.write(self._switching)
         return stream
 
     # Inside.
 
-    def _is_too_long(self, size: int) -> bool:
-        return self._max_body_size is not None and size > self._max_body_size
+    def _check_size(self) -> None:
+        if self._max_body_size is not None and self._size > self._max_body_size:
+            raise BadRequest(413, "the body is too long")
 
     def _hold_until(self, awaited: Awaitable[None] | None) -> None:
-        """Read no further before the handler is ready for it."""
+        """Read no further before the handler is ready for it; only then it has said how long a body may be."""
         if awaited is None:
+            self._check_size()
             return
         future = asyncio.ensure_future(awaited)
         if future.done():
-            future.result()
+            with _as_bad_request():
+                future.result()
+            self._check_size()
         else:
             self._exchange.hold()
             future.add_done_callback(self._go_on)
 
     def _go_on(self, future: asyncio.Future[None]) -> None:
-        if future.cancelled() or future.exception() is not None:
-            self._exchange.abort()  # the handler's own future says why
-        self._exchange.release()
+        try:
+            with _as_bad_request():
+                future.result()
+            if not self._exchange.finished:
+                self._check_size()
+        except BadRequest as bad:
+            self._exchange.refuse(bad)
+        except asyncio.CancelledError:
+            self._exchange.abort()
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            self._exchange.fail(error)
+        else:
+            self._exchange.release()
 
     def _leave_delegate(self) -> None:
         if not self._gone:
-            self._gone = True
             self._delegate.on_connection_close()
+            self._gone = True
 
     def _taken(self, congestion: asyncio.Future[None] | None) -> asyncio.Future[None]:
         """Done once the client has taken most of what was written."""
-        if congestion is not None:
-            return congestion
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._gone:
+        if congestion is not None:
+            # One for each who waits: who gives up must not end it for the others.
+            congestion.add_done_callback(lambda _: _settle(future))
+        elif self._gone:
             future.set_exception(StreamClosedError())
             future.exception()  # nobody need look at it
         else:
@@ -219,12 +248,16 @@ class _Bridge(httputil.HTTPConnection):
 
 
 class _DetachedStream(IOStream):
-    """A socket whose first bytes have been read already."""
+    """A socket whose first bytes have been read already, and to which its former transport may yet write."""
 
-    def __init__(self, connection: socket.socket, ahead: bytes) -> None:
+    def __init__(self, connection: socket.socket, ahead: bytes, former: asyncio.Transport) -> None:
         connection.setblocking(False)
         self._ahead = ahead
+        self._former: Final = former
         super().__init__(connection)
+
+    def write_to_fd(self, data: memoryview) -> int:
+        return 0 if self._former.get_write_buffer_size() else super().write_to_fd(data)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         if not self._ahead:
@@ -232,6 +265,19 @@ class _DetachedStream(IOStream):
         size = min(len(buf), len(self._ahead))
         buf[:size], self._ahead = self._ahead[:size], self._ahead[size:]
         return size
+
+
+@contextlib.contextmanager
+def _as_bad_request() -> Iterator[None]:
+    try:
+        yield
+    except httputil.HTTPInputError as error:
+        raise BadRequest(400, f"Tornado: {error}") from None
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _start_line(head: Head) -> httputil.RequestStartLine:

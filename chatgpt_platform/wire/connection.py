@@ -22,14 +22,12 @@ from chatgpt_platform.wire.deadline import Deadline
 from chatgpt_platform.wire.exchange import Application, Exchange, Receiver
 from chatgpt_platform.wire.head import BadRequest, Head, Limits
 from chatgpt_platform.wire.outbox import Outbox
+from chatgpt_platform.wire.output import Output
 from chatgpt_platform.wire.parser import RequestParser
 
 MAX_AHEAD: Final = 64 * 1024
 """Bytes kept of what a client sends ahead, such as pipelined requests. What is above is dropped, and the
 connection closes after the answer that is under way."""
-
-HIGH_WATER: Final = 64 * 1024
-"""Bytes written but not yet taken by the client at which ``Exchange.write`` asks to wait."""
 
 PORTION: Final = 64 * 1024
 """Bytes of a request body that must come within ``Timeouts.body``."""
@@ -38,8 +36,9 @@ MAX_DROPPED: Final = 64 * 1024
 """The longest rest of a refused body that is read and dropped to keep the connection."""
 
 LINGER: Final = 2.0
-"""Seconds in which a client may read its last answer, and stop sending, before the connection is cut. A
-close with bytes unread would reset the connection, and the answer could be lost (RFC 9112, 9.6)."""
+"""Seconds without a byte after which a client that still sends behind its last answer is cut; in all it has
+``Timeouts.body``. A close with bytes unread would reset the connection, and the answer could be lost
+(RFC 9112, 9.6)."""
 
 _HEAD_BEGUN: Final = -2
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -97,15 +96,15 @@ class Connection(asyncio.Protocol):
     """Speaks HTTP/1.1 with one client."""
 
     __slots__ = (
-        "_ahead", "_body_came", "_deadline", "_drained", "_exchange", "_held", "_host", "_invited", "_last",
-        "_loop", "_lost", "_parser", "_portion", "_reading_paused", "_receiver", "_spilled", "_stage",
-        "_transport", "_untaken", "_unwritten", "_unwritten_size", "congested", "peer", "secure",
+        "_ahead", "_body_came", "_deadline", "_exchange", "_held", "_host", "_invited", "_last",
+        "_linger_until", "_loop", "_lost", "_parser", "_portion", "_reading_paused", "_receiver", "_spilled",
+        "_stage", "_transport", "output", "peer", "secure",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str, *, secure: bool) -> None:
         self.peer: Final = peer
         self.secure: Final = secure
-        self.congested = False
+        self.output: Final = Output(host.loop, host.outbox)
         self._host: Final = host
         self._loop: Final = host.loop
         self._parser: Final = RequestParser(host.limits)
@@ -119,30 +118,31 @@ class Connection(asyncio.Protocol):
         self._last = False
         """The answer under way, or the next one, is the last."""
         self._lost = False
-        self._unwritten: list[bytes] = []
-        self._unwritten_size = 0
-        self._untaken = 0
-        """Bytes that the client had yet to take when its time to take some began."""
         self._spilled = False
         """Bytes that came were dropped, and more may be on their way."""
         self._invited = False
         self._reading_paused = False
+        self._linger_until = 0.0
         self._body_came = 0
         self._portion = -1
         """The portion of the body whose time is running: -1 for none; ``_HEAD_BEGUN`` for that of the head."""
-        self._drained: asyncio.Future[None] | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing of a request has come that is not answered."""
         return self._stage is _READING and self._exchange is None and not self._parser.begun
 
+    @property
+    def congested(self) -> bool:
+        """Whether the client has yet to take too much of what was written."""
+        return self.output.congested
+
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not by isinstance: uvloop's transports are no subclasses of it.
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self.output.begin(self._transport)
         self._host.opened(self)
         self._deadline.expect(self._host.timeouts.idle, "idle")
 
@@ -153,28 +153,29 @@ class Connection(asyncio.Protocol):
             self._keep_or_drop(data)
         elif self._stage is _READING or self._stage is _BEHIND:
             self._keep(data)
+        elif self._stage is _LINGERING and self._loop.time() < self._linger_until:
+            self._deadline.expect(LINGER, "linger")
 
     def eof_received(self) -> None:
         """The transport writes what is left and closes itself when this returns."""
-        self.flush()
+        self.output.close()
         self._end()
         self._expect_to_write()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
-        self._deadline.cancel()
         if not self._lost:
             self._lost = True
+            self._deadline.close()
             self._parser.close()
             self._host.closed(self)
 
     def pause_writing(self) -> None:
-        self.congested = True
+        self.output.congested = True
         self._expect_to_write()
 
     def resume_writing(self) -> None:
-        self.congested = False
-        self._wake()
+        self.output.resume()
         if self._stage is _LINGERING:
             self._deadline.expect(LINGER, "linger")
         elif self._stage is _ANSWERING:
@@ -185,24 +186,6 @@ class Connection(asyncio.Protocol):
             self._expect_to_read()
 
     # What the exchange under way calls.
-
-    def write(self, data: bytes) -> None:
-        """Hand bytes to the client, in this turn of the loop; nothing where it has left."""
-        if self._stage is not _CLOSED:
-            if not self._unwritten:
-                self._host.outbox.add(self)
-            self._unwritten.append(data)
-            self._unwritten_size += len(data)
-            if self._unwritten_size > HIGH_WATER:
-                self.flush()  # so that ``congested`` tells the truth within the turn
-
-    def flush(self) -> None:
-        """Write what was handed over."""
-        unwritten = self._unwritten
-        if unwritten:
-            self._unwritten, self._unwritten_size = [], 0
-            if not self._lost:
-                self._transport.write(unwritten[0] if len(unwritten) == 1 else b"".join(unwritten))
 
     def persistence(self) -> bytes:
         """The Connection header line of the answer that begins now; decides whether it is the last."""
@@ -233,17 +216,9 @@ class Connection(asyncio.Protocol):
         if self._stage is not _CLOSED:
             self._stage = _CLOSED
             self._exchange = self._receiver = None
-            self.flush()
+            self.output.close()
             self._transport.close()
             self._expect_to_write()
-
-    def congestion(self) -> asyncio.Future[None] | None:
-        """Done once the client has taken most of what was written, or is gone; None where that is so now."""
-        if not self.congested or self._stage is _CLOSED:
-            return None
-        if self._drained is None or self._drained.done():
-            self._drained = self._loop.create_future()
-        return self._drained
 
     def hold(self) -> None:
         """Read no more of the request under way."""
@@ -271,10 +246,14 @@ class Connection(asyncio.Protocol):
         self._end()
         self._transport.abort()
 
-    def detach(self) -> tuple[asyncio.Transport, bytes]:
-        """Give the transport away in the middle of an exchange, and the bytes that came behind the request."""
-        ahead, self._ahead = self._ahead, b""
-        self.flush()
+    def detach(self) -> tuple[asyncio.Transport, bytes | None]:
+        """Give the transport away in the middle of an exchange, and the bytes that came behind the request.
+
+        None where some of those were dropped, so that it is worth nothing any more.
+        """
+        ahead = None if self._spilled else self._ahead
+        self._ahead = b""
+        self.output.close()
         self._stage = _CLOSED
         self._exchange = self._receiver = None
         self._deadline.cancel()
@@ -303,9 +282,9 @@ class Connection(asyncio.Protocol):
                     self._await_body()
                     return
         except BadRequest as bad:
-            self._refuse(bad)
+            self.refuse(bad)
         except Exception as error:  # noqa: BLE001 - an application may raise anything
-            self._fail(error)
+            self.fail(error)
         else:
             if data and self._stage is _READING:
                 self._keep(data)
@@ -336,7 +315,7 @@ class Connection(asyncio.Protocol):
         """Ask for the body of a client that waits to be asked, unless it has its answer already."""
         self._invited = True
         if self._exchange is not None and not self._exchange.started:
-            self.write(_CONTINUE)
+            self.output.write(_CONTINUE)
 
     def _await_body(self) -> None:
         """More of the body must come, in time."""
@@ -419,7 +398,7 @@ class Connection(asyncio.Protocol):
 
     def _expect_to_write(self) -> None:
         """The client must take something of what waits for it, in time."""
-        self._untaken = self._transport.get_write_buffer_size()
+        self.output.mark()
         self._deadline.expect(self._host.timeouts.write, "write")
 
     def _can_drop(self, head: Head) -> bool:
@@ -428,13 +407,15 @@ class Connection(asyncio.Protocol):
 
     # Ends.
 
-    def _refuse(self, bad: BadRequest) -> None:
+    def refuse(self, bad: BadRequest) -> None:
         """What comes is no request, or not the rest of one."""
         self._last = True
         try:
             if self._exchange is None:
                 self._exchange = Exchange(self, self._parser.partial, arrived=False)
                 self._host.application.refuse(self._exchange, bad)
+            elif self._exchange.finished:
+                self._take_leave()
             elif self._exchange.started:
                 self.abort()
             elif self._receiver is None:
@@ -442,9 +423,9 @@ class Connection(asyncio.Protocol):
             else:
                 self._receiver.failed(bad)
         except Exception as error:  # noqa: BLE001 - an application may raise anything
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         self._host.fault(error)
         self.abort()
 
@@ -455,11 +436,12 @@ class Connection(asyncio.Protocol):
         self._stage = _LINGERING
         self._exchange = self._receiver = None
         self._ahead = b""
-        self.flush()
+        self.output.close()
         if sending:
             self._resume_reading()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
+            self._linger_until = self._loop.time() + self._host.timeouts.body
             self._deadline.expect(LINGER, "linger")
         else:
             self._transport.close()
@@ -478,22 +460,18 @@ class Connection(asyncio.Protocol):
                     receiver.left()
                 except Exception as error:  # noqa: BLE001 - an application may raise anything
                     self._host.fault(error)
-        self._wake()
-
-    def _wake(self) -> None:
-        drained, self._drained = self._drained, None
-        if drained is not None and not drained.done():
-            drained.set_result(None)
+        self.output.drop()
 
     def _expire(self, phase: str) -> None:
-        untaken = self._transport.get_write_buffer_size()
         if phase == "header":
-            self._refuse(BadRequest(408, "the head did not come in time"))
+            self.refuse(BadRequest(408, "the head did not come in time"))
         elif phase == "body":
-            self._refuse(BadRequest(408, "the body did not come in time"))
+            self.refuse(BadRequest(408, "the body did not come in time"))
         elif phase == "idle":
             self.close()
-        elif 0 < untaken < self._untaken or (phase == "linger" and untaken):
+        elif self.output.taken or (phase == "linger" and self.output.pending):
             self._expect_to_write()  # it reads, if slowly
         else:
+            if self._exchange is not None:
+                self._exchange.cut_off = True
             self.abort()

@@ -15,6 +15,10 @@ _TICK: Final = 0.016
 """Seconds by which a loop may run a timer early: the coarsest clock, that of Windows."""
 
 
+def _nothing(_: str) -> None:
+    """What a closed deadline calls."""
+
+
 class Deadline:
     """Calls ``expire`` with the name of the phase that took too long. Times are the loop's, in seconds."""
 
@@ -22,7 +26,7 @@ class Deadline:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[str], None]) -> None:
         self._loop: Final = loop
-        self._expire: Final = expire
+        self._expire = expire
         self._timer: asyncio.TimerHandle | None = None
         self._fires = math.inf
         self._at = math.inf
@@ -39,8 +43,13 @@ class Deadline:
         """Nothing is waited for."""
         self._at = math.inf
 
+    def close(self) -> None:
+        """For good. Lets go of ``expire``, and so of the circle that it makes with its owner."""
+        self.cancel()
+        self._expire = _nothing
+
     def cancel(self) -> None:
-        """For good, or until ``expect``."""
+        """Until ``expect``."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._fires = None, math.inf

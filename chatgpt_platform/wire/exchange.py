@@ -8,7 +8,6 @@ answers through the ``Exchange``: at once or later, with ``answer``, or piece by
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from chatgpt_platform.wire.head import BadRequest, Head, status_line
@@ -52,11 +51,13 @@ class Exchange:
     """The way to answer a request. After the client has left all of it does nothing.
 
     ``connection``: the same object for all exchanges of one connection. ``peer``: the address of the socket's
-    other end. ``arrived``: the body has come with the head, all of it, and follows at once.
+    other end. ``arrived``: the body has come with the head, all of it, and follows at once. ``cut_off``: the
+    client did not leave, but took nothing of its answer for too long.
     """
 
     __slots__ = (
-        "_chunked", "_left_to_write", "_silent", "arrived", "connection", "finished", "head", "peer", "started",
+        "_chunked", "_left_to_write", "_silent", "arrived", "connection", "cut_off", "finished", "head", "peer",
+        "started",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, head: Head, *, arrived: bool) -> None:
@@ -66,6 +67,7 @@ class Exchange:
         self.peer: Final = connection.peer
         self.started = False
         self.finished = False
+        self.cut_off = False
         self._chunked = False
         self._silent = False
         self._left_to_write: int | None = None
@@ -75,31 +77,31 @@ class Exchange:
         """Whether the connection is under TLS."""
         return self.connection.secure
 
-    def answer(self, status: int, lines: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-        """The whole answer in one write. ``lines``: without Content-Length and Connection, which are added."""
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
+        """The whole answer in one write.
+
+        ``head``: header lines, each ended by CRLF, without Content-Length and Connection, which are added.
+        """
         if self.finished:
             return
         connection = self.connection
-        parts = [status_line(status), *map(b"%b: %b\r\n".__mod__, lines)]
-        if status not in _NO_BODY:
-            parts.append(b"Content-Length: %d\r\n" % len(body))
-        parts.append(connection.persistence())
-        parts.append(b"\r\n")
-        if status not in _NO_BODY and self.head.method != "HEAD":
-            parts.append(body)
+        length = b"" if status in _NO_BODY else b"Content-Length: %d\r\n" % len(body)
+        shown = b"" if status in _NO_BODY or self.head.method == "HEAD" else body
         self.started = self.finished = True
-        connection.write(b"".join(parts))
+        connection.output.write(
+            b"".join((status_line(status), head, length, connection.persistence(), b"\r\n", shown))
+        )
         connection.answered()
 
-    def start(self, status: int, lines: Sequence[tuple[bytes, bytes]], length: int | None = None) -> None:
-        """The head of an answer whose body follows. ``length``: bytes of the body, where they are known.
+    def start(self, status: int, head: bytes, length: int | None = None, reason: bytes = b"") -> None:
+        """The head, as for ``answer``, of an answer whose body follows. ``length``: its bytes, where known.
 
         Without a length the body is chunked, or under HTTP/1.0 ends with the connection.
         """
         if self.finished:
             return
         connection = self.connection
-        parts = [status_line(status), *map(b"%b: %b\r\n".__mod__, lines)]
+        parts = [status_line(status, reason), head]
         bodiless = status in _NO_BODY or status < 200
         self._silent = bodiless or self.head.method == "HEAD"
         if length is not None and not bodiless:
@@ -111,7 +113,7 @@ class Exchange:
         elif not self._silent:
             connection.close_after_answer()
         self.started = True
-        connection.write(b"%b%b\r\n" % (b"".join(parts), connection.persistence()))
+        connection.output.write(b"%b%b\r\n" % (b"".join(parts), connection.persistence()))
 
     def write(self, data: bytes) -> asyncio.Future[None] | None:
         """A piece of the body. Raises ValueError where there is more than ``start`` was told.
@@ -122,10 +124,11 @@ class Exchange:
         if self._silent or self.finished or not data:
             return None
         if self._chunked:
-            connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+            connection.output.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             self._write_as_it_is(data)
-        return connection.congestion() if connection.congested else None
+        output = connection.output
+        return output.congestion() if output.congested else None
 
     def _write_as_it_is(self, data: bytes) -> None:
         if self._left_to_write is not None:
@@ -133,18 +136,21 @@ class Exchange:
             if self._left_to_write < 0:
                 self.abort()
                 raise ValueError("the answer's body is longer than its Content-Length")
-        self.connection.write(data)
+        self.connection.output.write(data)
 
     def finish(self) -> None:
         """The answer is whole. Raises ValueError where there is less than ``start`` was told."""
         if self.finished:
+            return
+        if not self.started:
+            self.abort()
             return
         if self._left_to_write and not self._silent:
             self.abort()
             raise ValueError("the answer's body is shorter than its Content-Length")
         self.finished = True
         if self._chunked:
-            self.connection.write(b"0\r\n\r\n")
+            self.connection.output.write(b"0\r\n\r\n")
         self.connection.answered()
 
     def abort(self) -> None:
@@ -152,6 +158,16 @@ class Exchange:
         if not self.finished:
             self.finished = True
             self.connection.break_off()
+
+    def refuse(self, bad: BadRequest) -> None:
+        """The request is bad after all: its receiver ``failed``."""
+        if not self.finished:
+            self.connection.refuse(bad)
+
+    def fail(self, error: Exception) -> None:
+        """A fault of the application, later than its methods could raise it."""
+        if not self.finished:
+            self.connection.fail(error)
 
     def hold(self) -> None:
         """Read no more of this request until ``release``; the client feels it once its bytes pile up."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 Lines = list[tuple[bytes, bytes]]
 """Header lines in their order, as (name, value)."""
+
+
+def joined(lines: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Header lines as they are written, each ended by CRLF."""
+    return b"".join([b"%b: %b\r\n" % line for line in lines])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,15 @@ class Head:
         self.keep_alive = False
         self.expects_continue = False
 
+    def with_length(self, figure: bytes, block: bytes) -> Head:
+        """The same head with another Content-Length."""
+        head = Head(self.method, self.target, self.minor)
+        head.block = block
+        head.fields = {**self.fields, b"content-length": figure}
+        head.length = int(figure)
+        head.keep_alive = self.keep_alive
+        return head
+
     @property
     def lines(self) -> Lines:
         """The header lines in their order, names in lower case."""
@@ -59,10 +74,10 @@ class BadRequest(Exception):
         super().__init__(reason)
 
 
-def status_line(status: int) -> bytes:
+def status_line(status: int, reason: bytes = b"") -> bytes:
     """``HTTP/1.1 200 OK``, CRLF included; a server answers 1.0 with its own version (RFC 9110, 2.5)."""
-    line = _STATUS_LINES.get(status)
-    return b"HTTP/1.1 %d Unknown\r\n" % status if line is None else line
+    line = None if reason else _STATUS_LINES.get(status)
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason or b"Unknown") if line is None else line
 
 
 _STATUS_LINES: Final = {

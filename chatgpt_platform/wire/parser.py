@@ -22,12 +22,14 @@ Who does what:
 - It lets pass, and this module refuses (RFC 9112, 3.2 and 6.1): two Hosts, none or a bad one; transfer
   codings beside chunked, and chunked under HTTP/1.0.
 - Chunked bodies are read by an llhttp of their own, see ``chunks``.
+- A client that keeps its connection tends to send the same head again, but for the length of its body. Such
+  a head, equal byte for byte outside that figure, is not judged and split a second time.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 import httptools
 
@@ -40,6 +42,8 @@ _REQUEST_LINE: Final = re.compile(
 )
 """Method, target in origin or asterisk form, minor version. A fragment (#) is never sent (RFC 9110, 7.1)."""
 
+_BLANK: Final = re.compile(rb"(?:\r?\n)+")
+_HALF_LINE: Final = re.compile(rb"(%b{1,24}) (/[!-\"$-~\x80-\xff]*)" % _TOKEN)
 _BEGINNING: Final = re.compile(rb"%b{1,24}(?: |$)" % _TOKEN)
 _NOT_IN_LINE: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _LONGEST_METHOD_AND_VERSION: Final = 24 + len(b"  HTTP/1.1")
@@ -54,18 +58,38 @@ _MOST_BLANK: Final = 1024
 """Bytes of empty lines that may stand before a request (RFC 9112, 2.2, speaks of one)."""
 
 
+_LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
+_MOST_DIGITS: Final = 15
+_MOST_MISSES: Final = 3
+"""Heads in a row that were not the same again, after which a connection's heads are remembered no more."""
+
+
+class _Known(NamedTuple):
+    """A head as it came, cut around its length's figure; where its header lines begin; and what was read of it."""
+
+    before: bytes
+    behind: bytes
+    lines_at: int
+    head: Head
+
+
 class RequestParser:
     """Reads one request after another from the bytes of one connection."""
 
-    __slots__ = ("_blank", "_block", "_chunks", "_head", "_held", "_host", "_keep_alive", "_left", "_limits",
-                 "_llhttp", "_upgrading", "complete")  # fmt: skip
+    __slots__ = (
+        "_apart", "_blank", "_block", "_chunks", "_head", "_held", "_host", "_keep_alive", "_known", "_left",
+        "_limits", "_llhttp", "_misses", "_stale", "complete",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits: Final = limits
         self._llhttp = httptools.HttpRequestParser(self)
         self._chunks: Chunks | None = None
+        self._stale = False
         self._host: bytes | None = None
         """The last one that was found to be good."""
+        self._known: _Known | None = None
+        self._misses = -1  # the first head of a connection may be its only one
         self.next()
 
     def next(self) -> None:
@@ -77,10 +101,10 @@ class RequestParser:
         self._block = b""  # what has come of the header lines, while they are not whole
         self._keep_alive: bool | None = None  # None until llhttp has seen the end of the head
         self._left = 0  # bytes that are missing of a body whose length is known
-        self._upgrading = False
-        if self._chunks is not None:
-            self._chunks = None
-            self._llhttp = httptools.HttpRequestParser(self)  # the other one still waits for chunks
+        self._apart = False  # llhttp does not know of the body
+        if self._stale or self._chunks is not None:
+            self._stale, self._chunks = False, None
+            self._llhttp = httptools.HttpRequestParser(self)  # the other one waits for chunks, or for nothing
 
     def close(self) -> None:
         """Let llhttp go, whose callback makes a circle with this object."""
@@ -90,21 +114,35 @@ class RequestParser:
     @property
     def begun(self) -> bool:
         """Whether something of a request has come."""
-        return self._head is not None or bool(self._held)
+        return self._head is not None or self._held not in (b"", b"\r")  # half an empty line is no request
 
     @property
     def partial(self) -> Head:
         """What is known of a request whose head cannot be read."""
-        return self._head or Head("", b"", 1)
+        if self._head is not None:
+            return self._head
+        match = _HALF_LINE.match(self._held)
+        return Head(match[1].decode(), match[2], 1) if match else Head("", b"", 1)
 
     def head(self, data: bytes) -> tuple[Head | None, bytes]:
         """The head, once it is whole, and the bytes behind it. Raises BadRequest."""
         head = self._head
         if head is None:
+            if self._known is not None and data.startswith(self._known.before) and not self._held:
+                head, rest = self._same_again(self._known, data)
+                if head is not None:
+                    return head, rest
+            sent = b"" if self._held else data
             data = self._request_line(data)
             head = self._head
             if head is None:
                 return None, b""
+            if self._misses < _MOST_MISSES:
+                return self._header_lines(head, data, sent)
+        return self._header_lines(head, data, b"")
+
+    def _header_lines(self, head: Head, data: bytes, sent: bytes) -> tuple[Head | None, bytes]:
+        """``sent``: the head from its very beginning, where it may be remembered."""
         known = len(self._block)
         block = self._block + data if known else data
         # The end of the request line may be the first half of the empty line.
@@ -122,7 +160,32 @@ class RequestParser:
             return None, b""
         self._read_lines(head, block[: end - 4] if end > 2 else b"")
         self._expect_body(head)
+        if sent:
+            self._remember(head, sent, len(sent) - len(data), len(sent) - len(data) + end)
         return head, block[end:]
+
+    def _remember(self, head: Head, sent: bytes, lines_at: int, end: int) -> None:
+        self._misses += 1
+        self._known = None
+        if self._misses and head.length and not (self._apart or head.expects_continue):
+            match = _LENGTH.search(sent, 0, end)
+            if match is not None:
+                self._known = _Known(sent[: match.start(1)], sent[match.end(1) : end], lines_at, head)
+
+    def _same_again(self, known: _Known, data: bytes) -> tuple[Head | None, bytes]:
+        """The head, if it is the known one but for the length."""
+        start = len(known.before)
+        end = data.find(known.behind, start, start + _MOST_DIGITS + len(known.behind))
+        figure = data[start:end]
+        if end < 0 or not figure.isdigit():
+            return None, data
+        self._misses = 0
+        behind = end + len(known.behind)
+        self._head = head = known.head.with_length(figure, data[known.lines_at : behind - 4])
+        self._left = int(figure)
+        self.complete = not self._left
+        self._apart = True
+        return head, data[behind:]
 
     def body(self, data: bytes) -> tuple[bytes, bytes]:
         """A piece of the body, which may be empty, and the bytes that were not read. Raises BadRequest."""
@@ -134,7 +197,7 @@ class RequestParser:
         body = data if len(data) <= left else data[:left]
         self._left = left - len(body)
         self.complete = not self._left
-        if not self._upgrading:
+        if not self._apart:
             self._feed(body)  # only so that llhttp knows that it is over
         return body, data[left:]
 
@@ -154,16 +217,17 @@ class RequestParser:
             self._hold(data)
             return b""
         method, target, minor = match.groups()
+        self._head = Head(method.decode(), target, 1 if minor == b"1" else 0)
         if len(target) > self._limits.target:
             raise BadRequest(414, "its target is too long")
-        self._head = Head(method.decode(), target, 1 if minor == b"1" else 0)
         self._held = b""
         self._llhttp.feed_data(_PLAIN_LINES[minor])
         return data[match.end() :]
 
     def _without_blank(self, data: bytes) -> bytes:
         """Less the empty lines that may stand before a request (RFC 9112, 2.2)."""
-        rest = data.lstrip(b"\r\n")
+        match = _BLANK.match(data)
+        rest = data[match.end() :] if match else data
         self._blank += len(data) - len(rest)
         if self._blank > _MOST_BLANK:
             raise BadRequest(400, "empty lines without a request")
@@ -173,11 +237,13 @@ class RequestParser:
         """Keep the beginning of a request line, if it may become one."""
         if b"\r\n" in data:
             raise BadRequest(400, "its request line is not one of HTTP/1.1")
-        if data and not (_BEGINNING.match(data) and not _NOT_IN_LINE.search(data, 0, len(data) - 1)):
+        if data not in (b"", b"\r") and not (
+            _BEGINNING.match(data) and not _NOT_IN_LINE.search(data, 0, len(data) - 1)
+        ):
             raise BadRequest(400, "it is not HTTP")
+        self._held = data
         if len(data) > self._limits.target + _LONGEST_METHOD_AND_VERSION:
             raise BadRequest(414, "its target is too long")
-        self._held = data
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -185,7 +251,7 @@ class RequestParser:
         except httptools.HttpParserUpgrade:
             # To llhttp this request ends with its head. A server may ignore an upgrade (RFC 9110, 7.8), and
             # the body, if there is one, must not be read as another request.
-            self._upgrading = True
+            self._apart = True
         except httptools.HttpParserError as error:
             raise BadRequest(400, f"llhttp: {error}") from None
 
@@ -219,13 +285,24 @@ class RequestParser:
             head.length = None
             self._chunks = Chunks()
         elif b"content-length" in fields:
-            head.length = self._left = int(fields[b"content-length"])
+            # Less leading zeros, of which there may be more than ``int`` takes digits.
+            head.length = self._left = int(fields[b"content-length"].lstrip(b"0") or b"0")
             self.complete = not self._left
         else:
             self.complete = True
-        head.keep_alive = self._keep_alive is True
+        head.keep_alive = _stays(head)
+        if head.keep_alive and not self._keep_alive:
+            self._apart = self._stale = True  # llhttp takes Proxy-Connection for Connection (RFC 9112, C.2.2)
         if b"expect" in fields:
             head.expects_continue = fields[b"expect"].lower() == b"100-continue" and head.minor == 1
+
+
+def _stays(head: Head) -> bool:
+    """Whether the client would use the connection again (RFC 9112, 9.3)."""
+    if b"connection" not in head.fields:
+        return head.minor == 1
+    options = {option.strip() for option in head.fields[b"connection"].lower().split(b",")}
+    return b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
 
 
 def _joined(lines: Lines) -> dict[bytes, bytes]:

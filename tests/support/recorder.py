@@ -59,7 +59,7 @@ class Call:
     def answer(self, status: int = 200, body: bytes | None = None) -> None:
         """The whole answer; by default it tells the target, and the request's body."""
         told = self.exchange.head.target + b" " + self.body
-        self.exchange.answer(status, [(b"X-Test", b"y")], told if body is None else body)
+        self.exchange.answer(status, b"X-Test: y\r\n", told if body is None else body)
 
     # What the connection calls.
 
@@ -125,7 +125,7 @@ class Recorder:
 
     def refuse(self, exchange: Exchange, bad: BadRequest) -> None:
         self.refused.append((bad.status, exchange.head.target.decode("latin-1")))
-        exchange.answer(bad.status, [], b"refused")
+        exchange.answer(bad.status, b"", b"refused")
 
     def closed(self, connection: object) -> None:
         self.closed_connections.append(connection)

@@ -54,5 +54,5 @@ _ALL = (
 )
 WAYS = [Way(f"{name}-{loop}", serve, LOOPS[loop]) for name, serve, loop in _ALL if loop in LOOPS]
 
-chosen: ContextVar[Way] = ContextVar("chosen")
-"""The way of the test that runs; a folder's conftest chooses it."""
+chosen: ContextVar[Way] = ContextVar("chosen", default=WAYS[0])
+"""The way of the test that runs: that of production, unless its folder's conftest chooses another."""

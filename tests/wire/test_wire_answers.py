@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from chatgpt_platform.wire.connection import HIGH_WATER
+from chatgpt_platform.wire.output import HIGH_WATER
 from support.answers import Answer, Unfinished, connect, read_answer
 from support.recorder import Call, Recorder, get, serving, settle, silent
 
@@ -16,7 +16,7 @@ WHOLE = b"".join(PIECES)
 
 def streams(length: int | None = None, status: int = 200) -> Recorder:
     def stream(call: Call) -> None:
-        call.exchange.start(status, [(b"X-Test", b"y")], length)
+        call.exchange.start(status, b"X-Test: y\r\n", length)
         for piece in PIECES:
             call.exchange.write(piece)
         call.exchange.finish()
@@ -102,7 +102,7 @@ async def test_an_answer_that_does_not_keep_to_its_length(length: int, said: str
     """It is broken off, since there is no other way to tell the client."""
 
     def stream(call: Call) -> None:
-        call.exchange.start(200, [], length)
+        call.exchange.start(200, b"", length)
         call.exchange.write(b"four")
         call.exchange.finish()
 
@@ -118,12 +118,12 @@ async def test_an_answer_that_is_broken_off_is_not_whole() -> None:
     async with serving(Recorder(complete=silent)) as running, connect(running.port) as client:
         await client.send(get())
         exchange = (await running.call()).exchange
-        exchange.start(200, [])
+        exchange.start(200, b"")
         exchange.write(b"part")
         exchange.abort()
         exchange.write(b"more")
         exchange.finish()
-        exchange.answer(200, [], b"again")
+        exchange.answer(200, b"", b"again")
         got = await client.rest()
         assert got.endswith(b"4\r\npart\r\n")
         with pytest.raises(Unfinished):
@@ -135,7 +135,7 @@ async def test_each_piece_goes_out_at_once() -> None:
     async with serving(Recorder(complete=silent)) as running, connect(running.port) as client:
         await client.send(get())
         exchange = (await running.call()).exchange
-        exchange.start(200, [])
+        exchange.start(200, b"")
         assert (await client.receive()).endswith(b"\r\n\r\n")
         for number in range(5):
             exchange.write(b"%d" % number)
@@ -155,7 +155,7 @@ async def test_a_slow_reader_makes_the_writer_wait() -> None:
 
         async def stream() -> None:
             nonlocal written
-            exchange.start(200, [], len(piece) * count)
+            exchange.start(200, b"", len(piece) * count)
             for _ in range(count):
                 congestion = exchange.write(piece)
                 written += len(piece)

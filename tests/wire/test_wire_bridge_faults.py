@@ -37,7 +37,6 @@ class FindsFaultLater(Streamed):
         raise httputil.HTTPInputError("no good")
 
 
-@pytest.mark.xfail(reason="_Bridge knows HTTPInputError in headers_received only", strict=True)
 @pytest.mark.parametrize("handler", [FindsFault, FindsFaultLater])
 async def test_what_a_handler_finds_wrong_with_a_body_is_400(handler: type[Streamed]) -> None:
     for serve in SERVERS.values():
@@ -67,13 +66,7 @@ class FailsLater(Streamed):
     "handler",
     [
         Fails,
-        pytest.param(
-            FailsLater,
-            marks=pytest.mark.xfail(
-                reason="_Bridge._go_on drops the error of data_received and leaves the handler waiting",
-                strict=True,
-            ),
-        ),
+        FailsLater,
     ],
 )
 async def test_a_handler_that_fails_while_it_reads(handler: type[Streamed], expected_log: list[str]) -> None:

@@ -124,9 +124,6 @@ async def test_each_of_several_flushes_may_be_awaited() -> None:
         await done.wait()
 
 
-@pytest.mark.xfail(
-    reason="_Bridge._taken gives one future to all who wait, so one can cancel it for all", strict=True
-)
 async def test_a_flush_that_is_given_up_does_not_harm_another() -> None:
     """Two tasks of one handler wait for the client; the one that is cancelled must not end the other."""
     outcome: list[str] = []

@@ -25,7 +25,7 @@ async def left_once(running: Running, call: Call, *before: str) -> None:
     await settle()
     assert call.events == [*before, "left"]
     # Nobody is there any more: all of this does nothing.
-    call.exchange.start(200, [])
+    call.exchange.start(200, b"")
     assert call.exchange.write(b"x") is None
     call.exchange.finish()
     call.answer()
@@ -112,7 +112,7 @@ async def test_in_the_middle_of_an_answer(ahead: bytes, leave: Callable[[Client]
     async with serving(Recorder(complete=silent)) as running, connect(running.port) as client:
         await client.send(get("/1") + ahead)
         call = await running.call()
-        call.exchange.start(200, [])
+        call.exchange.start(200, b"")
         call.exchange.write(b"part")
         await client.take(20)
         leave(client)
@@ -127,7 +127,7 @@ async def test_without_reading_the_answer(leave: Callable[[Client], None]) -> No
     async with serving(Recorder(complete=silent)) as running, connect(running.port, small=True) as client:
         await client.send(get("/1"))
         call = await running.call()
-        call.exchange.start(200, [])
+        call.exchange.start(200, b"")
         congestion = call.exchange.write(b"x" * 10_000_000)
         assert congestion is not None
         waiting = asyncio.ensure_future(congestion)

@@ -104,7 +104,7 @@ async def test_a_stream_that_began_before_the_drain_closes_behind_its_end() -> N
     async with serving(Recorder(complete=silent)) as running, connect(running.port) as client:
         await client.send(get())
         exchange = (await running.call()).exchange
-        exchange.start(200, [])
+        exchange.start(200, b"")
         exchange.write(b"one")
         await settle()
         draining = asyncio.create_task(running.server.drain(1), name="drain")
@@ -175,7 +175,7 @@ async def test_close_leaves_nothing_behind() -> None:
         for _ in range(4):
             call = await running.call()
             if call.target == "/stream":
-                call.exchange.start(200, [])
+                call.exchange.start(200, b"")
                 congestion = call.exchange.write(b"x" * 8_000_000)
                 assert congestion is not None
                 waiting.append(asyncio.ensure_future(congestion))
@@ -262,7 +262,7 @@ async def test_an_application_that_raises_instead_of_refusing(
 
 async def test_an_application_that_raises_in_the_middle_of_its_answer(expected_log: list[str]) -> None:
     def breaks_later(call: Call) -> None:
-        call.exchange.start(200, [])
+        call.exchange.start(200, b"")
         call.exchange.write(b"part")
         raise Broken
 

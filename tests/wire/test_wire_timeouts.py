@@ -131,7 +131,7 @@ async def test_no_time_runs_while_the_application_works() -> None:
         await client.send(post(b"abc"))
         call = await running.call()
         await asyncio.sleep(3 * SHORT)
-        call.exchange.start(200, [])
+        call.exchange.start(200, b"")
         call.exchange.write(b"part")
         await asyncio.sleep(3 * SHORT)
         call.exchange.finish()
@@ -198,7 +198,7 @@ async def test_an_answer_that_nobody_takes(streamed: bool) -> None:
         await client.send(get())
         call = await running.call()
         if streamed:
-            call.exchange.start(200, [])
+            call.exchange.start(200, b"")
             congestion = call.exchange.write(b"x" * 5_000_000)
             assert congestion is not None
             await congestion
@@ -247,7 +247,7 @@ async def test_what_comes_behind_a_large_answer_has_its_time(phase: str) -> None
 
 async def test_who_sends_on_behind_the_last_answer_is_cut_in_the_end() -> None:
     recorder = Recorder(begin=lambda call: call.answer(413))
-    async with serving(recorder) as running, connect(running.port) as client:
+    async with serving(recorder, replace(LONG, body=1.0)) as running, connect(running.port) as client:
         await client.send(post(10**9))
         assert (await client.answer()).status == 413
         await client.ended()  # our half of it

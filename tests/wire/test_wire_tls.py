@@ -42,7 +42,7 @@ async def test_a_slow_reader_makes_the_writer_wait() -> None:
     ):
         await client.send(get())
         exchange = (await running.call()).exchange
-        exchange.start(200, [])
+        exchange.start(200, b"")
         congestion, written = None, 0
         while congestion is None:
             written += 100_000
