@@ -130,17 +130,21 @@ class HandlerOutlet:
             self._handler.set_header("Content-Length", str(length))
         self._handler.flush()
 
-    def write(self, data: bytes) -> asyncio.Future[None]:
+    def write(self, data: bytes) -> asyncio.Future[None] | None:
         self._handler.write(data)
+        flush = self._handler.flush()
+        if flush.done():
+            flush.exception()  # a client that has left: on_connection_close tells of it
+            return None
         flushed = asyncio.get_running_loop().create_future()
 
         def on_flushed(future: asyncio.Future[None]) -> None:
             if not future.cancelled():
-                future.exception()  # a client that has left: on_connection_close tells of it
+                future.exception()  # as above
             if not flushed.done():
                 flushed.set_result(None)
 
-        self._handler.flush().add_done_callback(on_flushed)
+        flush.add_done_callback(on_flushed)
         return flushed
 
     def finish(self) -> None:

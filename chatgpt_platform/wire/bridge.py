@@ -134,7 +134,8 @@ class _Bridge(httputil.HTTPConnection):
         """Raises ValueError for a header that would break its line, or a body that is too long."""
         assert isinstance(start_line, httputil.ResponseStartLine)
         lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.get_all()]
-        for line in lines:
+        reason = (start_line.reason or "").encode("latin-1")
+        for line in [*lines, (b"", reason)]:
             if _BREAKS_LINES.search(b"".join(line)):
                 raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {line!r}")
         if start_line.code == 101:
@@ -143,7 +144,8 @@ class _Bridge(httputil.HTTPConnection):
         if "close" in headers.get("Connection", "").lower():
             self._exchange.connection.close_after_answer()
         length = headers.get("Content-Length")
-        reason = (start_line.reason or "").encode("latin-1")
+        if length is not None and not (length.isascii() and length.isdigit()):
+            raise ValueError(f"Content-Length is not a number: {length!r}")
         own = [line for line in lines if line[0].decode("latin-1").lower() not in _FRAMING]
         self._exchange.start(start_line.code, joined(own), None if length is None else int(length), reason)
         return self.write(chunk) if chunk else self._taken(None)

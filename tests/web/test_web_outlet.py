@@ -24,7 +24,6 @@ class Swift:
 
 
 @pytest.mark.gen_test
-@pytest.mark.xfail(reason="HandlerOutlet.write makes each piece wait for a turn of the loop", strict=True)
 async def test_what_is_taken_at_once_is_not_waited_for() -> None:
     """Else a stream's end goes out a turn behind its last piece, at which a client may have closed already."""
     outlet: Outlet = HandlerOutlet(cast("Handler", Swift()), closing=False)
