@@ -238,7 +238,7 @@ class Connection(asyncio.Protocol):
     # What the server calls.
 
     def close(self) -> None:
-        """Close when nothing is under way, else after the answer that is."""
+        """Close, but only when nothing is under way: in a drain the answer that is closes by itself."""
         if self.idle:
             self._last = True
             self._take_leave()

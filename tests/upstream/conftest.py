@@ -14,6 +14,7 @@ import pytest
 from tornado.ioloop import IOLoop
 from tornado.platform.asyncio import AsyncIOLoop
 
+from support.collection import quick_collection as quick_collection
 from support.loops import LOOPS
 
 
@@ -31,15 +32,6 @@ def io_loop(request: pytest.FixtureRequest) -> Iterator[IOLoop | None]:
     loop = AsyncIOLoop(asyncio_loop=request.param())  # which makes it the current one
     yield loop
     loop.close(all_fds=True)
-
-
-@pytest.fixture(scope="package")
-def quick_collection() -> Iterator[None]:
-    """Collect only what the tests here leave: what was imported before stays anyway."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

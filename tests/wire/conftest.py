@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from support.applications import SERVERS, Serve
+from support.collection import quick_collection as quick_collection
 from support.loops import LOOPS, LoopFactory
 
 PATIENCE = 30.0  # seconds: a guard against hanging
@@ -60,15 +61,6 @@ def serve(request: pytest.FixtureRequest) -> Serve:
     """For a Tornado application: on the wire, and on Tornado's own server."""
     given: Serve = request.param
     return given
-
-
-@pytest.fixture(scope="package")
-def quick_collection() -> Iterator[None]:
-    """Collect only what the tests here leave: what was imported before stays anyway."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
