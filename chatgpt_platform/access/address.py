@@ -16,9 +16,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Final
+from socket import inet_aton, inet_ntoa
+from typing import Final, NamedTuple
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -38,13 +38,7 @@ _ENTRY: Final = re.compile(rf"({_V4}){_PORT}|\[({_V6}){_ZONE}\]{_PORT}|({_V6}){_
 """An address as proxies write it, with or without port, brackets and zone. Digits are ASCII digits only."""
 
 
-_OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_PLAIN_V4: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
-"""As nearly all of them are written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """A caller.
 
     ``address``: its address, written by us, never the text that was sent. ``key``: what its limits count by.
@@ -56,8 +50,7 @@ class Client:
     allowed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     client: Client
     trusted: bool
 
@@ -102,9 +95,11 @@ class AddressBook:
         known = self._known.get(peer) or self._lookup(peer)
         if known is None:
             return self._unknown
-        if known.trusted:
-            for entry in _from_right(forwarded_for):
-                further = self._lookup(entry)
+        if known.trusted and forwarded_for:
+            # As a rule there is one proxy, and one entry.
+            entries = _from_right(forwarded_for) if "," in forwarded_for else (forwarded_for,)
+            for entry in entries:
+                further = self._known.get(entry) or self._lookup(entry)
                 if further is None:
                     break
                 known = further
@@ -118,17 +113,22 @@ class AddressBook:
         known = self._known.get(text)
         if known is not None:
             return known
-        address = _read(text)
-        if address is None:
-            return None
-        allowed = address not in self._deny and (not self._allow or address in self._allow)
-        shown = str(address)
-        key = shown if isinstance(address, IPv4Address) else client_key(address)
-        known = _Known(Client(shown, key, allowed), address in self._trusted)
+        value = _plain_v4(text)
+        if value is not None:
+            known = self._judged(text, text, 4, value)
+        else:
+            address = _read(text)
+            if address is None:
+                return None
+            known = self._judged(str(address), client_key(address), address.version, int(address))
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[text] = known
         return known
+
+    def _judged(self, address: str, key: str, version: int, value: int) -> _Known:
+        allowed = not self._deny.hold(version, value) and (not self._allow or self._allow.hold(version, value))
+        return _Known(Client(address, key, allowed), self._trusted.hold(version, value))
 
 
 class _Networks:
@@ -144,12 +144,17 @@ class _Networks:
             for version in (4, 6)
         }
 
-    def __bool__(self) -> bool:
-        return any(self._by_version.values())
+        self._any: Final = bool(prefixes)
 
-    def __contains__(self, address: Address) -> bool:
-        value = int(address)
-        return any(value >> shift in found for shift, found in self._by_version[address.version])
+    def __bool__(self) -> bool:
+        return self._any
+
+    def hold(self, version: int, value: int) -> bool:
+        """Whether an address, as a number, lies in one of them."""
+        for shift, found in self._by_version[version]:  # noqa: SIM110 - any() would cost more than the look
+            if value >> shift in found:
+                return True
+        return False
 
 
 def _unmapped(address: Address) -> Address:
@@ -166,11 +171,17 @@ def _unmapped_network(network: Network) -> Network:
     return network
 
 
+def _plain_v4(text: str) -> int | None:
+    """The number of an IPv4 address that is written as we would write it, as nearly all are."""
+    try:
+        packed = inet_aton(text)  # takes more than that, such as 127.1
+    except (OSError, ValueError):  # the latter for characters that no address has
+        return None
+    return int.from_bytes(packed, "big") if inet_ntoa(packed) == text else None
+
+
 def _read(text: str) -> Address | None:
     """The address in one entry; None where it cannot be read."""
-    if _PLAIN_V4.fullmatch(text):
-        first, second, third, fourth = text.split(".")
-        return IPv4Address(int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth))
     match = _ENTRY.fullmatch(text)
     if match is None:
         return None

@@ -14,12 +14,25 @@ from chatgpt_platform.upstream.client import Sink
 
 
 @dataclass(slots=True)
+class HeadNotes:
+    """What was made of a call's head, under one configuration, for all calls whose heads are the same.
+
+    Nothing here depends on the body and its length, on the caller's address or on the time.
+    """
+
+    screened: bool = False
+    """One of them has passed what is checked of the head."""
+    upstream_headers: bytes = field(default=b"", repr=False)
+    """The header lines that go upstream, with a body; empty until one of them has."""
+
+
+@dataclass(slots=True)
 class Call:
     """One request, as the gateway sees it.
 
     ``headers``: names in lower case; several of one name are joined by ``, ``. ``query``: the raw query
     string. ``tail``: what follows the endpoint's path (a model's id). ``body`` is empty until it was read.
-    ``started``: monotonic seconds.
+    ``started``: monotonic seconds. ``notes``: shared by calls with the same head.
     """
 
     endpoint: Endpoint
@@ -30,6 +43,7 @@ class Call:
     client: Client
     record: Record
     started: float
+    notes: HeadNotes
     body: bytes = b""
     arrived: bool = False
     """The whole request came at once, so that admission follows its screening immediately."""

@@ -41,6 +41,8 @@ class Gateway:
         cap = TokenCap(models.max_tokens.default, models.max_tokens.cap)
         self.renderer: Final = Renderer(settings.server.language, settings.environment_language)
         self.max_body: Final = settings.server.max_body
+        self._long_length: Final = len(str(self.max_body))
+        """Digits of a declared length at which it may be too long."""
         self._openai: Final = OpenAIApi(
             upstream, keys, models.aliases, cap, self.renderer, log_prompts=settings.logging.prompts
         )
@@ -60,8 +62,11 @@ class Gateway:
         if not call.client.allowed:
             raise Problem(Kind.ADDRESS_DENIED)
         try:
-            self._check_body_head(call)
-            self._check_key_head(call)
+            if call.notes.screened:
+                self.check_length(call)
+            else:
+                self._check_body_head(call)
+                self._check_key_head(call)
         except Problem:
             self.count(call)
             raise
@@ -123,7 +128,10 @@ class Gateway:
 
     def check_length(self, call: Call) -> None:
         """Refuse a body that is declared to be above ``server.max_body``. Raises Problem."""
-        declared = call.headers.get(b"content-length", b"").lstrip(b"0")
+        declared = call.headers.get(b"content-length")
+        if declared is None or len(declared) < self._long_length:
+            return
+        declared = declared.lstrip(b"0")
         if declared.isdigit() and (len(declared) > _MOST_DIGITS or int(declared) > self.max_body):
             raise self.too_large()
 

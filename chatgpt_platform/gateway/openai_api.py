@@ -57,7 +57,11 @@ class OpenAIApi:
             call.body = self._prepared(call)
             if self._log_prompts:
                 call.record.prompt = call.body.decode()
-        headers = forward.request_headers(call, key)
+        headers = call.notes.upstream_headers if call.body else b""
+        if not headers:
+            headers = forward.request_headers(call, key)
+            if call.body:
+                call.notes.upstream_headers = headers
         return await self._upstream.ask(
             call, key, path, headers, call.body, lambda response: self._reply(call, key, response)
         )

@@ -21,6 +21,10 @@ _FOREIGN: Final = ("tornado", "asyncio", "concurrent.futures")
 """Loggers of what we are built on; their warnings come out in our form, never raw."""
 
 
+_AT_ONCE: Final = 64
+"""Records that become lines together: one after the other costs less than each amid the work of its call."""
+
+
 class Logs:
     """The access log and the application log of one configuration.
 
@@ -43,19 +47,25 @@ class Logs:
         files, warning = self._open_files(directory, rotate_size, rotate_keep) if directory else ((), "")
         self._files: Final[tuple[LogFile, ...]] = files
         self._access: Final[Sink] = files[0] if files else self._console
+        self._records: list[Record] = []
+        self._at_once: Final = _AT_ONCE if files else 1  # on the console they stand between other lines
         self._handler: Final = LineHandler((self._console, *files[1:]), redactor, tracebacks=level == "debug")
         self._attach(level)
         if warning:
             self._warn(warning)
 
     def access(self, record: Record) -> None:
-        """Write a call's line."""
-        self._access.write(access.line(record, self._redactor))
+        """Write a call's line. ``record`` is final."""
+        records = self._records
+        records.append(record)
         if self._closed:
             self._let_go()
+        elif len(records) >= self._at_once:
+            self._write_records()
 
     def flush(self) -> None:
         """Put on disk what was written since the last time; for the owner's timer."""
+        self._write_records()
         self._access.flush()
         self._handler.flush()
 
@@ -70,7 +80,13 @@ class Logs:
         self._let_go()
         self._handler.close()
 
+    def _write_records(self) -> None:
+        records, self._records = self._records, []
+        for record in records:
+            self._access.write(access.line(record, self._redactor))
+
     def _let_go(self) -> None:
+        self._write_records()
         for file in self._files * 2:  # what there is to say of one may go into the other
             file.close()
         self._console.flush()

@@ -8,8 +8,9 @@ from functools import lru_cache
 
 def stamp(epoch: float) -> str:
     """Epoch seconds in RFC 3339, UTC, with milliseconds: ``2026-01-31T12:00:00.123Z``."""
-    seconds, milliseconds = divmod(round(epoch * 1000), 1000)
-    return f"{_second(seconds)}.{milliseconds:03d}Z"
+    milliseconds = round(epoch * 1000)
+    seconds = milliseconds // 1000
+    return f"{_second(seconds)}.{milliseconds - seconds * 1000:03d}Z"
 
 
 @lru_cache(maxsize=4)  # one call after the other falls into the same second

@@ -88,7 +88,7 @@ class Answer:
             self._framing = 0
         elif not self.complete:
             self._framing += len(data)
-            if self._framing > MAX_HEAD:
+            if self._framing > MAX_HEAD or len(self.headers) > MAX_HEADERS:
                 raise BadAnswer("its head or its trailers do not end")
 
     def finish(self) -> bool:
@@ -110,11 +110,8 @@ class Answer:
             self._refuse("more than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.status:
-            return  # a trailer
-        self.headers.append((name.lower(), value.rstrip()))  # llhttp leaves white space at the end
-        if len(self.headers) > MAX_HEADERS:
-            self._refuse("it has too many headers")
+        if not self.status:  # otherwise it is a trailer
+            self.headers.append((name.lower(), value.rstrip()))  # llhttp leaves white space at the end
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -122,6 +119,8 @@ class Answer:
             self._skip_interim(status)
             return
         headers = self.headers
+        if len(headers) > MAX_HEADERS:
+            self._refuse("it has too many headers")
         if self._fed > MAX_HEAD and sum(len(n) + len(v) + 4 for n, v in headers) > MAX_HEAD:
             self._refuse("its head is too large")
         if not 200 <= status <= 599:

@@ -163,16 +163,22 @@ class Client:
 
         Cancelling it closes the connection at once.
         """
-        now = (self._loop or self._settle()).time()
+        now = self._now()
         head = self._head(method, path, headers, len(body))
         request = Request(head, body, method == b"HEAD", now + self._timeouts.total)
         connection = self._just_used(now)
-        if connection is None or not connection.send(request):
+        if connection is None or not connection.send(request, now):
             connection = await self._send(request)
         while True:
             try:
-                await connection.head()
+                waiter = connection.head()
+                if waiter is not None:
+                    await waiter
+                connection.raise_failure()
                 break
+            except asyncio.CancelledError:
+                connection.abort()  # nobody is left who wants the answer
+                raise
             except Problem:
                 # A pooled connection may turn out closed just now; a new one has its own reasons.
                 if not (connection.untouched and connection.idle_since):
@@ -200,10 +206,10 @@ class Client:
 
     async def _send(self, request: Request) -> Connection:
         while connection := await self._ready():
-            if connection.send(request):
+            if connection.send(request, self._now()):
                 return connection
         connection = await self._connect(request.total)
-        if not connection.send(request):
+        if not connection.send(request, self._now()):
             raise faults.unanswered(self._where, None)
         return connection
 
@@ -211,6 +217,9 @@ class Client:
         """Remember the loop: to ask for it costs a system call each time."""
         self._loop = asyncio.get_running_loop()
         return self._loop
+
+    def _now(self) -> float:
+        return (self._loop or self._settle()).time()
 
     def _just_used(self, now: float) -> Connection | None:
         """The pooled connection used last, if that was a moment ago: surely its peer has not closed it since."""
@@ -300,7 +309,8 @@ class Client:
 
     def take_back(self, connection: Connection) -> bool:
         """Keep an idle connection for the next call; False: close it."""
-        self._lingering.discard(connection)
+        if self._lingering:
+            self._lingering.discard(connection)
         if self._closed:
             return False
         if len(self._idle) >= MAX_IDLE:

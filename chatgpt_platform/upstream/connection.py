@@ -91,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._timeouts: Final = timeouts
         self._keeper: Final = keeper
         self._loop: Final = asyncio.get_running_loop()
+        self._outbox: Final = keeper.outbox
         self._answer: Final = Answer()
         self._state = State.IDLE
         self._transport: asyncio.Transport
@@ -133,23 +134,25 @@ class Connection(asyncio.Protocol):
         """Whether the exchange failed with surely not a byte of its request written."""
         return self._untouched
 
-    def send(self, request: Request) -> bool:
+    def send(self, request: Request, now: float) -> bool:
         """Write a request in this turn of the loop; what the upstream does not take at once goes out later.
 
-        Returns False where the connection is closed. It may also turn out so in the turn: see ``untouched``.
+        ``now``: the loop's time. Returns False where the connection is closed. It may also turn out so in the turn: see ``untouched``.
         """
         if self._state is not State.IDLE or self._transport.is_closing():
             return False
-        self._answer.expect(head_only=request.head_only)
-        self._deadline.begin(request.total)
+        head, body, head_only, total = request
+        self._answer.expect(head_only=head_only)
+        self._deadline.begin(total)
+        self._deadline.until(now + self._timeouts.first_byte, "first_byte")
         self._state = State.HEAD
         self._untouched = True
-        if len(request.body) <= PORTION:
-            self._unwritten = request.head + request.body
+        if len(body) <= PORTION:
+            self._unwritten = head + body
         else:
-            self._unwritten = request.head
-            self._unsent = memoryview(request.body)
-        self._keeper.outbox.add(self)
+            self._unwritten = head
+            self._unsent = memoryview(body)
+        self._outbox.add(self)
         return True
 
     def flush(self) -> None:
@@ -165,11 +168,15 @@ class Connection(asyncio.Protocol):
         if self._unsent is not None:
             self._send_on()
 
-    async def head(self) -> None:
-        """Wait until the answer's head is there. Raises Problem."""
-        if self._state is State.HEAD:
-            self._deadline.expect(self._timeouts.first_byte, "first_byte")
-            await self._wait()
+    def head(self) -> asyncio.Future[None] | None:
+        """What to await before the answer's head may be there; whose wait is cancelled calls ``abort``."""
+        if self._state is not State.HEAD:
+            return None
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    def raise_failure(self) -> None:
+        """Raises the Problem for which no head has come, if there is one."""
         if not self._answer.status and self._problem is not None:
             raise self._problem
 
@@ -381,7 +388,7 @@ class Connection(asyncio.Protocol):
         """Give a connection whose answer is complete back, or close it."""
         answer, transport = self._answer, self._transport
         # An answer before the whole request was written leaves the rest of it in the pipe.
-        written = self._unsent is None and transport.get_write_buffer_size() == 0
+        written = self._unsent is None and not transport.get_write_buffer_size()
         if not (answer.reusable and written and answer.keep_alive > 0) or transport.is_closing():
             self.abort()
             return
@@ -389,9 +396,9 @@ class Connection(asyncio.Protocol):
             answer.take()
         self._resume_reading()
         self._state = State.IDLE
-        self.idle_since = self._loop.time()
+        self.idle_since = now = self._loop.time()
         self._deadline.begin(math.inf)
-        self._deadline.expect(answer.keep_alive, "keep-alive")
+        self._deadline.until(now + answer.keep_alive, "keep-alive")
         if not self._keeper.take_back(self):
             self.abort()
 
@@ -443,5 +450,6 @@ class Connection(asyncio.Protocol):
 
     def _wake(self) -> None:
         self._deadline.rest()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

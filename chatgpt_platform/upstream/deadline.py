@@ -24,11 +24,16 @@ class Deadline(deadline.Deadline):
 
     def expect(self, seconds: float, phase: str) -> None:
         """The phase ends within ``seconds``, or it has taken too long."""
-        self._at = self._loop.time() + seconds
+        self.until(self._loop.time() + seconds, phase)
+
+    def until(self, at: float, phase: str) -> None:
+        """``expect`` for a moment in the loop's time, of one who knows the time already."""
+        total = self._total
+        if at > total:
+            at, phase = total, "total"
+        self._at = at
         self._phase = phase
-        if self._at > self._total:
-            self._at, self._phase = self._total, "total"
-        if self._fires > self._at:
+        if self._fires > at:
             self._set()
 
     def prolong(self, seconds: float) -> None:

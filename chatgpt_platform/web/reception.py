@@ -13,12 +13,12 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine, Mapping
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import endpoints
-from chatgpt_platform.gateway.call import Call, Reply
+from chatgpt_platform.gateway.call import Call, HeadNotes, Reply
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
 from chatgpt_platform.gateway.gateway import Gateway
 from chatgpt_platform.gateway.render import JSON
@@ -38,6 +38,18 @@ _UNREADABLE: Final = {
     414: Kind.TARGET_TOO_LONG,
     431: Kind.HEADERS_TOO_LARGE,
 }
+
+
+class Errand(NamedTuple):
+    """What a request asks for, by its head, of one reception."""
+
+    reception: Reception
+    endpoint: Endpoint
+    method: str
+    path: str
+    tail: str
+    query: str
+    notes: HeadNotes
 
 
 class Reception:
@@ -63,17 +75,29 @@ class Reception:
         ``fields``: headers by their names in lower case, several of one name joined by ``, ``. ``peer``: the
         address of the socket's other end.
         """
+        return self.visit(self.errand(method, path, query), fields, peer)
+
+    def errand(self, method: str, path: str, query: str) -> Errand:
+        """What a request line asks for."""
         endpoint = self.routes.get(path)
         tail = ""
         if endpoint is None:
             endpoint, tail = _elsewhere(path)
-        forwarded_for = fields.get(b"x-forwarded-for", b"").decode("latin-1")
+        return Errand(self, endpoint, method, path, tail, query, HeadNotes())
+
+    def visit(self, errand: Errand, fields: Mapping[bytes, bytes], peer: str) -> Call:
+        """``begin``, for a head whose errand is known."""
+        _, endpoint, method, path, tail, query, notes = errand
+        forwarded_for = fields[b"x-forwarded-for"].decode("latin-1") if b"x-forwarded-for" in fields else ""
         client = self._addresses.client(peer, forwarded_for)
         record = Record(time.time(), self.service.next_id(), client.address, method, path)
-        return Call(endpoint, method, tail, query, fields, client, record, time.monotonic())
+        return Call(endpoint, method, tail, query, fields, client, record, time.monotonic(), notes)
 
     def screen(self, call: Call) -> None:
         """What is checked before the body is read. Raises Problem."""
+        if call.notes.screened and not self.service.draining:
+            self.gateway.screen(call)
+            return
         path = call.record.path
         public = path in PUBLIC
         if not (public or call.client.allowed):
@@ -92,6 +116,7 @@ class Reception:
         if self.service.draining:
             raise Problem(Kind.UNAVAILABLE, "draining", retry_after=1)
         self.gateway.screen(call)
+        call.notes.screened = True
 
     def answer(self, call: Call) -> Coroutine[Any, Any, Reply]:
         """The Reply to a screened call whose body has been read. Never raises but for its cancellation."""

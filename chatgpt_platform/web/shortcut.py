@@ -9,7 +9,7 @@ from typing import Final
 
 from tornado import web
 
-from chatgpt_platform.web.reception import Reception, unreadable
+from chatgpt_platform.web.reception import Errand, Reception, unreadable
 from chatgpt_platform.web.transaction import Transaction
 from chatgpt_platform.wire.bridge import TornadoApplication
 from chatgpt_platform.wire.exchange import Exchange, Receiver
@@ -44,7 +44,10 @@ class Shortcut:
         self._handlers.closed(connection)
 
     def _transaction(self, exchange: Exchange) -> Transaction:
-        head = exchange.head
-        path, _, query = head.target.decode("latin-1").partition("?")
-        call = self._reception.begin(head.method, path, query, head.fields, exchange.peer)
-        return Transaction(self._reception, exchange, call)
+        head, reception = exchange.head, self._reception
+        errand = head.memo
+        if not isinstance(errand, Errand) or errand.reception is not reception:
+            path, _, query = head.target.decode("latin-1").partition("?")
+            head.memo = errand = reception.errand(head.method, path, query)
+        call = reception.visit(errand, head.fields, exchange.peer)
+        return Transaction(reception, exchange, call)

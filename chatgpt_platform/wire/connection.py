@@ -298,7 +298,12 @@ class Connection(asyncio.Protocol):
             self._invited = not head.expects_continue
             arrived = head.length is not None and head.length <= len(data)
             self._exchange = exchange = Exchange(self, head, arrived=arrived)
-            self._receiver = self._host.application.begin(exchange)
+            self._receiver = receiver = self._host.application.begin(exchange)
+            if data and self._invited and not self._held and self._parser.take(data):
+                if not exchange.finished:
+                    receiver.received(data)
+                self._end_of_request()
+                return b""
         elif self._portion != _HEAD_BEGUN and self._parser.begun:
             self._portion = _HEAD_BEGUN
             self._deadline.expect(self._host.timeouts.header, "header")

@@ -31,10 +31,13 @@ class Head:
     ``target``: as it was sent, in origin form (``/path?query``) or ``*``. ``fields``: headers by their names
     in lower case; several of one name are joined by ``, ``. ``block``: their lines as they were sent.
     ``length``: bytes of the body that Content-Length declares, 0 without a body, None when it is chunked.
-    ``keep_alive``: whether the client would use the connection again.
+    ``keep_alive``: whether the client would use the connection again. ``memo``: the application's own. It stays
+    with a head that is sent again on the same connection, different in nothing but Content-Length and
+    X-Forwarded-For.
     """
 
-    __slots__ = ("block", "expects_continue", "fields", "keep_alive", "length", "method", "minor", "target")
+    __slots__ = ("block", "expects_continue", "fields", "keep_alive", "length", "memo", "method", "minor",
+                 "target")  # fmt: skip
 
     def __init__(self, method: str, target: bytes, minor: int) -> None:
         """``minor``: of HTTP/1.1 or HTTP/1.0."""
@@ -45,15 +48,23 @@ class Head:
         self.fields: dict[bytes, bytes] = {}
         self.length: int | None = 0
         self.keep_alive = False
+        self.memo: object = None
         self.expects_continue = False
 
-    def with_length(self, figure: bytes, block: bytes) -> Head:
-        """The same head with another Content-Length."""
+    def again(self, figure: bytes, addresses: bytes | None, block: bytes) -> Head:
+        """The same head, but for its Content-Length and, where it has one, its X-Forwarded-For."""
+        fields = self.fields
+        if fields[b"content-length"] == figure and (addresses is None or fields[b"x-forwarded-for"] == addresses):
+            return self
         head = Head(self.method, self.target, self.minor)
         head.block = block
-        head.fields = {**self.fields, b"content-length": figure}
+        head.fields = fields = fields.copy()
+        fields[b"content-length"] = figure
         head.length = int(figure)
+        if addresses is not None:
+            fields[b"x-forwarded-for"] = addresses.strip()
         head.keep_alive = self.keep_alive
+        head.memo = self.memo
         return head
 
     @property

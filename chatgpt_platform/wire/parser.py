@@ -22,8 +22,9 @@ Who does what:
 - It lets pass, and this module refuses (RFC 9112, 3.2 and 6.1): two Hosts, none or a bad one; transfer
   codings beside chunked, and chunked under HTTP/1.0.
 - Chunked bodies are read by an llhttp of their own, see ``chunks``.
-- A client that keeps its connection tends to send the same head again, but for the length of its body. Such
-  a head, equal byte for byte outside that figure, is not judged and split a second time.
+- A client that keeps its connection tends to send the same head again, but for the length of its body and,
+  behind a proxy, the addresses in X-Forwarded-For. Such a head, equal byte for byte outside these two, is not
+  judged and split a second time.
 """
 
 from __future__ import annotations
@@ -58,17 +59,30 @@ _MOST_BLANK: Final = 1024
 """Bytes of empty lines that may stand before a request (RFC 9112, 2.2, speaks of one)."""
 
 
-_LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
-_MOST_DIGITS: Final = 15
+_VARYING: Final = re.compile(
+    rb"(?i)\r\n(?:content-length:[ \t]*([0-9]{1,15})|x-forwarded-for:[ \t]*([0-9a-f:., ]{1,256}))(?=\r\n)",
+)
+"""The header lines in which a head that is sent again may differ: the body's, and those of a proxy in front."""
+
+_LONGEST_FIGURE: Final = 15
+_LONGEST_ADDRESSES: Final = 256
+_OF_ADDRESSES: Final = b"0123456789abcdefABCDEF:., "
+
 _MOST_MISSES: Final = 3
 """Heads in a row that were not the same again, after which a connection's heads are remembered no more."""
 
 
 class _Known(NamedTuple):
-    """A head as it came, cut around its length's figure; where its header lines begin; and what was read of it."""
+    """A head as it came, and what was read of it.
+
+    ``before``, ``between``, ``behind``: the bytes around its length's figure and the addresses it is forwarded
+    for. ``between`` is None in a head without the latter. ``figure_first``: which of the two comes first.
+    """
 
     before: bytes
+    between: bytes | None
     behind: bytes
+    figure_first: bool
     lines_at: int
     head: Head
 
@@ -167,25 +181,48 @@ class RequestParser:
     def _remember(self, head: Head, sent: bytes, lines_at: int, end: int) -> None:
         self._misses += 1
         self._known = None
-        if self._misses and head.length and not (self._apart or head.expects_continue):
-            match = _LENGTH.search(sent, 0, end)
-            if match is not None:
-                self._known = _Known(sent[: match.start(1)], sent[match.end(1) : end], lines_at, head)
+        if not self._misses or not head.length or self._apart or head.expects_continue:
+            return
+        holes = list(_VARYING.finditer(sent, lines_at - 2, end))
+        figures = [hole for hole in holes if hole[1] is not None]
+        if len(figures) != 1 or len(holes) > 2:
+            return  # a length between spaces, or addresses in two lines
+        first, last = holes[0], holes[-1]
+        self._known = _Known(
+            sent[: first.start(first.lastindex or 0)],
+            sent[first.end() : last.start(last.lastindex or 0)] if first is not last else None,
+            sent[last.end() : end],
+            first is figures[0],
+            lines_at,
+            head,
+        )
 
     def _same_again(self, known: _Known, data: bytes) -> tuple[Head | None, bytes]:
-        """The head, if it is the known one but for the length."""
+        """The head, if it is the known one but for its length and the addresses that it is forwarded for."""
+        between, behind = known.between, known.behind
         start = len(known.before)
-        end = data.find(known.behind, start, start + _MOST_DIGITS + len(known.behind))
-        figure = data[start:end]
-        if end < 0 or not figure.isdigit():
+        if between is None:
+            end = data.find(behind, start, start + _LONGEST_FIGURE + len(behind))
+            figure, addresses = data[start:end], None
+        else:
+            middle = data.find(between, start, start + _LONGEST_ADDRESSES + len(between))
+            last = middle + len(between)
+            end = data.find(behind, last, last + _LONGEST_ADDRESSES + len(behind)) if middle >= 0 else -1
+            figure, addresses = data[start:middle], data[last:end]
+            if not known.figure_first:
+                figure, addresses = addresses, figure
+            if not addresses or addresses.translate(None, _OF_ADDRESSES):
+                return None, data
+        if end < 0 or not figure.isdigit() or len(figure) > _LONGEST_FIGURE:
             return None, data
         self._misses = 0
-        behind = end + len(known.behind)
-        self._head = head = known.head.with_length(figure, data[known.lines_at : behind - 4])
-        self._left = int(figure)
-        self.complete = not self._left
+        end += len(behind)
+        head = known.head.again(figure, addresses, data[known.lines_at : end - 4])
+        self._head = head
+        self._left = length = head.length or 0
+        self.complete = not length
         self._apart = True
-        return head, data[behind:]
+        return head, data[end:]
 
     def body(self, data: bytes) -> tuple[bytes, bytes]:
         """A piece of the body, which may be empty, and the bytes that were not read. Raises BadRequest."""
@@ -200,6 +237,14 @@ class RequestParser:
         if not self._apart:
             self._feed(body)  # only so that llhttp knows that it is over
         return body, data[left:]
+
+    def take(self, data: bytes) -> bool:
+        """Whether ``data`` is the whole body just as it stands, which then need not go through ``body``."""
+        if self._apart and self._left == len(data) and self._chunks is None:
+            self._left = 0
+            self.complete = True
+            return True
+        return False
 
     def on_headers_complete(self) -> None:
         """httptools calls this."""
