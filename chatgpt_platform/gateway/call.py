@@ -49,8 +49,8 @@ class Call:
     """The whole request came at once, so that admission follows its screening immediately."""
     secret: str = field(default="", repr=False)
     """The caller's own key, once it is known to pay."""
-    quota: tuple[tuple[bytes, bytes], ...] = ()
-    """RateLimit headers, once admission was reached."""
+    quota: bytes = b""
+    """RateLimit header lines, each ended by CRLF, once admission was reached."""
 
     @property
     def api(self) -> Api:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from chatgpt_platform.access.keys import Key
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import failures
-from chatgpt_platform.gateway.call import Call, Reply
+from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Client, Response
 
@@ -44,14 +43,18 @@ def question_headers(key: Key) -> bytes:
 
 def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
     """The upstream's header lines that go to the caller, the key masked."""
-    lines = [
-        line for line in response.headers if line[0] in _ANSWER_HEADERS or line[0].startswith(_ANSWER_PREFIXES)
+    return [
+        (name, _masked(value, key.forms))
+        for name, value in response.headers
+        if name in _ANSWER_HEADERS or name.startswith(_ANSWER_PREFIXES)
     ]
-    for form in key.forms:
-        for index, (name, value) in enumerate(lines):
-            if form in value:
-                lines[index] = (name, value.replace(form, b"***"))
-    return lines
+
+
+def _masked(value: bytes, forms: tuple[bytes, ...]) -> bytes:
+    for form in forms:
+        if form in value:
+            value = value.replace(form, b"***")
+    return value
 
 
 class Upstream:
@@ -63,30 +66,22 @@ class Upstream:
         self._log: Final = logger
         self._key_works = True
 
-    async def ask(
-        self, call: Call, key: Key, path: bytes, headers: bytes, body: bytes,
-        reply_to: Callable[[Response], Awaitable[Reply]],
-    ) -> Reply:  # fmt: skip
-        """Ask, and make a Reply of the answer, which is let go then, unless a stream goes on with it.
+    async def ask(self, call: Call, key: Key, path: bytes, headers: bytes, body: bytes) -> Response:
+        """Ask, and wait for the head of the answer, which the caller closes.
 
-        Raises Problem, and what ``reply_to`` raises; cancelling it cuts the upstream off at once.
+        Raises Problem; cancelling it cuts the upstream off at once.
         """
-        call.secret = key.value if key.own else ""
         record = call.record
         record.upstream = self._name
+        if key.own:
+            call.secret = key.value
         response = await self._client.open(call.endpoint.upstream_method, path, headers, body)
         upstream_id = response.header(b"x-request-id")
         if upstream_id is not None:
             record.upstream_request_id = upstream_id.decode("latin-1")[:200]
         if not key.own and self._key_works is (response.status == 401):
             self._note_key(response.status)
-        reply: Reply | None = None
-        try:
-            reply = await reply_to(response)
-            return reply
-        finally:
-            if reply is None or reply.stream is None:
-                response.close()
+        return response
 
     def warn(self, call: Call, what: str) -> None:
         """Tell the owner what went wrong with a call whose answer does not show it as a failure of ours."""

@@ -19,6 +19,7 @@ from chatgpt_platform.gateway.tokens import TokenCap
 from chatgpt_platform.limits.store import Decision, Store
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.client import Client
+from chatgpt_platform.wire.head import joined
 
 _JSON_TYPES: Final = ("application/json",)
 _MOST_DIGITS: Final = 18
@@ -100,8 +101,14 @@ class Gateway:
 
     def count(self, call: Call) -> None:
         """Take the call's token from each bucket of its client; raises Problem when one is empty."""
-        if call.endpoint.counted or _counts(call):
-            self._admit(call, self._limiter.take(call.client.key, time.monotonic_ns()))
+        if not (call.endpoint.counted or _counts(call)):
+            return
+        client, now = call.client.key, time.monotonic_ns()
+        lines = self._limiter.admit(client, now)
+        if lines is not None:
+            call.quota = lines
+        else:
+            self._admit(call, self._limiter.take(client, now))
 
     def abandon(self, call: Call) -> None:
         """The caller left before its body was whole: the call counts all the same."""
@@ -121,7 +128,7 @@ class Gateway:
         return Problem(Kind.TOO_LARGE, limit=_size(self.max_body))
 
     def _admit(self, call: Call, decision: Decision) -> None:
-        call.quota = decision.headers
+        call.quota = joined(decision.headers)
         if not decision.admitted:
             wait = decision.retry_after
             raise Problem(Kind.TOO_MANY_REQUESTS, retry_after=wait, seconds=wait)

@@ -18,7 +18,7 @@ from chatgpt_platform.gateway.render import JSON, Renderer
 from chatgpt_platform.gateway.source import ErrorEvent, EventSource
 from chatgpt_platform.gateway.streams import Passage, Relay
 from chatgpt_platform.gateway.tokens import TokenCap
-from chatgpt_platform.gateway.usage import tokens_of
+from chatgpt_platform.gateway.usage import figures_of
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Response
 
@@ -41,6 +41,7 @@ class OpenAIApi:
         self._keys: Final = keys
         self._aliases: Final = aliases
         self._cap: Final = cap
+        self._capped: Final = cap.limits
         self._renderer: Final = renderer
         self._log_prompts: Final = log_prompts
 
@@ -62,9 +63,14 @@ class OpenAIApi:
             headers = forward.request_headers(call, key)
             if call.body:
                 call.notes.upstream_headers = headers
-        return await self._upstream.ask(
-            call, key, path, headers, call.body, lambda response: self._reply(call, key, response)
-        )
+        response = await self._upstream.ask(call, key, path, headers, call.body)
+        reply: Reply | None = None
+        try:
+            reply = self._ready(call, key, response) or await self._reply(call, key, response)
+            return reply
+        finally:
+            if reply is None or reply.stream is None:
+                response.close()
 
     def _path(self, call: Call) -> bytes:
         if any(segment in ("", ".", "..") for segment in call.tail.split("/")):
@@ -78,12 +84,20 @@ class OpenAIApi:
         model = "" if isinstance(asked.model, msgspec.UnsetType) else asked.model
         real = self._aliases.get(model, model)
         changes: dict[str, object] = {"model": real} if real != model else {}
-        if self._cap.limits:
+        if self._capped:
             figures = {name: getattr(asked, name) for name in call.endpoint.token_members}
             changes |= self._cap.changes(figures, call.endpoint.token_members, real)
-        call.record.model = real or None
-        call.record.stream = bool(asked.stream)
+        record = call.record
+        record.model = real or None
+        record.stream = bool(asked.stream)
         return members.rewrite(call.body, changes) if changes else call.body
+
+    def _ready(self, call: Call, key: Key, response: Response) -> Reply | None:
+        """The Reply to a JSON answer all of which came with its head, as most do; None for any other."""
+        if response.status != 200 or response.header(b"content-type") != b"application/json":
+            return None
+        body = response.ready(MAX_HELD)
+        return None if body is None else self._whole(call, key, response, body)
 
     async def _reply(self, call: Call, key: Key, response: Response) -> Reply:
         media_type = forward.content_type(response)
@@ -108,23 +122,24 @@ class OpenAIApi:
         return Reply(response.status, [JSON, *headers], body)
 
     async def _body(self, call: Call, key: Key, response: Response) -> Reply:
-        headers = forward.answer_headers(response, key)
-        body = response.ready(MAX_HELD)
-        if body is None:
-            body, whole = await response.read_within(MAX_HELD)
-            if not whole:
-                return self._passage(call, response, headers, body)
-        if failures.may_tell_error(body) and failures.is_error_object(body):
-            body = mask(body, key.value)
+        body, whole = await response.read_within(MAX_HELD)
+        if not whole:
+            return self._passage(call, response, forward.answer_headers(response, key), body)
+        return self._whole(call, key, response, body)
+
+    def _whole(self, call: Call, key: Key, response: Response, body: bytes) -> Reply:
         try:
-            tokens = tokens_of(body)
+            tokens, may_tell_error = figures_of(body)
         except ValueError as error:
             raise Problem(Kind.BAD_UPSTREAM, detail=f"the answer is not JSON: {error}") from None
-        call.record.prompt_tokens, call.record.completion_tokens = tokens.prompt, tokens.completion
-        call.record.first_byte_ms = call.elapsed_ms()
+        if may_tell_error and failures.is_error_object(body):
+            body = mask(body, key.value)
+        record = call.record
+        record.prompt_tokens, record.completion_tokens = tokens.prompt, tokens.completion
+        record.first_byte_ms = call.elapsed_ms()
         if self._log_prompts:
-            call.record.answer = body.decode(errors="replace")
-        return Reply(response.status, headers, body)
+            record.answer = body.decode(errors="replace")
+        return Reply(response.status, forward.answer_headers(response, key), body)
 
     def _passage(self, call: Call, response: Response, headers: list[tuple[bytes, bytes]], first: bytes) -> Reply:
         length = response.header(b"content-length")

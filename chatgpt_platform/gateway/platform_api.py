@@ -54,14 +54,15 @@ class PlatformApi:
         if self._log_prompts:
             call.record.prompt = question.prompt
         body = self._body(call, question, turns, model)
-        return await self._upstream.ask(
-            call,
-            key,
-            call.endpoint.upstream_path,
-            forward.question_headers(key),
-            body,
-            lambda response: self._reply(call, key, turns, response),
-        )
+        path, headers = call.endpoint.upstream_path, forward.question_headers(key)
+        response = await self._upstream.ask(call, key, path, headers, body)
+        reply: Reply | None = None
+        try:
+            reply = await self._reply(call, key, turns, response)
+            return reply
+        finally:
+            if reply is None or reply.stream is None:
+                response.close()
 
     def check_key_head(self, call: Call) -> None:
         """Refuse a header's key that cannot be one before the body is read; a missing key may be in there."""

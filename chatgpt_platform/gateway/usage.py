@@ -28,6 +28,9 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+_NO_ERROR: Final = msgspec.Raw()
+
+
 class _Body(msgspec.Struct):
     """What is read of an answer or of one event of it, on any endpoint."""
 
@@ -35,7 +38,7 @@ class _Body(msgspec.Struct):
     response: _Response | None = None
     choices: list[_Choice] | None = None
     type: str | None = None
-    error: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = _NO_ERROR
 
 
 @dataclass(slots=True)
@@ -62,6 +65,11 @@ _value_decoder: Final = msgspec.json.Decoder(msgspec.Raw)
 
 def tokens_of(body: bytes) -> Tokens:
     """The usage of a whole JSON answer. Raises ValueError when it is not a JSON object at all."""
+    return figures_of(body)[0]
+
+
+def figures_of(body: bytes) -> tuple[Tokens, bool]:
+    """``tokens_of``, and whether the answer may be an error object all the same."""
     decoded = _read(body)
     if decoded is None:
         # A JSON object with members of other types than OpenAI's is somebody's answer all the same.
@@ -70,8 +78,8 @@ def tokens_of(body: bytes) -> Tokens:
             _object_decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"the answer is not a JSON object: {error}") from None
-        return Tokens()
-    return _tokens(decoded) or Tokens()
+        return Tokens(), True
+    return _tokens(decoded) or Tokens(), decoded.error is not _NO_ERROR or decoded.type == "error"
 
 
 def is_json(data: bytes) -> bool:

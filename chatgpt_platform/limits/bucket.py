@@ -90,29 +90,31 @@ def take(windows: Windows, buckets: list[int], now: int) -> int:
     return 0
 
 
-Plan = tuple[tuple[int, int, int, int], ...]
-"""The figures of windows that ``spend`` needs: capacity, interval, slack, second."""
+Plan = tuple[tuple[int, int, int, int, tuple[int, int]], ...]
+"""The figures of windows that ``spend`` needs: capacity, interval, slack, second, a full bucket's quota after it."""
 
 
 def plan_of(windows: Windows) -> Plan:
     """The windows for ``spend``."""
-    return tuple((window.capacity, window.interval, window.slack, window.second) for window in windows)
+    return tuple(
+        (each.capacity, each.interval, each.slack, each.second, (each.capacity - 1, -(-each.interval // each.second)))
+        for each in windows
+    )
 
 
 def spend(plan: Plan, buckets: list[int], now: int) -> tuple[int, ...] | None:
     """``take``, then ``quota``, in one go for the way of each call; None, and nothing taken, if one is empty."""
     taken: list[int] = []
     left: list[int] = []
-    for (capacity, interval, slack, second), full_at in zip(plan, buckets, strict=True):
-        time = now * capacity
-        ahead = full_at - time
+    for (capacity, interval, slack, second, whole), full_at in zip(plan, buckets, strict=True):
+        ahead = full_at - now * capacity
         if ahead <= 0:
-            taken.append(time + interval)
-            left += (capacity - 1, -(-interval // second))
+            taken.append(full_at - ahead + interval)
+            left += whole
         elif ahead <= slack:
             taken.append(full_at + interval)
-            more = (ahead - 1) // interval + 1
-            left += (capacity - more - 1, -(((more - 1) * interval - ahead) // second))
+            more = (ahead - 1) // interval
+            left += (capacity - more - 2, -((more * interval - ahead) // second))
         else:
             return None
     buckets[:] = taken

@@ -3,6 +3,7 @@
     store = Store(windows_of(second=1, minute=3, hour=50, day=0), 100_000, warn)
     decision = store.look(client.key, time.monotonic_ns())   # before the body is read: takes nothing
     decision = store.take(client.key, time.monotonic_ns())   # after it: one token of each bucket, or none
+    lines = store.admit(client.key, time.monotonic_ns())     # the same, quicker, where it succeeds
 
 A client whose buckets are all full again has no past worth knowing and may be forgotten; a drained one
 never is, or it could start afresh by waiting for others to push it out. When ``max_clients`` drained ones
@@ -95,17 +96,24 @@ class Store:
         """Take one token of each of the client's buckets, or of none."""
         if not self._windows:
             return _UNLIMITED
-        if now > self._now:
-            self._now = now
-        else:
-            now = self._now
+        now = self._forward(now)
         buckets = self._clients.get(client)
         if buckets is None:
             return self._take_as_newcomer(client, now)
-        left = bucket.spend(self._plan, buckets, now)
-        if left is not None:
-            return Decision(True, 0, (self._policy, (b"RateLimit", self._template % left)))
-        return self._decision(buckets, bucket.wait(self._windows, buckets, now), now)
+        return self._decision(buckets, bucket.take(self._windows, buckets, now), now)
+
+    def admit(self, client: str, now: int) -> bytes | None:
+        """``take`` in one go for most calls: the lines of ``Decision.headers``, each ended by CRLF.
+
+        None, and nothing was taken, where it takes ``take`` to tell more.
+        """
+        if now > self._now:
+            self._now = now
+        buckets = self._clients.get(client)
+        if buckets is None:
+            return None
+        left = bucket.spend(self._plan, buckets, self._now)
+        return None if left is None else self._lines % left
 
     def reconfigure(self, windows: Windows, max_clients: int, now: int) -> None:
         """Go on under other limits: tokens used in a window stay used in the window of the same name.
@@ -135,6 +143,7 @@ class Store:
         policy = ", ".join(f'"{window.name}";q={window.capacity};w={window.seconds}' for window in windows)
         self._policy = (b"RateLimit-Policy", policy.encode())
         self._template = ", ".join(f'"{window.name}";r=%d;t=%d' for window in windows).encode()
+        self._lines = b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (self._policy[1], self._template)
 
     def _forward(self, now: int) -> int:
         """The time, standing still where the clock went back."""

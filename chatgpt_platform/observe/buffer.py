@@ -10,9 +10,9 @@ LIMIT: Final = 4 * 1024 * 1024
 
 
 class Sink(Protocol):
-    """Where lines go: ``write`` keeps a line for the next ``flush``; neither ever raises."""
+    """Where lines go: ``write`` keeps one or more for the next ``flush``; neither ever raises."""
 
-    def write(self, line: bytes) -> None: ...
+    def write(self, data: bytes, lines: int = 1) -> None: ...
 
     def flush(self) -> None: ...
 
@@ -27,13 +27,14 @@ class LineBuffer:
         self._size = 0
         self._dropped = 0
 
-    def add(self, line: bytes) -> None:
+    def add(self, data: bytes, lines: int = 1) -> None:
+        """Keep some lines, all or none of them."""
         with self._lock:
             if self._size >= self._limit:
-                self._dropped += 1
+                self._dropped += lines
                 return
-            self._parts.append(line)
-            self._size += len(line)
+            self._parts.append(data)
+            self._size += len(data)
 
     def take(self) -> bytes:
         """All lines at once; the buffer is empty then."""

@@ -17,8 +17,8 @@ class Console:
         self._stream: Final = _lowest(stream)
         self._torn = False
 
-    def write(self, line: bytes) -> None:
-        self._buffer.add(line)
+    def write(self, data: bytes, lines: int = 1) -> None:
+        self._buffer.add(data, lines)
 
     def flush(self) -> None:
         data = self._buffer.take()

@@ -62,9 +62,9 @@ class LogFile:
         self._torn = self._ends_torn(os.fstat(descriptor))
         return descriptor
 
-    def write(self, line: bytes) -> None:
-        """Keep a line, line feed included, for the next flush."""
-        self._buffer.add(line)
+    def write(self, data: bytes, lines: int = 1) -> None:
+        """Keep one or more lines, line feeds included, for the next flush."""
+        self._buffer.add(data, lines)
 
     def flush(self) -> None:
         """Write what was kept: as a rule one call of the system."""

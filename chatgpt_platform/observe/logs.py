@@ -82,8 +82,8 @@ class Logs:
 
     def _write_records(self) -> None:
         records, self._records = self._records, []
-        for record in records:
-            self._access.write(access.line(record, self._redactor))
+        if records:
+            self._access.write(access.lines(records, self._redactor), len(records))
 
     def _let_go(self) -> None:
         self._write_records()

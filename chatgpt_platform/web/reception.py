@@ -144,11 +144,11 @@ class Reception:
 
     def head(self, call: Call, reply: Reply) -> bytes:
         """All header lines of an answer but those of its framing, each ended by CRLF."""
-        lines = [*reply.headers, *call.quota]
+        lines = joined(reply.headers)
         if self._cors:
-            lines += cors.lines(self._cors, call.headers)
+            lines += joined(cors.lines(self._cors, call.headers))
         own = self._own_lines(int(time.time()))
-        return b"".join((joined(lines), b"X-Request-Id: ", call.record.request_id.encode(), own))
+        return b"".join((lines, call.quota, b"X-Request-Id: ", call.record.request_id.encode(), own))
 
     def _own_lines(self, second: int) -> bytes:
         """Those that are the same for all answers of a second."""
