@@ -50,9 +50,8 @@ class Client(NamedTuple):
     allowed: bool
 
 
-class _Known(NamedTuple):
-    client: Client
-    trusted: bool
+_Known = tuple[Client, bool]
+"""A caller, and whether it is a trusted proxy."""
 
 
 def client_key(address: Address) -> str:
@@ -79,11 +78,12 @@ class AddressBook:
         allow: Iterable[Network],
         deny: Iterable[Network],
     ) -> None:
-        self._trusted: Final = _Networks(trusted_proxies)
-        self._allow: Final = _Networks(allow)
-        self._deny: Final = _Networks(deny)
+        self._trusted: Final = _by_version(trusted_proxies)
+        self._allow: Final = _by_version(allow)
+        self._deny: Final = _by_version(deny)
+        self._allows_all: Final = not any(self._allow.values())
         self._known: Final[dict[str, _Known]] = {}
-        self._unknown: Final = Client("unknown", "unknown", allowed=not self._allow)
+        self._unknown: Final = Client("unknown", "unknown", allowed=self._allows_all)
 
     def client(self, peer: str, forwarded_for: str) -> Client:
         """Who calls.
@@ -92,27 +92,28 @@ class AddressBook:
         joined by commas; ``""`` for none. A peer without an address (a Unix socket) is the one client
         ``unknown``, let in only where there is no allow list.
         """
-        known = self._known.get(peer) or self._lookup(peer)
+        known = self._lookup(peer)
         if known is None:
             return self._unknown
-        if known.trusted and forwarded_for:
+        client, trusted = known
+        if trusted and forwarded_for:
             # As a rule there is one proxy, and one entry.
             entries = _from_right(forwarded_for) if "," in forwarded_for else (forwarded_for,)
             for entry in entries:
-                further = self._known.get(entry) or self._lookup(entry)
+                further = self._lookup(entry)
                 if further is None:
                     break
-                known = further
-                if not known.trusted:
+                client, trusted = further
+                if not trusted:
                     break
-        return known.client
+        return client
 
     def _lookup(self, text: str) -> _Known | None:
         """What the lists say of the address in a text; None where it cannot be read."""
-        text = text.strip(" \t")
         known = self._known.get(text)
         if known is not None:
             return known
+        text = text.strip(" \t")
         value = _plain_v4(text)
         if value is not None:
             known = self._judged(text, text, 4, value)
@@ -127,34 +128,32 @@ class AddressBook:
         return known
 
     def _judged(self, address: str, key: str, version: int, value: int) -> _Known:
-        allowed = not self._deny.hold(version, value) and (not self._allow or self._allow.hold(version, value))
-        return _Known(Client(address, key, allowed), self._trusted.hold(version, value))
+        allow, deny, trusted = self._allow[version], self._deny[version], self._trusted[version]
+        allowed = not (deny and _hold(deny, value)) and (self._allows_all or _hold(allow, value))
+        return Client(address, key, allowed), _hold(trusted, value)
 
 
-class _Networks:
-    """A set of networks. A look costs one step for each prefix length in use, not for each network."""
+_Networks = list[tuple[int, set[int]]]
+"""Networks of one IP version by the length of their prefixes: bits behind it, and the prefixes as numbers."""
 
-    def __init__(self, networks: Iterable[Network]) -> None:
-        prefixes: dict[tuple[int, int], set[int]] = defaultdict(set)
-        for network in map(_unmapped_network, networks):
-            shift = network.max_prefixlen - network.prefixlen
-            prefixes[network.version, shift].add(int(network.network_address) >> shift)
-        self._by_version: Final = {
-            version: [(shift, found) for (of, shift), found in prefixes.items() if of == version]
-            for version in (4, 6)
-        }
 
-        self._any: Final = bool(prefixes)
+def _by_version(networks: Iterable[Network]) -> dict[int, _Networks]:
+    prefixes: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for network in map(_unmapped_network, networks):
+        shift = network.max_prefixlen - network.prefixlen
+        prefixes[network.version, shift].add(int(network.network_address) >> shift)
+    return {
+        version: [(shift, found) for (of, shift), found in prefixes.items() if of == version]
+        for version in (4, 6)
+    }
 
-    def __bool__(self) -> bool:
-        return self._any
 
-    def hold(self, version: int, value: int) -> bool:
-        """Whether an address, as a number, lies in one of them."""
-        for shift, found in self._by_version[version]:  # noqa: SIM110 - any() would cost more than the look
-            if value >> shift in found:
-                return True
-        return False
+def _hold(networks: _Networks, value: int) -> bool:
+    """Whether an address, as a number, lies in one of them. One step for each prefix length in use."""
+    for shift, found in networks:  # noqa: SIM110 - any() would cost more than the look
+        if value >> shift in found:
+            return True
+    return False
 
 
 def _unmapped(address: Address) -> Address:

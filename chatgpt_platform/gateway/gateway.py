@@ -21,6 +21,7 @@ from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.client import Client
 from chatgpt_platform.wire.head import joined
 
+_OPENAI: Final = Api.OPENAI  # looked up in the class it would cost a call each time
 _JSON_TYPES: Final = ("application/json",)
 _MOST_DIGITS: Final = 18
 _FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -81,9 +82,9 @@ class Gateway:
         """Answer a screened call. Never raises but for its cancellation: every failure is a Reply."""
         try:
             self.count(call)
-            if call.endpoint.api is Api.PLATFORM:
-                return await self._platform.answer(call)
-            return await self._openai.answer(call)
+            if call.endpoint.api is _OPENAI:
+                return await self._openai.answer(call)
+            return await self._platform.answer(call)
         except Problem as problem:
             return self.refuse(call, problem)
         except Exception:  # noqa: BLE001 - see below
@@ -154,7 +155,7 @@ class Gateway:
         self.check_length(call)
 
     def _check_key_head(self, call: Call) -> None:
-        if call.endpoint.api is Api.OPENAI:
+        if call.endpoint.api is _OPENAI:
             self._openai.key(call)
         else:
             self._platform.check_key_head(call)
@@ -167,14 +168,14 @@ def _check_encoding(encoding: bytes) -> None:
 
 def _check_type(call: Call) -> None:
     media_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
-    types = _JSON_TYPES if call.api is Api.OPENAI else _JSON_TYPES + _FORM_TYPES
+    types = _JSON_TYPES if call.api is _OPENAI else _JSON_TYPES + _FORM_TYPES
     if media_type and media_type not in types and not media_type.endswith("+json"):
         raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
 
 
 def _counts(call: Call) -> bool:
     """Each call of a counted endpoint, and each POST under /v1, wherever it leads."""
-    return call.endpoint.counted or (call.api is Api.OPENAI and call.method == "POST")
+    return call.endpoint.counted or (call.api is _OPENAI and call.method == "POST")
 
 
 def _size(figure: int) -> str:

@@ -7,7 +7,7 @@ it lets pass is caught here: the last of duplicate members, bytes that are not U
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import count
 from typing import Any, Final, TypeVar
@@ -52,11 +52,12 @@ class OpenAIBody(msgspec.Struct):
 FORBIDDEN: Final = ("api_base", "base_url", "api_key", "extra_headers")
 """Members with which a request would choose the upstream's address, key or headers."""
 
+_OPENAI_NAMES: Final = OpenAIBody.__struct_fields__
 _openai_decoder: Final = msgspec.json.Decoder(OpenAIBody)
 _members_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: Iterable[str]) -> Shape:
+def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: tuple[str, ...]) -> Shape:
     """Decode the members that matter.
 
     ``names``: those that must not stand there twice, of ASCII letters and underscores.
@@ -69,7 +70,8 @@ def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: Iterable[str]
         if not body.isascii():
             body.decode()
         value = decoder.decode(body)
-        _refuse_duplicates(body, tuple(names))
+        if body.count(b":") > MAX_MEMBERS or _may_hold_doubles(body, names):  # few pay for the exact look
+            _refuse_duplicates(body, names)
         return value
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from None
@@ -83,7 +85,7 @@ def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: Iterable[str]
 
 def read_openai(body: bytes) -> OpenAIBody:
     """The members of a body on the OpenAI API; raises Problem as ``read`` does, and for a forbidden one."""
-    members = read(body, _openai_decoder, OpenAIBody.__struct_fields__)
+    members = read(body, _openai_decoder, _OPENAI_NAMES)
     if members.api_base is members.base_url is members.api_key is members.extra_headers is _ABSENT:
         return members
     for name in FORBIDDEN:
@@ -136,13 +138,10 @@ def _may_hold_doubles(body: bytes, names: tuple[str, ...]) -> bool:
     if b"\\" in body and _ESCAPED_LETTER.search(body):
         return True
     found = _finder(names).findall(body)
-    return len(found) > len(set(found))
+    return len(found) > 1 and len(found) > len(set(found))
 
 
 def _refuse_duplicates(body: bytes, names: tuple[str, ...]) -> None:
-    # Few bodies pay for the exact look.
-    if body.count(b":") <= MAX_MEMBERS and not _may_hold_doubles(body, names):
-        return
     seen: set[str] = set()
     number = count(1)
 

@@ -120,6 +120,7 @@ def _tokens(body: _Body) -> Tokens | None:
     usage = body.usage or (body.response.usage if body.response else None)
     if usage is None:
         return None
-    prompt = usage.prompt_tokens if usage.prompt_tokens is not None else usage.input_tokens
-    completion = usage.completion_tokens if usage.completion_tokens is not None else usage.output_tokens
-    return Tokens(prompt, completion)
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    return Tokens(
+        usage.input_tokens if prompt is None else prompt, usage.output_tokens if completion is None else completion
+    )

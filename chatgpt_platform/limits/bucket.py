@@ -91,14 +91,14 @@ def take(windows: Windows, buckets: list[int], now: int) -> int:
 
 
 Plan = tuple[tuple[int, int, int, int, tuple[int, int]], ...]
-"""The figures of windows that ``spend`` needs: capacity, interval, slack, second, a full bucket's quota after it."""
+"""The figures of windows for ``spend``: capacity, interval, slack, second, and the quota behind a full bucket."""
 
 
 def plan_of(windows: Windows) -> Plan:
     """The windows for ``spend``."""
     return tuple(
-        (each.capacity, each.interval, each.slack, each.second, (each.capacity - 1, -(-each.interval // each.second)))
-        for each in windows
+        (of.capacity, of.interval, of.slack, of.second, (of.capacity - 1, -(-of.interval // of.second)))
+        for of in windows
     )
 
 

@@ -67,11 +67,14 @@ _LINE: Final = (
 def lines(records: Sequence[Record], redactor: Redactor) -> bytes:
     """``line`` of each. Most need no cleaning, which is seen at a glance over all of them."""
     shown = [_written(record) for record in records]
-    text = "".join(shown)
-    # Where something is escaped, a key may look different from what it is.
-    if max(map(len, shown)) > _SHORT or "?" in text or "\\" in text or redactor.suspects(text):
-        return b"".join([line(record, redactor) for record in records])
-    return text.encode("ascii")
+    texts = "\n".join([
+        f"{of.request_id} {of.method} {of.path} {of.model}"
+        f" {of.error} {of.upstream_request_id} {of.prompt} {of.answer}"
+        for of in records
+    ])  # fmt: skip
+    if max(map(len, shown)) > _SHORT or "?" in texts or redactor.suspects(texts):
+        shown = [_written(_cleaned(record, redactor)) for record in records]
+    return "".join(shown).encode("ascii")
 
 
 def line(record: Record, redactor: Redactor) -> bytes:

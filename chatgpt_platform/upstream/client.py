@@ -163,10 +163,12 @@ class Client:
 
         Cancelling it closes the connection at once.
         """
-        now = self._now()
+        now = (self._loop or self._settle()).time()
         head = self._head(method, path, headers, len(body))
         request = Request(head, body, method == b"HEAD", now + self._timeouts.total)
-        connection = self._just_used(now)
+        idle = self._idle
+        # One that was used a moment ago: surely its peer has not closed it since.
+        connection = idle.pop() if idle and now - idle[-1].idle_since <= _DOUBTFUL_AFTER else None
         if connection is None or not connection.send(request, now):
             connection = await self._send(request)
         while True:
@@ -206,10 +208,10 @@ class Client:
 
     async def _send(self, request: Request) -> Connection:
         while connection := await self._ready():
-            if connection.send(request, self._now()):
+            if connection.send(request, asyncio.get_running_loop().time()):
                 return connection
         connection = await self._connect(request.total)
-        if not connection.send(request, self._now()):
+        if not connection.send(request, asyncio.get_running_loop().time()):
             raise faults.unanswered(self._where, None)
         return connection
 
@@ -217,14 +219,6 @@ class Client:
         """Remember the loop: to ask for it costs a system call each time."""
         self._loop = asyncio.get_running_loop()
         return self._loop
-
-    def _now(self) -> float:
-        return (self._loop or self._settle()).time()
-
-    def _just_used(self, now: float) -> Connection | None:
-        """The pooled connection used last, if that was a moment ago: surely its peer has not closed it since."""
-        idle = self._idle
-        return idle.pop() if idle and now - idle[-1].idle_since <= _DOUBTFUL_AFTER else None
 
     async def _ready(self) -> Connection | None:
         """The pooled connection used last that is still open, if there is any."""

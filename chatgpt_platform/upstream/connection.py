@@ -82,6 +82,10 @@ class State(Enum):
     DEAD = auto()
 
 
+_IDLE, _HEAD, _BODY, _COMPLETE, _LINGERING, _DEAD = State
+# Looked up in the class they would cost a call each time.
+
+
 class Connection(asyncio.Protocol):
     """Bytes in both directions, the time that passes, and an end that may come at any moment."""
 
@@ -92,8 +96,9 @@ class Connection(asyncio.Protocol):
         self._keeper: Final = keeper
         self._loop: Final = asyncio.get_running_loop()
         self._outbox: Final = keeper.outbox
-        self._answer: Final = Answer()
-        self._state = State.IDLE
+        self.answer: Final = Answer()
+        """What has come of the answer."""
+        self._state = _IDLE
         self._transport: asyncio.Transport
         self._unwritten = b""
         """The beginning of a request that waits in the outbox."""
@@ -114,20 +119,14 @@ class Connection(asyncio.Protocol):
     # The exchange.
 
     @property
-    def answer(self) -> Answer:
-        """What has come of the answer."""
-        return self._answer
-
-    @property
     def usable(self) -> bool:
         """Whether a request may be written: idle, and the peer has not been seen to close."""
-        return self._state is State.IDLE and not self._transport.is_closing()
+        return self._state is _IDLE and not self._transport.is_closing()
 
     def take_complete(self, limit: int) -> bytes | None:
         """The body, if the answer is complete and nothing of it was read; None also above ``limit`` bytes."""
-        if self._state is State.COMPLETE and self._answer.buffered <= limit:
-            return self._answer.take()
-        return None
+        answer = self.answer
+        return answer.take() if self._state is _COMPLETE and answer.buffered <= limit else None
 
     @property
     def untouched(self) -> bool:
@@ -137,15 +136,16 @@ class Connection(asyncio.Protocol):
     def send(self, request: Request, now: float) -> bool:
         """Write a request in this turn of the loop; what the upstream does not take at once goes out later.
 
-        ``now``: the loop's time. Returns False where the connection is closed. It may also turn out so in the turn: see ``untouched``.
+        ``now``: the loop's time. Returns False where the connection is closed. It may also turn out so in the
+        turn: see ``untouched``.
         """
-        if self._state is not State.IDLE or self._transport.is_closing():
+        if self._state is not _IDLE or self._transport.is_closing():
             return False
         head, body, head_only, total = request
-        self._answer.expect(head_only=head_only)
+        self.answer.expect(head_only=head_only)
         self._deadline.begin(total)
         self._deadline.until(now + self._timeouts.first_byte, "first_byte")
-        self._state = State.HEAD
+        self._state = _HEAD
         self._untouched = True
         if len(body) <= PORTION:
             self._unwritten = head + body
@@ -158,7 +158,7 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         """The outbox calls this."""
         unwritten, self._unwritten = self._unwritten, b""
-        if self._state is State.DEAD:
+        if self._state is _DEAD:
             return
         self._transport.write(unwritten)
         if self._transport.is_closing():
@@ -170,20 +170,20 @@ class Connection(asyncio.Protocol):
 
     def head(self) -> asyncio.Future[None] | None:
         """What to await before the answer's head may be there; whose wait is cancelled calls ``abort``."""
-        if self._state is not State.HEAD:
+        if self._state is not _HEAD:
             return None
         self._waiter = self._loop.create_future()
         return self._waiter
 
     def raise_failure(self) -> None:
         """Raises the Problem for which no head has come, if there is one."""
-        if not self._answer.status and self._problem is not None:
+        if not self.answer.status and self._problem is not None:
             raise self._problem
 
     async def read(self) -> bytes:
         """What has come since the last call, as soon as there is any; b"" at the end. Raises Problem."""
-        answer = self._answer
-        if not answer.pieces and self._state is State.BODY:
+        answer = self.answer
+        if not answer.pieces and self._state is _BODY:
             released = self._released
             self._deadline.expect(self._timeouts.idle, "idle")
             await self._wait()
@@ -206,10 +206,10 @@ class Connection(asyncio.Protocol):
         try:
             self._deadline.expect(self._timeouts.idle, "idle")
             self._pass_on()
-            if self._state is State.BODY and self._sink is not None and self._sink_error is None:
+            if self._state is _BODY and self._sink is not None and self._sink_error is None:
                 await self._wait()
-            while self._sink is not None and self._sink_error is None and self._answer.pieces:
-                congestion = sink(self._answer.take())  # what came before a fault
+            while self._sink is not None and self._sink_error is None and self.answer.pieces:
+                congestion = sink(self.answer.take())  # what came before a fault
                 if congestion is not None:
                     await congestion
             error = self._sink_error or (self._problem if self._sink is not None else None)
@@ -229,23 +229,23 @@ class Connection(asyncio.Protocol):
         ``linger``: the answer is known to be at its end, so its last bytes are given a moment to come.
         """
         self._released += 1
-        if self._state is State.COMPLETE:
+        if self._state is _COMPLETE:
             self._free()
-        elif linger and self._state is State.BODY and not self._reading_paused:
-            self._state = State.LINGERING
+        elif linger and self._state is _BODY and not self._reading_paused:
+            self._state = _LINGERING
             self._keeper.linger(self)
-            self._answer.take()
+            self.answer.take()
             self._deadline.expect(LINGER, "linger")
         else:
             self.abort()
 
     def abort(self) -> None:
         """Close now; the upstream sees it at once."""
-        if self._state in (State.IDLE, State.LINGERING):
+        if self._state in (_IDLE, _LINGERING):
             self._keeper.forget(self)
-        elif self._state in (State.HEAD, State.BODY) and self._problem is None:
+        elif self._state in (_HEAD, _BODY) and self._problem is None:
             self._problem = faults.let_go(self._where)
-        self._state = State.DEAD
+        self._state = _DEAD
         self._unsent = None
         self._reading_paused = False
         self._deadline.cancel()
@@ -264,37 +264,37 @@ class Connection(asyncio.Protocol):
         self._lost = self._loop.create_future()
 
     def data_received(self, data: bytes) -> None:
-        state = self._state
-        if state is State.BODY or state is State.HEAD or state is State.LINGERING:
+        state, answer = self._state, self.answer
+        if state is _BODY or state is _HEAD or state is _LINGERING:
             try:
-                self._answer.feed(data)
+                answer.feed(data)
             except BadAnswer as bad:
                 self._fail(faults.nonsense(self._where, str(bad)))
+                return
+            if self._sink is not None and not answer.complete and self._sink_busy is None:
+                self._pass_on()
             else:
-                if self._sink is not None and not self._answer.complete and self._sink_busy is None:
-                    self._pass_on()
-                else:
-                    self._advance()
-        elif state is State.IDLE:
+                self._advance()
+        elif state is _IDLE:
             # Nobody asked: it could be taken for the answer to the next request.
             self.abort()
-        elif state is State.COMPLETE:
-            self._answer.reusable = False
+        elif state is _COMPLETE:
+            self.answer.reusable = False
 
     def eof_received(self) -> None:
-        self._answer.reusable = False
-        if self._state in (State.BODY, State.LINGERING) and self._ended_cleanly() and self._answer.finish():
+        self.answer.reusable = False
+        if self._state in (_BODY, _LINGERING) and self._ended_cleanly() and self.answer.finish():
             self._advance()
-        elif self._state is not State.COMPLETE:
+        elif self._state is not _COMPLETE:
             self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._answer.reusable = False
+        self.answer.reusable = False
         self._reading_paused = False
-        if self._state is not State.COMPLETE:
+        if self._state is not _COMPLETE:
             self._end(exc)
         self._deadline.close()
-        self._answer.close()
+        self.answer.close()
         if not self._lost.done():
             self._lost.set_result(None)
 
@@ -310,21 +310,21 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Something has come: go on to the next state, wake who waits for it, hold back what is too much."""
-        answer = self._answer
-        if self._state is State.LINGERING:
+        answer = self.answer
+        if self._state is _LINGERING:
             self._advance_lingering()
             return
-        if self._state is State.HEAD:
+        if self._state is _HEAD:
             if not answer.status:
                 return
-            self._state = State.BODY
+            self._state = _BODY
             if answer.status >= 300 and self._unsent is not None:
                 # Refused before all of it was sent: the rest would be wasted, and its reset lose the answer.
                 self._unsent = self._unsent[:0]
         elif not (answer.complete or answer.pieces):
             return
         if answer.complete:
-            self._state = State.COMPLETE
+            self._state = _COMPLETE
         elif answer.buffered > HIGH_WATER:
             self._pause_reading()
         if self._sink is None:
@@ -334,7 +334,7 @@ class Connection(asyncio.Protocol):
 
     def _pass_on(self) -> None:
         """Give what has come to the sink, unless it is still busy with what it was given before."""
-        sink, answer = self._sink, self._answer
+        sink, answer = self._sink, self.answer
         if sink is not None and answer.pieces:
             if self._sink_busy is not None:
                 return
@@ -344,10 +344,10 @@ class Connection(asyncio.Protocol):
                 self._sink_error = error
                 self._wake()
                 return
-            if congestion is not None and self._state is State.BODY and self._sink is not None:
+            if congestion is not None and self._state is _BODY and self._sink is not None:
                 self._wait_for_sink(congestion)
                 return
-        if self._state is not State.BODY:
+        if self._state is not _BODY:
             self._wake()
             return
         self._deadline.prolong(self._timeouts.idle)
@@ -364,7 +364,7 @@ class Connection(asyncio.Protocol):
     def _on_sink_ready(self, congestion: asyncio.Future[None]) -> None:
         if congestion is self._sink_busy:
             self._sink_busy = None
-            if self._state is State.BODY:
+            if self._state is _BODY:
                 self._deadline.expect(self._timeouts.idle, "idle")
             self._pass_on()
 
@@ -379,14 +379,14 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _advance_lingering(self) -> None:
-        if self._answer.complete:
+        if self.answer.complete:
             self._free()
-        elif self._answer.buffered > HIGH_WATER:
+        elif self.answer.buffered > HIGH_WATER:
             self.abort()
 
     def _free(self) -> None:
         """Give a connection whose answer is complete back, or close it."""
-        answer, transport = self._answer, self._transport
+        answer, transport = self.answer, self._transport
         # An answer before the whole request was written leaves the rest of it in the pipe.
         written = self._unsent is None and not transport.get_write_buffer_size()
         if not (answer.reusable and written and answer.keep_alive > 0) or transport.is_closing():
@@ -395,7 +395,7 @@ class Connection(asyncio.Protocol):
         if answer.pieces:
             answer.take()
         self._resume_reading()
-        self._state = State.IDLE
+        self._state = _IDLE
         self.idle_since = now = self._loop.time()
         self._deadline.begin(math.inf)
         self._deadline.until(now + answer.keep_alive, "keep-alive")
@@ -407,7 +407,7 @@ class Connection(asyncio.Protocol):
         while self._unsent and not self._writing_paused and not self._transport.is_closing():
             self._transport.write(self._unsent[:PORTION])
             self._unsent = self._unsent[PORTION:] if len(self._unsent) > PORTION else None
-        if self._state is State.HEAD:
+        if self._state is _HEAD:
             self._deadline.expect(self._timeouts.first_byte, "first_byte")
 
     def _ended_cleanly(self) -> bool:
@@ -422,15 +422,15 @@ class Connection(asyncio.Protocol):
 
     def _end(self, error: Exception | None) -> None:
         """The upstream will send no more, and should have."""
-        if self._state is State.HEAD:
+        if self._state is _HEAD:
             self._fail(faults.unanswered(self._where, error))
-        elif self._state is State.BODY:
+        elif self._state is _BODY:
             self._fail(faults.broke_off(self._where, error))
         else:
             self.abort()
 
     def _fail(self, problem: Problem) -> None:
-        if self._state in (State.HEAD, State.BODY):
+        if self._state in (_HEAD, _BODY):
             self._problem = problem
         self.abort()
 

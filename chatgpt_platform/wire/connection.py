@@ -292,21 +292,23 @@ class Connection(asyncio.Protocol):
                 self._keep(data)
 
     def _read_head(self, data: bytes) -> bytes:
-        head, data = self._parser.head(data)
-        if head is not None:
-            self._body_came, self._portion = 0, -1
-            self._invited = not head.expects_continue
-            arrived = head.length is not None and head.length <= len(data)
-            self._exchange = exchange = Exchange(self, head, arrived=arrived)
-            self._receiver = receiver = self._host.application.begin(exchange)
-            if data and self._invited and not self._held and self._parser.take(data):
-                if not exchange.finished:
-                    receiver.received(data)
-                self._end_of_request()
-                return b""
-        elif self._portion != _HEAD_BEGUN and self._parser.begun:
-            self._portion = _HEAD_BEGUN
-            self._deadline.expect(self._host.timeouts.header, "header")
+        parser = self._parser
+        head, data = parser.head(data)
+        if head is None:
+            if self._portion != _HEAD_BEGUN and parser.begun:
+                self._portion = _HEAD_BEGUN
+                self._deadline.expect(self._host.timeouts.header, "header")
+            return data
+        self._body_came, self._portion = 0, -1
+        self._invited = not head.expects_continue
+        length = head.length
+        self._exchange = exchange = Exchange(self, head, arrived=length is not None and length <= len(data))
+        self._receiver = receiver = self._host.application.begin(exchange)
+        if data and self._invited and not self._held and parser.take(data):
+            if not exchange.finished:
+                receiver.received(data)
+            self._end_of_request()
+            return b""
         return data
 
     def _read_body(self, data: bytes) -> bytes:
@@ -339,7 +341,7 @@ class Connection(asyncio.Protocol):
         if exchange.finished:
             self._next()
             return
-        if not self.congested:
+        if not self.output.congested:
             self._deadline.rest()
         receiver.complete()
 
@@ -351,7 +353,7 @@ class Connection(asyncio.Protocol):
         self._exchange = self._receiver = None
         self._portion = -1
         self._parser.next()
-        if self.congested:
+        if self.output.congested:
             self._stage = _BEHIND
         elif self._ahead:
             # Not at once: a thousand pipelined requests must not keep others waiting.

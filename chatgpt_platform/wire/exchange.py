@@ -50,27 +50,31 @@ class Application(Protocol):
 class Exchange:
     """The way to answer a request. After the client has left all of it does nothing.
 
-    ``connection``: the same object for all exchanges of one connection. ``peer``: the address of the socket's
-    other end. ``arrived``: the body has come with the head, all of it, and follows at once. ``cut_off``: the
-    client did not leave, but took nothing of its answer for too long.
+    ``connection``: the same object for all exchanges of one connection. ``arrived``: the body has come with the
+    head, all of it, and follows at once. ``cut_off``: the client did not leave, but took nothing of its answer for
+    too long.
     """
 
     __slots__ = (
-        "_chunked", "_left_to_write", "_silent", "arrived", "connection", "cut_off", "finished", "head", "peer",
-        "started",
+        "_chunked", "_left_to_write", "_silent", "arrived", "connection", "cut_off", "finished", "head", "started",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, head: Head, *, arrived: bool) -> None:
         self.arrived: Final = arrived
         self.connection: Final = connection
         self.head: Final = head
-        self.peer: Final = connection.peer
         self.started = False
         self.finished = False
         self.cut_off = False
-        self._chunked = False
-        self._silent = False
-        self._left_to_write: int | None = None
+        # What only an answer in pieces needs, ``start`` sets.
+        self._chunked: bool
+        self._silent: bool
+        self._left_to_write: int | None
+
+    @property
+    def peer(self) -> str:
+        """The address of the socket's other end."""
+        return self.connection.peer
 
     @property
     def secure(self) -> bool:
@@ -86,10 +90,11 @@ class Exchange:
             return
         connection = self.connection
         length = b"" if status in _NO_BODY else b"Content-Length: %d\r\n" % len(body)
-        shown = b"" if status in _NO_BODY or self.head.method == "HEAD" else body
+        if not length or self.head.method == "HEAD":
+            body = b""
         self.started = self.finished = True
         connection.output.write(
-            b"".join((status_line(status), head, length, connection.persistence(), b"\r\n", shown))
+            b"".join((status_line(status), head, length, connection.persistence(), b"\r\n", body))
         )
         connection.answered()
 
@@ -104,6 +109,8 @@ class Exchange:
         parts = [status_line(status, reason), head]
         bodiless = status in _NO_BODY or status < 200
         self._silent = bodiless or self.head.method == "HEAD"
+        self._chunked = False
+        self._left_to_write = None
         if length is not None and not bodiless:
             self._left_to_write = length
             parts.append(b"Content-Length: %d\r\n" % length)
@@ -121,7 +128,7 @@ class Exchange:
         Returns what to await before the next piece, where the client does not take them as fast.
         """
         connection = self.connection
-        if self._silent or self.finished or not data:
+        if self.finished or not self.started or self._silent or not data:
             return None
         if self._chunked:
             connection.output.write(b"%x\r\n%b\r\n" % (len(data), data))

@@ -31,9 +31,10 @@ class Head:
     ``target``: as it was sent, in origin form (``/path?query``) or ``*``. ``fields``: headers by their names
     in lower case; several of one name are joined by ``, ``. ``block``: their lines as they were sent.
     ``length``: bytes of the body that Content-Length declares, 0 without a body, None when it is chunked.
-    ``keep_alive``: whether the client would use the connection again. ``memo``: the application's own. It stays
-    with a head that is sent again on the same connection, different in nothing but Content-Length and
-    X-Forwarded-For.
+    ``keep_alive``: whether the client would use the connection again. ``memo``: the application's own.
+
+    A head that is sent again on the same connection, different in nothing but Content-Length and
+    X-Forwarded-For, is the same object with these two changed, once the answer to the former is finished.
     """
 
     __slots__ = ("block", "expects_continue", "fields", "keep_alive", "length", "memo", "method", "minor",
@@ -51,21 +52,15 @@ class Head:
         self.memo: object = None
         self.expects_continue = False
 
-    def again(self, figure: bytes, addresses: bytes | None, block: bytes) -> Head:
-        """The same head, but for its Content-Length and, where it has one, its X-Forwarded-For."""
+    def differ(self, figure: bytes, addresses: bytes | None, block: bytes) -> None:
+        """It was sent again, with another Content-Length or, where it has one, X-Forwarded-For."""
         fields = self.fields
-        if fields[b"content-length"] == figure and (addresses is None or fields[b"x-forwarded-for"] == addresses):
-            return self
-        head = Head(self.method, self.target, self.minor)
-        head.block = block
-        head.fields = fields = fields.copy()
-        fields[b"content-length"] = figure
-        head.length = int(figure)
+        self.block = block
+        if fields[b"content-length"] != figure:
+            fields[b"content-length"] = figure
+            self.length = int(figure)
         if addresses is not None:
             fields[b"x-forwarded-for"] = addresses.strip()
-        head.keep_alive = self.keep_alive
-        head.memo = self.memo
-        return head
 
     @property
     def lines(self) -> Lines:
@@ -87,8 +82,9 @@ class BadRequest(Exception):
 
 def status_line(status: int, reason: bytes = b"") -> bytes:
     """``HTTP/1.1 200 OK``, CRLF included; a server answers 1.0 with its own version (RFC 9110, 2.5)."""
-    line = None if reason else _STATUS_LINES.get(status)
-    return b"HTTP/1.1 %d %b\r\n" % (status, reason or b"Unknown") if line is None else line
+    if not reason and status in _STATUS_LINES:
+        return _STATUS_LINES[status]
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason or b"Unknown")
 
 
 _STATUS_LINES: Final = {

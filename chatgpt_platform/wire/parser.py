@@ -199,8 +199,8 @@ class RequestParser:
 
     def _same_again(self, known: _Known, data: bytes) -> tuple[Head | None, bytes]:
         """The head, if it is the known one but for its length and the addresses that it is forwarded for."""
-        between, behind = known.between, known.behind
-        start = len(known.before)
+        before, between, behind, figure_first, lines_at, head = known
+        start = len(before)
         if between is None:
             end = data.find(behind, start, start + _LONGEST_FIGURE + len(behind))
             figure, addresses = data[start:end], None
@@ -209,7 +209,7 @@ class RequestParser:
             last = middle + len(between)
             end = data.find(behind, last, last + _LONGEST_ADDRESSES + len(behind)) if middle >= 0 else -1
             figure, addresses = data[start:middle], data[last:end]
-            if not known.figure_first:
+            if not figure_first:
                 figure, addresses = addresses, figure
             if not addresses or addresses.translate(None, _OF_ADDRESSES):
                 return None, data
@@ -217,7 +217,7 @@ class RequestParser:
             return None, data
         self._misses = 0
         end += len(behind)
-        head = known.head.again(figure, addresses, data[known.lines_at : end - 4])
+        head.differ(figure, addresses, data[lines_at : end - 4])
         self._head = head
         self._left = length = head.length or 0
         self.complete = not length
