@@ -16,9 +16,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import inet_aton, inet_ntoa
-from typing import Final, NamedTuple
+from typing import Final
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -38,8 +39,9 @@ _ENTRY: Final = re.compile(rf"({_V4}){_PORT}|\[({_V6}){_ZONE}\]{_PORT}|({_V6}){_
 """An address as proxies write it, with or without port, brackets and zone. Digits are ASCII digits only."""
 
 
-class Client(NamedTuple):
-    """A caller.
+@dataclass(slots=True)
+class Client:
+    """A caller. Never changed; not frozen, since that would triple what it takes to make one.
 
     ``address``: its address, written by us, never the text that was sent. ``key``: what its limits count by.
     ``allowed``: whether the allow and deny lists let it in.

@@ -76,9 +76,9 @@ class Upstream:
         if key.own:
             call.secret = key.value
         response = await self._client.open(call.endpoint.upstream_method, path, headers, body)
-        upstream_id = response.header(b"x-request-id")
-        if upstream_id is not None:
-            record.upstream_request_id = upstream_id.decode("latin-1")[:200]
+        fields = response.fields
+        if b"x-request-id" in fields:
+            record.upstream_request_id = fields[b"x-request-id"].decode("latin-1")[:200]
         if not key.own and self._key_works is (response.status == 401):
             self._note_key(response.status)
         return response

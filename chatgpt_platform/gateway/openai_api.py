@@ -52,7 +52,7 @@ class OpenAIApi:
 
     async def answer(self, call: Call) -> Reply:
         """Forward the call. Raises Problem."""
-        key = self.key(call)
+        key = self._keys.fixed_for_openai or self.key(call)
         path = self._path(call) if call.tail else call.endpoint.upstream_path
         if call.endpoint is not endpoints.MODELS:
             call.body = self._prepared(call)
@@ -94,7 +94,7 @@ class OpenAIApi:
 
     def _ready(self, call: Call, key: Key, response: Response) -> Reply | None:
         """The Reply to a JSON answer all of which came with its head, as most do; None for any other."""
-        if response.status != 200 or response.header(b"content-type") != b"application/json":
+        if response.status != 200 or response.fields.get(b"content-type") != b"application/json":
             return None
         body = response.ready(MAX_HELD)
         return None if body is None else self._whole(call, key, response, body)

@@ -93,7 +93,7 @@ def _written(record: Record) -> str:
         record.duration_ms, "null" if first_byte is None else f"{first_byte:.1f}",
         "null" if prompt is None else prompt, "null" if completion is None else completion, record.bytes_out,
         "null" if error is None else quoted(error), "null" if upstream_id is None else quoted(upstream_id),
-        _said(record),
+        "" if record.prompt is None and record.answer is None else _said(record),
     )  # fmt: skip
     if "\x7f" in text:
         text = text.replace("\x7f", "\\u007f")  # the one control character that JSON lets stand
@@ -125,7 +125,5 @@ def _cleaned(record: Record, redactor: Redactor) -> Record:
 
 
 def _said(record: Record) -> str:
-    if record.prompt is None and record.answer is None:
-        return ""
     prompt, answer = ("null" if text is None else quoted(text) for text in (record.prompt, record.answer))
     return f',"prompt":{prompt},"answer":{answer}'

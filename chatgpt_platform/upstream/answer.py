@@ -49,6 +49,7 @@ class Answer:
     def __init__(self) -> None:
         self._parser: Final = httptools.HttpResponseParser(self)
         self.expect(head_only=False)
+        self.on_message_begin()
 
     def expect(self, *, head_only: bool) -> None:
         """Begin with the next answer. ``head_only``: it is to a HEAD request."""
@@ -62,7 +63,6 @@ class Answer:
         self._begun = False
         self._framing = self._fed = 0  # bytes without a byte of body; the same with what is being fed
         self._interim = 0
-        self._begin_head()
 
     def close(self) -> None:
         """Let llhttp go, whose callbacks make a circle with this object."""
@@ -108,6 +108,11 @@ class Answer:
     def on_message_begin(self) -> None:
         if self.complete:
             self._refuse("more than one answer")
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.fields: dict[bytes, bytes] = {}
+        self.keep_alive = KEEP_ALIVE
+        self._until_close = False
+        self._persistent = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # otherwise it is a trailer
@@ -176,14 +181,6 @@ class Answer:
             self._refuse("it wants to speak another protocol")
         if self._interim > MAX_INTERIM:
             self._refuse("its interim answers do not end")
-        self._begin_head()
-
-    def _begin_head(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.fields: dict[bytes, bytes] = {}
-        self.keep_alive = KEEP_ALIVE
-        self._until_close = False
-        self._persistent = False
 
     def _refuse(self, fault: str) -> None:
         """Stop llhttp, which passes on no more than that a callback failed."""

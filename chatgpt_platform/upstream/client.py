@@ -20,7 +20,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -44,9 +44,12 @@ _HEADERS: Final = re.compile(rb"(?:[!-9;-~]+:[^\r\n\0]*\r\n)*")
 
 
 class Response:
-    """An answer whose head has come. ``headers``: names in lower case, in their order."""
+    """An answer whose head has come.
 
-    __slots__ = ("_connection", "_fields", "_where", "headers", "status")
+    ``headers``: names in lower case, in their order. ``fields``: the first of each name.
+    """
+
+    __slots__ = ("_connection", "_where", "fields", "headers", "status")
 
     def __init__(self, connection: Connection, where: str) -> None:
         self._connection: Connection | None = connection
@@ -54,11 +57,11 @@ class Response:
         answer = connection.answer
         self.status: Final = answer.status
         self.headers: Final[Sequence[tuple[bytes, bytes]]] = answer.headers
-        self._fields: Final = answer.fields
+        self.fields: Final[Mapping[bytes, bytes]] = answer.fields
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; ``name`` in lower case."""
-        return self._fields.get(name)
+        return self.fields.get(name)
 
     def read(self) -> Coroutine[Any, Any, bytes]:
         """The next bytes of the body as soon as there are any; b"" at its true end.

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, Protocol, cast
 
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults
@@ -49,7 +49,8 @@ class Timeouts:
     total: float
 
 
-class Request(NamedTuple):
+@dataclass(slots=True)
+class Request:
     """``total``: when the exchange must be over, in the loop's time. ``head_only``: a HEAD request."""
 
     head: bytes
@@ -145,16 +146,15 @@ class Connection(asyncio.Protocol):
         """
         if self._state is not _IDLE or self._transport.is_closing():
             return False
-        head, body, head_only, total = request
-        self._answer.expect(head_only=head_only)
-        self._deadline.begin(total)
-        self._deadline.until(now + self._timeouts.first_byte, "first_byte")
+        body = request.body
+        self._answer.expect(head_only=request.head_only)
+        self._deadline.begin(request.total, now + self._timeouts.first_byte, "first_byte")
         self._state = _HEAD
         self._untouched = True
         if len(body) <= PORTION:
-            self._unwritten = head + body
+            self._unwritten = request.head + body
         else:
-            self._unwritten = head
+            self._unwritten = request.head
             self._unsent = memoryview(body)
         self._outbox.add(self)
         return True
@@ -398,11 +398,11 @@ class Connection(asyncio.Protocol):
             return
         if answer.pieces:
             answer.take()
-        self._resume_reading()
+        if self._reading_paused:
+            self._resume_reading()
         self._state = _IDLE
         self.idle_since = now = self._loop.time()
-        self._deadline.begin(math.inf)
-        self._deadline.until(now + answer.keep_alive, "keep-alive")
+        self._deadline.begin(math.inf, now + answer.keep_alive, "keep-alive")
         if not self._keeper.take_back(self):
             self.abort()
 

@@ -18,22 +18,25 @@ class Deadline(deadline.Deadline):
         super().__init__(loop, expire)
         self._total = math.inf
 
-    def begin(self, total: float) -> None:
-        """From now on nothing lasts longer than until ``total``, whatever the phase."""
+    def begin(self, total: float, at: float = math.inf, phase: str = "") -> None:
+        """From now on nothing lasts longer than until ``total``, whatever the phase.
+
+        ``at``: when the first phase ends. Both in the loop's time.
+        """
         self._total = total
+        if at == math.inf:
+            return
+        self._at, self._phase = (at, phase) if at <= total else (total, "total")
+        if self._fires > self._at:
+            self._set()
 
     def expect(self, seconds: float, phase: str) -> None:
         """The phase ends within ``seconds``, or it has taken too long."""
-        self.until(self._loop.time() + seconds, phase)
-
-    def until(self, at: float, phase: str) -> None:
-        """``expect`` for a moment in the loop's time, of one who knows the time already."""
-        total = self._total
-        if at > total:
-            at, phase = total, "total"
-        self._at = at
+        self._at = self._loop.time() + seconds
         self._phase = phase
-        if self._fires > at:
+        if self._at > self._total:
+            self._at, self._phase = self._total, "total"
+        if self._fires > self._at:
             self._set()
 
     def prolong(self, seconds: float) -> None:

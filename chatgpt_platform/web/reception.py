@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import unquote
 
 from chatgpt_platform.errors import Kind, Problem
@@ -40,7 +41,8 @@ _UNREADABLE: Final = {
 }
 
 
-class Errand(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Errand:
     """What a request asks for, by its head, of one reception."""
 
     reception: Reception
@@ -87,11 +89,13 @@ class Reception:
 
     def visit(self, errand: Errand, fields: Mapping[bytes, bytes], peer: str) -> Call:
         """``begin``, for a head whose errand is known."""
-        _, endpoint, method, path, tail, query, notes = errand
         forwarded_for = fields[b"x-forwarded-for"].decode("latin-1") if b"x-forwarded-for" in fields else ""
         client = self._addresses.client(peer, forwarded_for)
-        record = Record(time.time(), self.service.next_id(), client.address, method, path)
-        return Call(endpoint, method, tail, query, fields, client, record, time.monotonic(), notes)
+        record = Record(time.time(), self.service.next_id(), client.address, errand.method, errand.path)
+        return Call(
+            errand.endpoint, errand.method, errand.tail, errand.query, fields, client, record,
+            time.monotonic(), errand.notes,
+        )  # fmt: skip
 
     def screen(self, call: Call) -> None:
         """What is checked before the body is read. Raises Problem."""
@@ -144,7 +148,7 @@ class Reception:
 
     def head(self, call: Call, reply: Reply) -> bytes:
         """All header lines of an answer but those of its framing, each ended by CRLF."""
-        lines = joined(reply.headers)
+        lines = b"".join([b"%b: %b\r\n" % line for line in reply.headers])
         if self._cors:
             lines += joined(cors.lines(self._cors, call.headers))
         own = self._own_lines(int(time.time()))

@@ -60,7 +60,7 @@ class Service:
         if call.secret:
             record.hide(call.secret)
         record.status, record.bytes_out = status, bytes_out
-        record.duration_ms = call.elapsed_ms()
+        record.duration_ms = (time.monotonic() - call.started) * 1000
         self.logs.access(record)
 
     async def close(self) -> None:

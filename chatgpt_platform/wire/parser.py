@@ -30,7 +30,8 @@ Who does what:
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 import httptools
 
@@ -72,7 +73,8 @@ _MOST_MISSES: Final = 3
 """Heads in a row that were not the same again, after which a connection's heads are remembered no more."""
 
 
-class _Known(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Known:
     """A head as it came, and what was read of it.
 
     ``before``, ``between``, ``behind``: the bytes around its length's figure and the addresses it is forwarded
@@ -199,8 +201,8 @@ class RequestParser:
 
     def _same_again(self, known: _Known, data: bytes) -> tuple[Head | None, bytes]:
         """The head, if it is the known one but for its length and the addresses that it is forwarded for."""
-        before, between, behind, figure_first, lines_at, head = known
-        start = len(before)
+        between, behind, head = known.between, known.behind, known.head
+        start = len(known.before)
         if between is None:
             end = data.find(behind, start, start + _LONGEST_FIGURE + len(behind))
             figure, addresses = data[start:end], None
@@ -209,7 +211,7 @@ class RequestParser:
             last = middle + len(between)
             end = data.find(behind, last, last + _LONGEST_ADDRESSES + len(behind)) if middle >= 0 else -1
             figure, addresses = data[start:middle], data[last:end]
-            if not figure_first:
+            if not known.figure_first:
                 figure, addresses = addresses, figure
             if not addresses or addresses.translate(None, _OF_ADDRESSES):
                 return None, data
@@ -217,7 +219,7 @@ class RequestParser:
             return None, data
         self._misses = 0
         end += len(behind)
-        head.differ(figure, addresses, data[lines_at : end - 4])
+        head.differ(figure, addresses, data[known.lines_at : end - 4])
         self._head = head
         self._left = length = head.length or 0
         self.complete = not length
