@@ -145,8 +145,7 @@ def _by_version(networks: Iterable[Network]) -> dict[int, _Networks]:
         shift = network.max_prefixlen - network.prefixlen
         prefixes[network.version, shift].add(int(network.network_address) >> shift)
     return {
-        version: [(shift, found) for (of, shift), found in prefixes.items() if of == version]
-        for version in (4, 6)
+        version: [(shift, found) for (of, shift), found in prefixes.items() if of == version] for version in (4, 6)
     }
 
 
