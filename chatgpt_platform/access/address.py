@@ -31,6 +31,9 @@ _MAX_TEXT: Final = 4096
 _MAX_KNOWN: Final = 4096
 """Addresses remembered. Those that rotate past it only cost being parsed again."""
 
+_MOST_MISSES: Final = 4 * _MAX_KNOWN
+"""Looks for others, once as many are remembered, after which all are forgotten for those that call now."""
+
 _V4: Final = r"[0-9.]{7,15}"
 _V6: Final = r"[0-9A-Fa-f:.]{2,45}"
 _ZONE: Final = r"(?:%[0-9A-Za-z._~:@-]{1,64})?"
@@ -85,6 +88,7 @@ class AddressBook:
         self._deny: Final = _by_version(deny)
         self._allows_all: Final = not any(self._allow.values())
         self._known: Final[dict[str, _Known]] = {}
+        self._misses = 0
         self._unknown: Final = Client("unknown", "unknown", allowed=self._allows_all)
 
     def client(self, peer: str, forwarded_for: str) -> Client:
@@ -124,10 +128,18 @@ class AddressBook:
             if address is None:
                 return None
             known = self._judged(str(address), client_key(address), address.version, int(address))
+        self._remember(text, known)
+        return known
+
+    def _remember(self, text: str, known: _Known) -> None:
         if len(self._known) >= _MAX_KNOWN:
+            # Not at once: where more addresses call than fit, those that do fit go on being found.
+            self._misses += 1
+            if self._misses < _MOST_MISSES:
+                return
+            self._misses = 0
             self._known.clear()
         self._known[text] = known
-        return known
 
     def _judged(self, address: str, key: str, version: int, value: int) -> _Known:
         allow, deny, trusted = self._allow[version], self._deny[version], self._trusted[version]

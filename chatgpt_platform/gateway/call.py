@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from chatgpt_platform.access.address import Client
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
@@ -13,8 +14,7 @@ from chatgpt_platform.observe.access import Record
 from chatgpt_platform.upstream.client import Sink
 
 
-@dataclass(slots=True)
-class HeadNotes:
+class HeadNotes(msgspec.Struct):
     """What was made of a call's head, under one configuration, for all calls whose heads are the same.
 
     Nothing here depends on the body and its length, on the caller's address or on the time.
@@ -22,12 +22,15 @@ class HeadNotes:
 
     screened: bool = False
     """One of them has passed what is checked of the head."""
-    upstream_headers: bytes = field(default=b"", repr=False)
+    upstream_headers: bytes = b""
     """The header lines that go upstream, with a body; empty until one of them has."""
 
+    def __repr__(self) -> str:
+        """Without the header lines, which hold a key."""
+        return f"<HeadNotes {self.screened=}>"
 
-@dataclass(slots=True)
-class Call:
+
+class Call(msgspec.Struct):
     """One request, as the gateway sees it.
 
     ``headers``: names in lower case; several of one name are joined by ``, ``. ``query``: the raw query
@@ -47,10 +50,14 @@ class Call:
     body: bytes = b""
     arrived: bool = False
     """The whole request came at once, so that admission follows its screening immediately."""
-    secret: str = field(default="", repr=False)
+    secret: str = ""
     """The caller's own key, once it is known to pay."""
     quota: bytes = b""
     """RateLimit header lines, each ended by CRLF, once admission was reached."""
+
+    def __repr__(self) -> str:
+        """Without headers and body, which hold keys."""
+        return f"<Call {self.record.request_id}: {self.method} {self.record.path}>"
 
     @property
     def api(self) -> Api:
@@ -86,12 +93,11 @@ class Stream(ABC):
         """Let the upstream go; at once, where it is not done. May be called at any time, and again."""
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct):
     """The answer: a head, and either a whole body or a stream. ``length``: bytes of the stream, where known."""
 
     status: int
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: list[tuple[bytes, bytes]] = []
     body: bytes = b""
     stream: Stream | None = None
     length: int | None = None

@@ -41,8 +41,7 @@ class _Body(msgspec.Struct):
     error: msgspec.Raw = _NO_ERROR
 
 
-@dataclass(slots=True)
-class Tokens:
+class Tokens(msgspec.Struct):
     """Tokens as the upstream reported them; None where it did not."""
 
     prompt: int | None = None

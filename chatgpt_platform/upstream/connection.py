@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Protocol, cast
 
+import msgspec
+
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults
 from chatgpt_platform.upstream.answer import Answer, BadAnswer
@@ -49,14 +51,17 @@ class Timeouts:
     total: float
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct):
     """``total``: when the exchange must be over, in the loop's time. ``head_only``: a HEAD request."""
 
     head: bytes
     body: bytes
     head_only: bool
     total: float
+
+    def __repr__(self) -> str:
+        """Without the head, which holds a key."""
+        return f"<Request of {len(self.body)} bytes>"
 
 
 class Keeper(Protocol):
