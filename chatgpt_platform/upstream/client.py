@@ -28,7 +28,7 @@ from chatgpt_platform import __version__
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults, target
 from chatgpt_platform.upstream.connection import Connection, Request, Sink, Timeouts
-from chatgpt_platform.wire.outbox import Outbox
+from chatgpt_platform.wire.batch import Batch
 
 __all__ = ["Client", "Response", "Sink", "Timeouts"]
 
@@ -152,7 +152,7 @@ class Client:
         self._lingering: Final[set[Connection]] = set()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._outbox: Outbox | None = None
+        self._outbox: Batch[Connection] | None = None
         self._beginning: Final = lru_cache(_BEGINNINGS)(self._make_beginning)
 
     async def open(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
@@ -213,7 +213,13 @@ class Client:
         while connection := await self._ready():
             if connection.send(request, asyncio.get_running_loop().time()):
                 return connection
-        connection = await self._connect(request.total)
+        # A task of its own, since timeouts ask for one, and what drives a call need not be one.
+        connecting = asyncio.create_task(self._connect(request.total), name="connect to the upstream")
+        try:
+            connection = await connecting
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_let_go)
+            raise
         if not connection.send(request, asyncio.get_running_loop().time()):
             raise faults.unanswered(self._where, None)
         return connection
@@ -298,10 +304,10 @@ class Client:
     # The keeper of the connections.
 
     @property
-    def outbox(self) -> Outbox:
+    def outbox(self) -> Batch[Connection]:
         """Where their requests wait for the end of a turn of the loop."""
         if self._outbox is None:
-            self._outbox = Outbox(self._loop or self._settle())
+            self._outbox = Batch(self._loop or self._settle(), Connection.flush)
         return self._outbox
 
     def take_back(self, connection: Connection) -> bool:
@@ -324,3 +330,9 @@ class Client:
         self._lingering.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+
+
+def _let_go(connecting: asyncio.Task[Connection]) -> None:
+    """Close a connection that came about when nobody waited for it any more."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().abort()

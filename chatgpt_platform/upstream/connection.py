@@ -20,7 +20,7 @@ from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults
 from chatgpt_platform.upstream.answer import Answer, BadAnswer
 from chatgpt_platform.upstream.deadline import Deadline
-from chatgpt_platform.wire.outbox import Outbox
+from chatgpt_platform.wire.batch import Batch
 
 HIGH_WATER: Final = 64 * 1024
 """Bytes received but not yet read at which the upstream is told to wait."""
@@ -68,7 +68,7 @@ class Keeper(Protocol):
     """Who keeps the idle connections: ``Client``."""
 
     @property
-    def outbox(self) -> Outbox: ...
+    def outbox(self) -> Batch[Connection]: ...
 
     def take_back(self, connection: Connection) -> bool: ...
 
@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def flush(self) -> None:
-        """The outbox calls this."""
+        """Write it: the step of the outbox."""
         unwritten, self._unwritten = self._unwritten, b""
         if self._state is _DEAD:
             return

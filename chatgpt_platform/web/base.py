@@ -47,8 +47,7 @@ class Handler(web.RequestHandler):
             self.outlet.end()
             return
         self.transaction.complete()
-        if self.transaction.task is not None:
-            await self.transaction.task
+        await self.transaction.concluded()
 
     # Which methods there are was decided in ``prepare``.
     head = post = put = patch = delete = options = get

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import secrets
 import time
+from operator import methodcaller
 from typing import Final
 
 from chatgpt_platform.access.address import AddressBook
@@ -16,7 +17,9 @@ from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.client import Client, Timeouts
+from chatgpt_platform.web.course import Course
 from chatgpt_platform.web.forms import read_multipart
+from chatgpt_platform.wire.batch import Batch
 
 
 class Service:
@@ -29,6 +32,8 @@ class Service:
         self.draining = False
         self.cutting = False
         """The connections are being closed by us, not by their clients."""
+        self.starts: Final[Batch[Course]] = Batch(self.loop, methodcaller("start"))
+        """Calls whose requests became whole in this turn of the loop."""
         self._limiter: Final = Store(_windows(settings), limits.max_clients, self._say_overflow)
         self._client = _client(settings)
         self._install(settings)

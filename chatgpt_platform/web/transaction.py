@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.gateway.call import Call, Reply, Stream
+from chatgpt_platform.web.course import Course
 from chatgpt_platform.web.reception import Reception, unreadable
 from chatgpt_platform.wire.head import BadRequest
 
@@ -31,24 +32,25 @@ class Outlet(Protocol):
     def abort(self) -> None: ...
 
 
-class Transaction:
+class Transaction(Course):
     """Receives a request's body, answers it, and tells the access log how it ended: once, whatever happens."""
 
-    __slots__ = ("_body", "_bytes_out", "_concluded", "_gone", "_out", "_reception", "_refused", "_size", "call",
-                 "task")  # fmt: skip
+    __slots__ = ("_begun", "_body", "_bytes_out", "_concluded", "_end", "_out", "_reception", "_refused",
+                 "_size", "call")  # fmt: skip
 
     def __init__(self, reception: Reception, out: Outlet, call: Call) -> None:
+        super().__init__()
         self.call: Final = call
-        self.task: asyncio.Task[None] | None = None
-        """Answers the call, once its request is whole."""
         self._reception: Final = reception
         self._out: Final = out
         self._body: bytes | list[bytes] = b""
         self._size = 0
         self._bytes_out = 0
         self._refused = False
-        self._gone = False
         self._concluded = False
+        self._begun = False
+        """The answer is under way."""
+        self._end: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
         """The head has come: refuse the call, or let its body come."""
@@ -79,8 +81,19 @@ class Transaction:
         body = self._body
         self.call.body = body if isinstance(body, bytes) else b"".join(body)
         self._body = b""
-        loop = self._reception.service.loop
-        self.task = loop.create_task(self._run(), name=self.call.record.request_id)
+        self._reception.service.starts.add(self)
+
+    def start(self) -> None:
+        """Answer, unless the client has left: the step for all whose requests became whole in one turn."""
+        if not self._concluded:
+            self._begun = True
+            self.run(self._answer())
+
+    async def concluded(self) -> None:
+        """Until the answer is out, or nobody is left to be answered."""
+        if not self._concluded:
+            self._end = self._reception.service.loop.create_future()
+            await self._end
 
     def failed(self, bad: BadRequest) -> None:
         """The rest of the request cannot be read."""
@@ -89,9 +102,8 @@ class Transaction:
 
     def left(self) -> None:
         """The client has left before its answer was out."""
-        self._gone = True
-        if self.task is not None:
-            self.task.cancel()
+        if self._begun:
+            self.cancel()
             return
         if not self._refused:
             self._reception.gateway.abandon(self.call)
@@ -99,10 +111,10 @@ class Transaction:
 
     def fail(self, problem: Problem) -> None:
         """Answer with a failure that the server met."""
-        if not self._refused and self.task is None:
+        if not self._refused and not self._begun:
             self._refuse(problem)
 
-    async def _run(self) -> None:
+    async def _answer(self) -> None:
         try:
             reply = await self._reception.answer(self.call)
             if reply.stream is None:
@@ -110,11 +122,7 @@ class Transaction:
             else:
                 await self._stream(reply, reply.stream)
         except asyncio.CancelledError:
-            if not self._gone:
-                self._out.abort()
-                self._conclude(CLIENT_LEFT)
-                raise
-            # Nobody is left to be answered.
+            self._out.abort()  # as a rule nobody is left there
             self._conclude(CLIENT_LEFT)
         except Exception:
             # A fault of ours: an end in good order would make half an answer look whole.
@@ -159,3 +167,5 @@ class Transaction:
             elif status == CLIENT_LEFT and self._out.cut_off:
                 self.call.record.error = "cut off: nothing of the answer was taken for too long"
             service.finish(self.call, status, self._bytes_out)
+            if self._end is not None and not self._end.done():
+                self._end.set_result(None)

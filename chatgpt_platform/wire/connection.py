@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Protocol, cast
 
+from chatgpt_platform.wire.batch import Batch
 from chatgpt_platform.wire.deadline import Deadline
 from chatgpt_platform.wire.exchange import Application, Exchange, Receiver
 from chatgpt_platform.wire.head import BadRequest, Head, Limits
-from chatgpt_platform.wire.outbox import Outbox
 from chatgpt_platform.wire.output import Output
 from chatgpt_platform.wire.parser import RequestParser
 
@@ -72,7 +72,7 @@ class Host(Protocol):
     def loop(self) -> asyncio.AbstractEventLoop: ...
 
     @property
-    def outbox(self) -> Outbox: ...
+    def outbox(self) -> Batch[Output]: ...
 
     def opened(self, connection: Connection) -> None: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from chatgpt_platform.wire.outbox import Outbox
+from chatgpt_platform.wire.batch import Batch
 
 HIGH_WATER: Final = 64 * 1024
 """Bytes written but not yet taken by the client at which ``Exchange.write`` asks to wait."""
@@ -30,7 +30,7 @@ class Output:
         "congested",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Batch[Output]) -> None:
         self.congested = False
         self._loop: Final = loop
         self._outbox: Final = outbox
@@ -58,10 +58,11 @@ class Output:
             self.flush()  # so that ``congested`` tells the truth within the turn
 
     def flush(self) -> None:
-        """Give the transport what was handed over; the outbox calls this."""
+        """Give the transport what was handed over: the step of the outbox."""
         parts = self._parts
         if parts and self._transport is not None:
-            self._parts, self._size = [], 0
+            self._parts = []
+            self._size = 0
             self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def close(self) -> None:

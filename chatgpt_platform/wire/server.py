@@ -9,11 +9,12 @@ import socket
 import ssl
 from typing import Final
 
+from chatgpt_platform.wire.batch import Batch
 from chatgpt_platform.wire.connection import Connection, Timeouts
 from chatgpt_platform.wire.exchange import Application
 from chatgpt_platform.wire.head import Limits
 from chatgpt_platform.wire.listener import Listener
-from chatgpt_platform.wire.outbox import Outbox
+from chatgpt_platform.wire.output import Output
 
 
 class Server:
@@ -33,7 +34,7 @@ class Server:
         self.draining = False
         self.tls = tls
         self.loop: Final = asyncio.get_running_loop()
-        self.outbox: Final = Outbox(self.loop)
+        self.outbox: Final = Batch(self.loop, Output.flush)
         self._log: Final = logger
         self._listener: Final = Listener(self._accepted, logger)
         self._connections: Final[set[Connection]] = set()
