@@ -23,7 +23,7 @@ shown, and those up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -90,35 +90,54 @@ def take(windows: Windows, buckets: list[int], now: int) -> int:
     return 0
 
 
-Plan = tuple[tuple[int, int, int, int, tuple[int, int]], ...]
-"""The figures of windows for ``spend``: capacity, interval, slack, second, and the quota behind a full bucket."""
+Spend = Callable[[list[int], int], tuple[int, ...] | None]
+
+_SPEND: Final = """
+def spend(buckets, now):
+    {full_at}, = buckets
+{windows}
+    buckets[:] = {full_at},
+    return {quotas}
+"""
+_SPEND_IN_WINDOW: Final = """
+    ahead = full_at_{name} - now * {capacity}
+    if ahead <= 0:
+        full_at_{name} += {interval} - ahead
+        left_{name} = {capacity} - 1
+        wait_{name} = -(-{interval} // {second})
+    elif ahead <= {slack}:
+        full_at_{name} += {interval}
+        missing = (ahead - 1) // {interval}
+        left_{name} = {capacity} - 2 - missing
+        wait_{name} = -((missing * {interval} - ahead) // {second})
+    else:
+        return None
+"""
 
 
-def plan_of(windows: Windows) -> Plan:
-    """The windows for ``spend``."""
-    return tuple(
-        (of.capacity, of.interval, of.slack, of.second, (of.capacity - 1, -(-of.interval // of.second)))
-        for of in windows
-    )
+def spending(windows: Windows) -> Spend:
+    """A function that does ``take``, then ``quota``: spend(buckets, now); None, nothing taken, where one is empty.
 
-
-def spend(plan: Plan, buckets: list[int], now: int) -> tuple[int, ...] | None:
-    """``take``, then ``quota``, in one go for the way of each call; None, and nothing taken, if one is empty."""
-    taken: list[int] = []
-    left: list[int] = []
-    for (capacity, interval, slack, second, whole), full_at in zip(plan, buckets, strict=True):
-        ahead = full_at - now * capacity
-        if ahead <= 0:
-            taken.append(full_at - ahead + interval)
-            left += whole
-        elif ahead <= slack:
-            taken.append(full_at + interval)
-            more = (ahead - 1) // interval
-            left += (capacity - more - 2, -((more * interval - ahead) // second))
-        else:
-            return None
-    buckets[:] = taken
-    return tuple(left)
+    It is on the way of each call, and written out for these windows it takes half the time that a loop over
+    them does, whose figures Python cannot know before.
+    """
+    if not windows:
+        return lambda buckets, now: ()
+    names = [window.name for window in windows]
+    source = _SPEND.format(
+        full_at=", ".join(f"full_at_{name}" for name in names),
+        windows="".join(
+            _SPEND_IN_WINDOW.format(
+                name=window.name, capacity=window.capacity, interval=window.interval, slack=window.slack,
+                second=window.second,
+            )
+            for window in windows
+        ),
+        quotas=", ".join(f"left_{name}, wait_{name}" for name in names),
+    )  # fmt: skip
+    made: dict[str, Spend] = {}
+    exec(source, made)  # noqa: S102 - of the text above and of numbers
+    return made["spend"]
 
 
 def quota(windows: Windows, buckets: Sequence[int], now: int) -> tuple[int, ...]:

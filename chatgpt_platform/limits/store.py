@@ -112,7 +112,7 @@ class Store:
         buckets = self._clients.get(client)
         if buckets is None:
             return None
-        left = bucket.spend(self._plan, buckets, self._now)
+        left = self._spend(buckets, self._now)
         return None if left is None else self._lines % left
 
     def reconfigure(self, windows: Windows, max_clients: int, now: int) -> None:
@@ -138,7 +138,7 @@ class Store:
 
     def _set(self, windows: Windows, max_clients: int) -> None:
         self._windows = windows
-        self._plan = bucket.plan_of(windows)
+        self._spend = bucket.spending(windows)
         self._max_clients = max_clients
         policy = ", ".join(f'"{window.name}";q={window.capacity};w={window.seconds}' for window in windows)
         self._policy = (b"RateLimit-Policy", policy.encode())

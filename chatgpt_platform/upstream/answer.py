@@ -42,8 +42,8 @@ class Answer:
     """Reads one answer after another from the bytes of one connection."""
 
     __slots__ = (
-        "_begun", "_fault", "_fed", "_framing", "_head_only", "_interim", "_parser", "_persistent", "_until_close",
-        "buffered", "complete", "fields", "headers", "keep_alive", "pieces", "reusable", "status",
+        "_begun", "_fault", "_fed", "_framing", "_head_only", "_interim", "_parser", "_persistent", "_plainly_1_1",
+        "_until_close", "buffered", "complete", "fields", "headers", "keep_alive", "pieces", "reusable", "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -63,6 +63,7 @@ class Answer:
         self._begun = False
         self._framing = self._fed = 0  # bytes without a byte of body; the same with what is being fed
         self._interim = 0
+        self._plainly_1_1 = False  # llhttp would tell, but takes its time
 
     def close(self) -> None:
         """Let llhttp go, whose callbacks make a circle with this object."""
@@ -72,9 +73,10 @@ class Answer:
         """Take the next bytes. Raises BadAnswer; the body that was read before the fault can still be taken."""
         if not self._begun:
             # llhttp would also read RTSP and ICE.
-            if not data.startswith(b"HTTP/"[: len(data)]):
+            if not (data.startswith(b"HTTP/") or b"HTTP/".startswith(data)):
                 raise BadAnswer("it is not HTTP")
             self._begun = True
+            self._plainly_1_1 = data.startswith(b"HTTP/1.1 ")
         before = self.buffered
         if not self.status:
             self._fed = self._framing + len(data)
@@ -130,7 +132,7 @@ class Answer:
             self._refuse("its head is too large")
         if not 200 <= status <= 599:
             self._refuse(f"its status is {status}")
-        version = self._parser.get_http_version()
+        version = "1.1" if self._plainly_1_1 else self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(f"its version is {version}")
         fields = self.fields
@@ -177,6 +179,7 @@ class Answer:
 
     def _skip_interim(self, status: int) -> None:
         self._interim += 1
+        self._plainly_1_1 = False
         if status == 101:
             self._refuse("it wants to speak another protocol")
         if self._interim > MAX_INTERIM:
