@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import usage
-from chatgpt_platform.gateway.failures import event_status
+from chatgpt_platform.gateway.failures import event_status, may_tell_error
 from chatgpt_platform.upstream.client import Response, Sink
 from chatgpt_platform.upstream.sse import Event, Framer, events
 
@@ -21,11 +21,42 @@ MAX_EVENT: Final = 1024 * 1024
 """Bytes of one event that are held back at most, waiting for its end."""
 
 _TEXT: Final = re.compile(rb'"(?:content|text|delta)"\s*:\s*"(?!")')
-_COMMON_TEXT: Final = b'"content":"'
-_COMMON_NO_TEXT: Final = b'"content":""'
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _TAIL: Final = 4
 """Blocks kept for the end: usage, the finish reason and ``[DONE]`` may come in pieces of their own."""
+
+
+_COMMON_TEXT: Final = b'"content":"'
+_COMMON_NO_TEXT: Final = b'"content":""'
+_MOST_MISFITS: Final = 3
+"""Events in a row that were not like the one before, after which a stream's events are looked at one by one."""
+
+_PIECE: Final = re.compile(rb'(data: ?\{[^\r\n]*"content":")([^"\\\r\n]+)("[^\r\n]*\}\n\n)')
+_TEXT_ALONE: Final = re.compile(rb'[^"\\\r\n]+')
+
+
+class Pattern(NamedTuple):
+    """An event with a piece of text, cut around the text. Most events of a stream differ in nothing else."""
+
+    before: bytes
+    behind: bytes
+
+    @classmethod
+    def of(cls, block: bytes) -> Pattern | None:
+        """None where the block is more than one such event, or where an error or the usage may be told in it."""
+        match = _PIECE.fullmatch(block)
+        if match is None:
+            return None
+        rest = match[1] + match[3]
+        told = may_tell_error(rest) or b"[DONE]" in rest or b'"usage"' in rest.replace(b'"usage":null', b"")
+        return None if told else cls(match[1], match[3])
+
+    def fits(self, block: bytes) -> bool:
+        """Whether a block differs from that event in nothing but the text."""
+        before, behind = self
+        if not (block.startswith(before) and block.endswith(behind)):
+            return False
+        return _TEXT_ALONE.fullmatch(block, len(before), len(block) - len(behind)) is not None
 
 
 class ErrorEvent(Exception):
@@ -53,6 +84,9 @@ class EventSource:
         """``[DONE]`` has come: nothing more is expected, whatever the upstream does."""
         self.in_event = False
         """The last block was part of a long event, whose end has not come."""
+        self._pattern: Pattern | None = None
+        """What the last event with a piece of text looked like."""
+        self._misfits = 0
         self.pieces = 0
         """Pieces of text that came, for upstreams that do not report their usage."""
 
@@ -85,10 +119,17 @@ class EventSource:
                 return block
         return None
 
-    async def pump(self, write: Sink) -> None:
-        """Give ``write`` each block as soon as it has come, to the end; raises as ``next`` does."""
+    async def pump(self, write: Sink, plain: Sink) -> None:
+        """Give ``write`` each block as soon as it has come, to the end; raises as ``next`` does.
+
+        ``plain`` is given those that are one event with a piece of text, and surely nothing else.
+        """
 
         def take(data: bytes) -> asyncio.Future[None] | None:
+            if self._pattern is not None and self._fits(self._pattern, data):
+                self._tail.append(data)
+                self.pieces += 1
+                return plain(data)
             block = self._block(data)
             if self.done:
                 self._response.stop()
@@ -101,6 +142,14 @@ class EventSource:
             congestion = write(block) if block else None
             if congestion is not None:
                 await congestion
+
+    def _fits(self, pattern: Pattern, data: bytes) -> bool:
+        if pattern.fits(data) and not (self._framer.held or self.in_event):
+            self._misfits = 0
+            return True
+        self._misfits += 1
+        self._pattern = None
+        return False
 
     def _block(self, data: bytes) -> bytes:
         """All that is whole with these bytes; may be empty."""
@@ -154,6 +203,8 @@ class EventSource:
             self._usage = block
         if block.count(b"\n\n") == 1 and _COMMON_TEXT in block:
             self.pieces += _COMMON_NO_TEXT not in block  # an event of most services: no need to search it all
+            if self._misfits < _MOST_MISFITS:
+                self._pattern = Pattern.of(block)
         else:
             self.pieces += len(_TEXT.findall(block))
         if b"[DONE]" in block:

@@ -48,7 +48,7 @@ class _EventStream(Stream):
             if congestion is not None and not self._source.done:
                 await congestion
             if not self.broken:
-                await self._source.pump(take)
+                await self._source.pump(take, self._plain_sink(take, write))
             if self.broken:
                 return
             self._end()
@@ -63,6 +63,10 @@ class _EventStream(Stream):
             self._account(self._source.ending())
         self._ended = True
         self._source.close()
+
+    def _plain_sink(self, take: Sink, write: Sink) -> Sink:
+        """Where events with a piece of text and nothing else go: ``take`` looks at them, ``write`` does not."""
+        return take
 
     @abstractmethod
     def _passed_on(self, block: bytes) -> bytes:
@@ -112,6 +116,9 @@ class Relay(_EventStream):
         if self._said is not None:
             self._said.append(transcript.of_events(block))
         return masked(block, self._secret) if may_tell_error(block) else block
+
+    def _plain_sink(self, take: Sink, write: Sink) -> Sink:
+        return write if self._said is None else take
 
     def _last_words(self) -> bytes | None:
         return None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from chatgpt_platform.wire.connection import Connection
 
 _NO_BODY: Final = (204, 304)
+_SHORT_CHUNK: Final = 1024
+_CHUNK_SIZES: Final = tuple(b"%x\r\n" % size for size in range(_SHORT_CHUNK))
 
 
 class Receiver(Protocol):
@@ -131,7 +133,9 @@ class Exchange:
         if self.finished or not self.started or self._silent or not data:
             return None
         if self._chunked:
-            connection.output.write(b"%x\r\n%b\r\n" % (len(data), data))
+            size = len(data)
+            begin = _CHUNK_SIZES[size] if size < _SHORT_CHUNK else b"%x\r\n" % size
+            connection.output.write(b"".join((begin, data, b"\r\n")))
         else:
             self._write_as_it_is(data)
         output = connection.output
