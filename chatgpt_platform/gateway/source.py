@@ -103,6 +103,8 @@ class EventSource:
             if block is None:
                 raise Problem(Kind.BAD_UPSTREAM, detail="the stream ended before its first event")
             held += block
+            if held.startswith(b"data:") and not may_tell_error(held):
+                return held
             event = next(iter(events(held)), None)
             if event is not None:
                 _raise_error(event)
@@ -181,7 +183,12 @@ class EventSource:
 
     def ending(self) -> usage.Ending:
         """What the last events say of the whole stream."""
-        ending = usage.ending_of(b"".join(self._tail))
+        tail = b"".join(self._tail)
+        if self.done and not may_tell_error(tail) and b"failed" not in tail:
+            # Nearly always, and then only the usage is left to be read.
+            tokens = usage.ending_of(self._usage).tokens if self._usage else None
+            return usage.Ending(complete=True, tokens=tokens)
+        ending = usage.ending_of(tail)
         if ending.tokens is None and self._usage:
             ending.tokens = usage.ending_of(self._usage).tokens
         return ending

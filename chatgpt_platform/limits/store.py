@@ -110,10 +110,20 @@ class Store:
         if now > self._now:
             self._now = now
         buckets = self._clients.get(client)
+        newcomer = buckets is None
         if buckets is None:
-            return None
+            if not self._windows:
+                return None
+            self._forget(self._now)
+            if len(self._clients) >= self._max_clients:
+                return None
+            buckets = self._overflow.copy()
         left = self._spend(buckets, self._now)
-        return None if left is None else self._lines % left
+        if left is None:
+            return None
+        if newcomer:
+            self._remember(client, buckets)
+        return self._lines % left
 
     def reconfigure(self, windows: Windows, max_clients: int, now: int) -> None:
         """Go on under other limits: tokens used in a window stay used in the window of the same name.
@@ -163,9 +173,12 @@ class Store:
         if not has_room:
             self._report_overflow(now)
         elif not wait:
-            self._clients[client] = buckets
-            heapq.heappush(self._due, (bucket.full_time(self._windows, buckets), client))
+            self._remember(client, buckets)
         return self._decision(buckets, wait, now)
+
+    def _remember(self, client: str, buckets: list[int]) -> None:
+        self._clients[client] = buckets
+        heapq.heappush(self._due, (bucket.full_time(self._windows, buckets), client))
 
     def _forget(self, now: int) -> None:
         """Drop a few clients whose buckets are full, and more where that makes room for one newcomer."""
