@@ -26,7 +26,7 @@ from chatgpt_platform.simulator.server import Behaviour, Simulator
 from chatgpt_platform.web.server import Server
 from chatgpt_platform.web.service import Service
 
-_COLLECT_AFTER: Final = (10_000, 10, 10)
+_COLLECT_AFTER: Final = (50_000, 10, 10)
 """New objects, and younger collections, after which the garbage collector looks; next to nothing here is garbage
 that reference counts do not free."""
 

@@ -16,12 +16,13 @@ has to be fast can be answered below Tornado: an ``exchange.Application`` gets e
 ``Exchange`` to answer by, and may hand on to ``TornadoApplication`` whatever it does not answer itself.
 
     bytes -> Connection -> RequestParser -> Head -> Application.begin(Exchange) -> Receiver (the body, the end)
-    Exchange.answer | start, write, finish -> Output -> Outbox (one write a turn of the loop) -> bytes
+    Exchange.answer | start, write, finish -> Output -> Batch (one write a turn of the loop) -> bytes
 
 listener    accepts, also at the end of file descriptors
 server      which connections are open; drain and close
 connection  the order of requests and answers on one connection, and their time
-parser      bytes to heads and bodies, without I/O; chunks: bodies that are chunked; head: what comes of it
+parser      bytes to heads and bodies, without I/O; chunks: bodies that are chunked; head: what comes of it;
+            known: heads that came before, and need not be read again
 exchange    what an application implements and is given
 output      what goes out to a client, and whether it is taken; batch: steps that many take in one turn of the loop
 bridge      Tornado's side: HTTPServerConnectionDelegate, HTTPMessageDelegate, HTTPConnection

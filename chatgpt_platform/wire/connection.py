@@ -22,6 +22,7 @@ from chatgpt_platform.wire.batch import Batch
 from chatgpt_platform.wire.deadline import Deadline
 from chatgpt_platform.wire.exchange import Application, Exchange, Receiver
 from chatgpt_platform.wire.head import BadRequest, Head, Limits
+from chatgpt_platform.wire.known import LastKnown
 from chatgpt_platform.wire.output import Output
 from chatgpt_platform.wire.parser import RequestParser
 
@@ -67,6 +68,7 @@ class Host(Protocol):
     timeouts: Timeouts
     limits: Limits
     draining: bool
+    last_known: LastKnown
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...
@@ -109,7 +111,7 @@ class Connection(asyncio.Protocol):
         self.output: Final = Output(host.loop, host.outbox)
         self._host: Final = host
         self._loop: Final = host.loop
-        self._parser: Final = RequestParser(host.limits)
+        self._parser: Final = RequestParser(host.limits, host.last_known)
         self._deadline: Final = Deadline(self._loop, self._expire)
         self._transport: asyncio.Transport
         self._stage = _READING

@@ -34,7 +34,8 @@ class Head:
     ``keep_alive``: whether the client would use the connection again. ``memo``: the application's own.
 
     A head that is sent again on the same connection, different in nothing but Content-Length and
-    X-Forwarded-For, is the same object with these two changed, once the answer to the former is finished.
+    X-Forwarded-For, is the same object with these two changed, once the answer to the former is finished. On
+    another connection it is a copy, which has the ``memo`` too.
     """
 
     __slots__ = ("block", "expects_continue", "fields", "keep_alive", "length", "memo", "method", "minor",
@@ -51,6 +52,16 @@ class Head:
         self.keep_alive = False
         self.memo: object = None
         self.expects_continue = False
+
+    def copy(self) -> Head:
+        """One that may change apart from this one."""
+        head = Head(self.method, self.target, self.minor)
+        head.block = self.block
+        head.fields = self.fields.copy()
+        head.length = self.length
+        head.keep_alive = self.keep_alive
+        head.memo = self.memo
+        return head
 
     def differ(self, figure: bytes, addresses: bytes | None, block: bytes) -> None:
         """It was sent again, with another Content-Length or, where it has one, X-Forwarded-For."""

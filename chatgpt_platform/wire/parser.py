@@ -22,21 +22,20 @@ Who does what:
 - It lets pass, and this module refuses (RFC 9112, 3.2 and 6.1): two Hosts, none or a bad one; transfer
   codings beside chunked, and chunked under HTTP/1.0.
 - Chunked bodies are read by an llhttp of their own, see ``chunks``.
-- A client that keeps its connection tends to send the same head again, but for the length of its body and,
-  behind a proxy, the addresses in X-Forwarded-For. Such a head, equal byte for byte outside these two, is not
-  judged and split a second time.
+- A head that is the same as one before, but for the length of its body and the addresses in X-Forwarded-For, is
+  not judged and split a second time, see ``known``.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 import httptools
 
 from chatgpt_platform.wire.chunks import Chunks
 from chatgpt_platform.wire.head import BadRequest, Head, Limits, Lines
+from chatgpt_platform.wire.known import Known, LastKnown
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _REQUEST_LINE: Final = re.compile(
@@ -60,52 +59,29 @@ _MOST_BLANK: Final = 1024
 """Bytes of empty lines that may stand before a request (RFC 9112, 2.2, speaks of one)."""
 
 
-_VARYING: Final = re.compile(
-    rb"(?i)\r\n(?:content-length:[ \t]*([0-9]{1,15})|x-forwarded-for:[ \t]*([0-9a-f:., ]{1,256}))(?=\r\n)",
-)
-"""The header lines in which a head that is sent again may differ: the body's, and those of a proxy in front."""
-
-_LONGEST_FIGURE: Final = 15
-_LONGEST_ADDRESSES: Final = 256
-_OF_ADDRESSES: Final = b"0123456789abcdefABCDEF:., "
-
 _MOST_MISSES: Final = 3
 """Heads in a row that were not the same again, after which a connection's heads are remembered no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A head as it came, and what was read of it.
-
-    ``before``, ``between``, ``behind``: the bytes around its length's figure and the addresses it is forwarded
-    for. ``between`` is None in a head without the latter. ``figure_first``: which of the two comes first.
-    """
-
-    before: bytes
-    between: bytes | None
-    behind: bytes
-    figure_first: bool
-    lines_at: int
-    head: Head
 
 
 class RequestParser:
     """Reads one request after another from the bytes of one connection."""
 
     __slots__ = (
-        "_apart", "_blank", "_block", "_chunks", "_head", "_held", "_host", "_keep_alive", "_known", "_left",
-        "_limits", "_llhttp", "_misses", "_stale", "complete",
+        "_apart", "_blank", "_block", "_chunks", "_head", "_held", "_host", "_keep_alive", "_known", "_last",
+        "_left", "_limits", "_llhttp", "_misses", "_stale", "complete",
     )  # fmt: skip
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, last: LastKnown | None = None) -> None:
+        """``last``: of the server to which the connection belongs."""
         self._limits: Final = limits
         self._llhttp = httptools.HttpRequestParser(self)
         self._chunks: Chunks | None = None
         self._stale = False
         self._host: bytes | None = None
         """The last one that was found to be good."""
-        self._known: _Known | None = None
-        self._misses = -1  # the first head of a connection may be its only one
+        self._last: Final = last or LastKnown()
+        self._known: Known | None = None
+        self._misses = 0
         self.next()
 
     def next(self) -> None:
@@ -144,8 +120,9 @@ class RequestParser:
         """The head, once it is whole, and the bytes behind it. Raises BadRequest."""
         head = self._head
         if head is None:
-            if self._known is not None and data.startswith(self._known.before) and not self._held:
-                head, rest = self._same_again(self._known, data)
+            known = self._known or self._last.known
+            if known is not None and data.startswith(known.before) and not self._held:
+                head, rest = self._again(known, data)
                 if head is not None:
                     return head, rest
             sent = b"" if self._held else data
@@ -182,45 +159,20 @@ class RequestParser:
 
     def _remember(self, head: Head, sent: bytes, lines_at: int, end: int) -> None:
         self._misses += 1
-        self._known = None
-        if not self._misses or not head.length or self._apart or head.expects_continue:
-            return
-        holes = list(_VARYING.finditer(sent, lines_at - 2, end))
-        figures = [hole for hole in holes if hole[1] is not None]
-        if len(figures) != 1 or len(holes) > 2:
-            return  # a length between spaces, or addresses in two lines
-        first, last = holes[0], holes[-1]
-        self._known = _Known(
-            sent[: first.start(first.lastindex or 0)],
-            sent[first.end() : last.start(last.lastindex or 0)] if first is not last else None,
-            sent[last.end() : end],
-            first is figures[0],
-            lines_at,
-            head,
-        )
+        self._known = None if self._apart else Known.of(head, sent, lines_at, end)
+        if self._known is not None:
+            self._last.known = self._known
 
-    def _same_again(self, known: _Known, data: bytes) -> tuple[Head | None, bytes]:
-        """The head, if it is the known one but for its length and the addresses that it is forwarded for."""
-        between, behind, head = known.between, known.behind, known.head
-        start = len(known.before)
-        if between is None:
-            end = data.find(behind, start, start + _LONGEST_FIGURE + len(behind))
-            figure, addresses = data[start:end], None
-        else:
-            middle = data.find(between, start, start + _LONGEST_ADDRESSES + len(between))
-            last = middle + len(between)
-            end = data.find(behind, last, last + _LONGEST_ADDRESSES + len(behind)) if middle >= 0 else -1
-            figure, addresses = data[start:middle], data[last:end]
-            if not known.figure_first:
-                figure, addresses = addresses, figure
-            if not addresses or addresses.translate(None, _OF_ADDRESSES):
-                return None, data
-        if end < 0 or not figure.isdigit() or len(figure) > _LONGEST_FIGURE:
+    def _again(self, known: Known, data: bytes) -> tuple[Head | None, bytes]:
+        """The head, if it is the known one."""
+        if known is not self._known:
+            known = known.elsewhere()
+        end = known.again(data)
+        if not end:
             return None, data
+        self._known = known
         self._misses = 0
-        end += len(behind)
-        head.differ(figure, addresses, data[known.lines_at : end - 4])
-        self._head = head
+        self._head = head = known.head
         self._left = length = head.length or 0
         self.complete = not length
         self._apart = True

@@ -13,6 +13,7 @@ from chatgpt_platform.wire.batch import Batch
 from chatgpt_platform.wire.connection import Connection, Timeouts
 from chatgpt_platform.wire.exchange import Application
 from chatgpt_platform.wire.head import Limits
+from chatgpt_platform.wire.known import LastKnown
 from chatgpt_platform.wire.listener import Listener
 from chatgpt_platform.wire.output import Output
 
@@ -32,6 +33,7 @@ class Server:
         self.timeouts = timeouts
         self.limits = limits
         self.draining = False
+        self.last_known = LastKnown()
         self.tls = tls
         self.loop: Final = asyncio.get_running_loop()
         self.outbox: Final = Batch(self.loop, Output.flush)
