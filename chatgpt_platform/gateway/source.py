@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import usage
@@ -29,17 +29,22 @@ _TAIL: Final = 4
 _COMMON_TEXT: Final = b'"content":"'
 _COMMON_NO_TEXT: Final = b'"content":""'
 _MOST_MISFITS: Final = 3
-"""Events in a row that were not like the one before, after which a stream's events are looked at one by one."""
+"""Events in a row that were not like those before, after which all of a stream are looked at one by one."""
 
 _PIECE: Final = re.compile(rb'(data: ?\{[^\r\n]*"content":")([^"\\\r\n]+)("[^\r\n]*\}\n\n)')
 _TEXT_ALONE: Final = re.compile(rb'[^"\\\r\n]+')
 
 
-class Pattern(NamedTuple):
+class Pattern:
     """An event with a piece of text, cut around the text. Most events of a stream differ in nothing else."""
 
-    before: bytes
-    behind: bytes
+    __slots__ = ("_before", "_behind", "_left", "_right")
+
+    def __init__(self, before: bytes, behind: bytes) -> None:
+        self._before: Final = before
+        self._behind: Final = behind
+        self._left: Final = len(before)
+        self._right: Final = len(behind)
 
     @classmethod
     def of(cls, block: bytes) -> Pattern | None:
@@ -53,10 +58,11 @@ class Pattern(NamedTuple):
 
     def fits(self, block: bytes) -> bool:
         """Whether a block differs from that event in nothing but the text."""
-        before, behind = self
-        if not (block.startswith(before) and block.endswith(behind)):
-            return False
-        return _TEXT_ALONE.fullmatch(block, len(before), len(block) - len(behind)) is not None
+        return (
+            block.startswith(self._before)
+            and block.endswith(self._behind)
+            and _TEXT_ALONE.fullmatch(block, self._left, len(block) - self._right) is not None
+        )
 
 
 class ErrorEvent(Exception):
@@ -128,10 +134,14 @@ class EventSource:
         """
 
         def take(data: bytes) -> asyncio.Future[None] | None:
-            if self._pattern is not None and self._fits(self._pattern, data):
-                self._tail.append(data)
-                self.pieces += 1
-                return plain(data)
+            pattern = self._pattern
+            if pattern is not None:
+                if pattern.fits(data):
+                    self._misfits = 0
+                    self._tail.append(data)
+                    self.pieces += 1
+                    return plain(data)
+                self._misfits += 1
             block = self._block(data)
             if self.done:
                 self._response.stop()
@@ -145,17 +155,13 @@ class EventSource:
             if congestion is not None:
                 await congestion
 
-    def _fits(self, pattern: Pattern, data: bytes) -> bool:
-        if pattern.fits(data) and not (self._framer.held or self.in_event):
-            self._misfits = 0
-            return True
-        self._misfits += 1
-        self._pattern = None
-        return False
-
     def _block(self, data: bytes) -> bytes:
         """All that is whole with these bytes; may be empty."""
         block = self._framer.feed(data)
+        if block is not data or self._misfits > _MOST_MISFITS:
+            self._pattern = None  # what comes next may go on with an event
+        elif self._pattern is None or self._misfits:
+            self._pattern = Pattern.of(block) or self._pattern
         if block:
             self.in_event = False
         elif self._framer.held > MAX_EVENT:
@@ -210,8 +216,6 @@ class EventSource:
             self._usage = block
         if block.count(b"\n\n") == 1 and _COMMON_TEXT in block:
             self.pieces += _COMMON_NO_TEXT not in block  # an event of most services: no need to search it all
-            if self._misfits < _MOST_MISFITS:
-                self._pattern = Pattern.of(block)
         else:
             self.pieces += len(_TEXT.findall(block))
         if b"[DONE]" in block:

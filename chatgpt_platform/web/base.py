@@ -94,6 +94,7 @@ class HandlerOutlet:
         self._handler: Final = handler
         self._closing: Final = closing
         self._timer: asyncio.TimerHandle | None = None
+        self.sent = 0
 
     cut_off: Final = False
     """Which a handler does not get to know."""
@@ -130,6 +131,7 @@ class HandlerOutlet:
         self._handler.flush()
 
     def write(self, data: bytes) -> asyncio.Future[None] | None:
+        self.sent += len(data)
         self._handler.write(data)
         flush = self._handler.flush()
         if flush.done():

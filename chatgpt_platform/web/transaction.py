@@ -21,6 +21,9 @@ class Outlet(Protocol):
     @property
     def cut_off(self) -> bool: ...
 
+    @property
+    def sent(self) -> int: ...
+
     def answer(self, status: int, head: bytes, body: bytes) -> None: ...
 
     def start(self, status: int, head: bytes, length: int | None = None) -> None: ...
@@ -135,18 +138,15 @@ class Transaction(Course):
     async def _stream(self, reply: Reply, stream: Stream) -> None:
         try:
             self._out.start(reply.status, self._reception.head(self.call, reply), reply.length)
-            await stream.pump(self._write)
+            await stream.pump(self._out.write)
         finally:
             stream.close()  # before the end is logged: it adds to the record
+            self._bytes_out = self._out.sent
         if stream.broken:
             self._out.abort()
         else:
             self._out.finish()
         self._conclude(reply.status)
-
-    def _write(self, piece: bytes) -> asyncio.Future[None] | None:
-        self._bytes_out += len(piece)
-        return self._out.write(piece)
 
     def _refuse(self, problem: Problem) -> None:
         self._refused = True

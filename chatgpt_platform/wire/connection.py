@@ -306,7 +306,7 @@ class Connection(asyncio.Protocol):
         length = head.length
         self._exchange = exchange = Exchange(self, head, arrived=length is not None and length <= len(data))
         self._receiver = receiver = self._host.application.begin(exchange)
-        if data and self._invited and not self._held and parser.take(data):
+        if data and self._invited and not self._held and self._stage is _READING and parser.take(data):
             if not exchange.finished:
                 receiver.received(data)
             self._end_of_request()

@@ -54,11 +54,12 @@ class Exchange:
 
     ``connection``: the same object for all exchanges of one connection. ``arrived``: the body has come with the
     head, all of it, and follows at once. ``cut_off``: the client did not leave, but took nothing of its answer for
-    too long.
+    too long. ``sent``: bytes of the answer's body that ``write`` was given.
     """
 
     __slots__ = (
-        "_chunked", "_left_to_write", "_silent", "arrived", "connection", "cut_off", "finished", "head", "started",
+        "_chunked", "_left_to_write", "_silent", "arrived", "connection", "cut_off", "finished", "head", "sent",
+        "started",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, head: Head, *, arrived: bool) -> None:
@@ -67,6 +68,7 @@ class Exchange:
         self.head: Final = head
         self.started = False
         self.finished = False
+        self.sent = 0
         self.cut_off = False
         # What only an answer in pieces needs, ``start`` sets.
         self._chunked: bool
@@ -132,6 +134,7 @@ class Exchange:
         connection = self.connection
         if self.finished or not self.started or self._silent or not data:
             return None
+        self.sent += len(data)
         if self._chunked:
             size = len(data)
             begin = _CHUNK_SIZES[size] if size < _SHORT_CHUNK else b"%x\r\n" % size

@@ -1,7 +1,7 @@
 """Heads that came before: a client that keeps its connection tends to send the same one again.
 
 It then differs in its Content-Length, and behind a proxy in X-Forwarded-For. A head that is equal byte for byte
-outside these two need not be judged and split again; nor need an application make again what it made of it. Clients
+outside these two need not be judged and split again, nor an application make again what it made of it. Clients
 of one kind send the same head over many connections, too.
 """
 
