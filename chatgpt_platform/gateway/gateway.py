@@ -65,7 +65,9 @@ class Gateway:
             raise Problem(Kind.ADDRESS_DENIED)
         try:
             if call.notes.screened:
-                self.check_length(call)
+                declared = call.headers.get(b"content-length")
+                if declared is not None and len(declared) >= self._long_length:
+                    self.check_length(call)
             else:
                 self._check_body_head(call)
                 self._check_key_head(call)
@@ -136,10 +138,7 @@ class Gateway:
 
     def check_length(self, call: Call) -> None:
         """Refuse a body that is declared to be above ``server.max_body``. Raises Problem."""
-        declared = call.headers.get(b"content-length")
-        if declared is None or len(declared) < self._long_length:
-            return
-        declared = declared.lstrip(b"0")
+        declared = call.headers.get(b"content-length", b"").lstrip(b"0")
         if declared.isdigit() and (len(declared) > _MOST_DIGITS or int(declared) > self.max_body):
             raise self.too_large()
 

@@ -39,7 +39,7 @@ class Service:
         self._install(settings)
         self._ids: Final = itertools.count(1)
         self._closing: Final[set[asyncio.Task[None]]] = set()
-        self._id_prefix: Final = secrets.token_hex(8)
+        self._id_prefix: Final = f"req_{secrets.token_hex(8)}"
 
     def apply(self, settings: Settings, logs: Logs) -> None:
         """Take over another configuration; calls under way end under the one they began with."""
@@ -57,7 +57,7 @@ class Service:
 
     def next_id(self) -> str:
         """The id of a request that begins."""
-        return f"req_{self._id_prefix}{next(self._ids):08x}"
+        return f"{self._id_prefix}{next(self._ids):08x}"
 
     def finish(self, call: Call, status: int, bytes_out: int) -> None:
         """Note a call that ended, however it did: one access line."""

@@ -134,9 +134,9 @@ class Exchange:
         connection = self.connection
         if self.finished or not self.started or self._silent or not data:
             return None
-        self.sent += len(data)
+        size = len(data)
+        self.sent += size
         if self._chunked:
-            size = len(data)
             begin = _CHUNK_SIZES[size] if size < _SHORT_CHUNK else b"%x\r\n" % size
             connection.output.write(b"".join((begin, data, b"\r\n")))
         else:
