@@ -287,3 +287,32 @@ def test_limits_may_be_switched_off_and_on() -> None:
     assert admitted(store, "a", 0) == 10
     store.reconfigure(ONE_A_MINUTE, 1000, 0)
     assert admitted(store, "a", 0) == 1
+
+
+@given(limits, calls, st.integers(1, 5))
+def test_admit_is_take_where_it_succeeds(windows: Windows, history: list[tuple[str, int, int]], room: int) -> None:
+    (slow, slow_overflows), (quick, quick_overflows) = store_of(windows, room), store_of(windows, room)
+    now = 0
+    for client, pause, number in history:
+        now += pause
+        for _ in range(number):
+            decision = slow.take(client, now)
+            lines = quick.admit(client, now)
+            if lines is None:
+                assert quick.take(client, now) == decision
+            else:
+                assert decision.admitted
+                assert lines == b"".join(b"%b: %b\r\n" % line for line in decision.headers)
+        assert len(quick) <= len(slow), "which may only forget more"
+    assert quick_overflows == slow_overflows
+
+
+def test_admit_takes_nothing_where_a_bucket_is_empty() -> None:
+    store, _ = store_of(windows_of(second=0, minute=1, hour=5, day=0))
+    assert store.admit("a", 0) == (
+        b'RateLimit-Policy: "minute";q=1;w=60, "hour";q=5;w=3600\r\n'
+        b'RateLimit: "minute";r=0;t=60, "hour";r=4;t=720\r\n'
+    )
+    for _ in range(10):
+        assert store.admit("a", 0) is None
+    assert ratelimit(store.look("a", 0)) == b'"minute";r=0;t=60, "hour";r=4;t=720'

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatgpt_platform.observe.access import MAX_PATH, Record, line
+from chatgpt_platform.observe.access import MAX_PATH, Record, line, lines
 from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.observe.timestamps import stamp
 
@@ -118,3 +118,18 @@ def test_long_texts_are_cut_after_the_keys_are_out() -> None:
     read = json.loads(line(record(path="/" * (MAX_PATH - 4) + "test-key-1", model="m" * 10**6), REDACTOR))
     assert read["path"] == "/" * (MAX_PATH - 4) + "***"
     assert len(read["model"]) < 2000
+
+
+ODD = [
+    {}, {"model": "é"}, {"error": "a\x7fb"}, {"path": "/x?api_key=abc"}, {"model": "m" * 2000}, {"prompt": "say"},
+    {"upstream_request_id": "before test-key-1 after"}, {"answer": "sk-" + "x" * 12}, {"model": "\ud800"},
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(ODD), min_size=1, max_size=6))
+def test_many_lines_are_the_lines_of_each(values: list[dict[str, object]]) -> None:
+    records = [record(**each) for each in values]
+    data = lines(records, REDACTOR)
+    assert data == b"".join(line(each, REDACTOR) for each in records)
+    assert data.isascii()
+    assert b"test-key-1" not in data

@@ -318,3 +318,27 @@ def test_other_threads_may_log(make: Make, tmp_path: Path) -> None:
         logs.flush()
     logs.close()
     assert len(set(texts((tmp_path / "app.log").read_text()))) == 800
+
+
+def test_lines_are_put_together_in_batches(make: Make, tmp_path: Path) -> None:
+    logs = make(tmp_path)
+    for number in range(200):
+        logs.access(record(request_id=f"r-{number}"))
+    assert (tmp_path / "access.log").read_text() == "", "for the owner's timer"
+    logs.flush()
+    logs.access(record(request_id="r-200"))
+    logs.close()
+    logs.access(record(request_id="r-201"))  # of a call that ended later
+    shown = [json.loads(line)["request_id"] for line in (tmp_path / "access.log").read_text().splitlines()]
+    assert shown == [f"r-{number}" for number in range(202)]
+
+
+def test_lines_that_do_not_fit_are_counted_one_by_one(make: Make, tmp_path: Path, out: io.StringIO) -> None:
+    logs = make(tmp_path)
+    path = "/" + "x" * 500
+    for _ in range(10_000):
+        logs.access(record(path=path))
+    logs.flush()
+    written = len((tmp_path / "access.log").read_text().splitlines())
+    assert 0 < written < 10_000
+    assert f"lines lost: {10_000 - written}" in out.getvalue()

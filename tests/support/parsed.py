@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from chatgpt_platform.wire.head import BadRequest, Limits, Lines
+from chatgpt_platform.wire.known import LastKnown
 from chatgpt_platform.wire.parser import RequestParser
 
 
@@ -42,14 +43,19 @@ class Outcome:
         return self.status != 0
 
 
-def parse(data: bytes, limits: Limits | None = None) -> Outcome:
+def parse(data: bytes, limits: Limits | None = None, *, last: LastKnown | None = None) -> Outcome:
     """All of it at once."""
-    return parse_pieces([data], limits)
+    return parse_pieces([data], limits, last=last)
 
 
-def parse_pieces(pieces: Iterable[bytes], limits: Limits | None = None) -> Outcome:
-    """Piece by piece, as a connection does it: the rest of each step goes into the next."""
-    parser = RequestParser(limits or Limits())
+def parse_pieces(
+    pieces: Iterable[bytes], limits: Limits | None = None, *, last: LastKnown | None = None
+) -> Outcome:
+    """Piece by piece, as a connection does it: the rest of each step goes into the next.
+
+    ``last``: of the server to which the connection belongs.
+    """
+    parser = RequestParser(limits or Limits(), last)
     requests: list[Request] = []
     head, body, came = None, b"", 0
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -116,6 +117,27 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_recorded() -> None:
             )
         assert running.record()["status"] == 499
         assert running.simulator.stats.served == 0
+        assert requests.get(running.url + "/chatgpt", params={"prompt": "x"}).status_code == 429, "it counts"
+
+
+def test_a_client_that_leaves_as_its_request_comes_is_recorded() -> None:
+    body = b'{"prompt":"x"}'
+    with gateway({"DAY_LIMIT": "1"}) as running:
+        blocked, left = threading.Event(), threading.Event()
+
+        async def block() -> None:
+            blocked.set()
+            left.wait(30)  # so that the loop sees the request and its client's leaving at once
+
+        blocking = threading.Thread(target=running.background.run, args=(block(),))
+        blocking.start()
+        assert blocked.wait(30)
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            head = b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            client.sendall(head % len(body) + body)
+        left.set()
+        blocking.join(30)
+        assert running.record()["status"] == 499
         assert requests.get(running.url + "/chatgpt", params={"prompt": "x"}).status_code == 429, "it counts"
 
 

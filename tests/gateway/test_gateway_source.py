@@ -1,0 +1,167 @@
+"""Events that differ in their text only are passed on at a glance, and counted like all others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatgpt_platform.gateway.source import EventSource, Pattern
+from chatgpt_platform.gateway.usage import Ending, Tokens
+from chatgpt_platform.upstream.client import Response, Sink
+
+
+def event(text: str | None, **members: object) -> bytes:
+    delta = {} if text is None else {"content": text}
+    choices = [{"index": 0, "delta": delta, "finish_reason": None}]
+    body = {"id": "c-1", "choices": choices} | members
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+
+
+USAGE = event(None, choices=[], usage={"prompt_tokens": 3, "completion_tokens": 5})
+DONE = b"data: [DONE]\n\n"
+
+
+def pattern() -> Pattern:
+    found = Pattern.of(event("a"))
+    assert found is not None
+    return found
+
+
+@given(st.text(max_size=5))
+def test_text_that_needs_no_escape_fits(text: str) -> None:
+    plain = text != "" and json.dumps(text) == f'"{text}"'
+    assert pattern().fits(event(text)) is plain
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        event("b", id="c-2"),
+        event("b", usage={"prompt_tokens": 1}),
+        event("b") + event("c"),
+        event("b")[:-1],
+        event("b") + b"\n",
+        event(None),
+        event("b").replace(b'"b"', b'"b","error":{"message":"no"},"x":"y"'),
+        b": comment\n\n",
+        DONE,
+        b"",
+        *(event("ab")[:at] for at in range(len(event("ab")))),
+    ],
+)
+def test_another_event_does_not_fit(other: bytes) -> None:
+    assert not pattern().fits(other)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        event("a", usage={"prompt_tokens": 1}),
+        event("a", error={"message": "no"}),
+        event("a", note="[DONE]"),
+        event("a", **{"\x00": 1}),
+        event(""),
+        event('"'),
+        event(None),
+        event("a") + event("b"),
+        b"event: error\n" + event("a"),
+        b": comment\n\n" + event("a"),
+        event("a").replace(b"\n\n", b"\r\n\r\n"),
+    ],
+)
+def test_no_pattern_is_made_of_what_may_tell_more(block: bytes) -> None:
+    assert Pattern.of(block) is None
+
+
+def test_a_usage_of_null_tells_nothing() -> None:
+    found = Pattern.of(event("a", usage=None))
+    assert found is not None
+    assert found.fits(event("b", usage=None))
+
+
+class Scripted:
+    """An answer whose body comes in these pieces."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._stopped = False
+
+    async def pump(self, sink: Sink) -> None:
+        for piece in self._rest():
+            assert sink(piece) is None
+
+    async def read(self) -> bytes:
+        return next(self._pieces, b"")
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def _rest(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            if self._stopped:
+                return
+            yield piece
+
+
+def pumped(pieces: list[bytes]) -> tuple[bytes, list[bytes], EventSource]:
+    """All that came, what of it came as plain events, and the source afterwards."""
+    source = EventSource(cast("Response", Scripted(pieces)), release_long=True)
+    blocks: list[bytes] = []
+    plain: list[bytes] = []
+
+    def take_plain(block: bytes) -> None:
+        plain.append(block)
+        blocks.append(block)
+
+    asyncio.run(source.pump(cast("Any", blocks.append), take_plain))
+    return b"".join(blocks), plain, source
+
+
+texts = st.lists(
+    st.sampled_from(["a", "b", "", "\n", '"', "\\", "é", "error", "[DONE]", "two words"]), max_size=12
+)
+
+
+@settings(deadline=None)
+@given(texts, st.data())
+def test_however_it_is_cut_nothing_is_lost_and_every_text_counts(said: list[str], data: st.DataObject) -> None:
+    events = [event(text) for text in said]
+    whole = b"".join([*events, USAGE, DONE])
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=6)))
+    borders = data.draw(st.booleans())
+    if borders:  # as services send them
+        pieces = [*events, USAGE, DONE]
+    else:
+        pieces = [whole[left:right] for left, right in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    came, plain, source = pumped(pieces)
+    assert came == whole
+    assert source.done
+    assert source.pieces == len([text for text in said if text])
+    assert source.ending() == Ending(complete=True, tokens=Tokens(3, 5))
+    assert all(json.loads(block[6:])["choices"][0]["delta"]["content"] for block in plain)
+
+
+def test_the_like_of_the_one_before_is_plain() -> None:
+    _, plain, _ = pumped([event(text) for text in ("", "a", "b", "\n", "c", "d", "\n", "\n", "e")] + [DONE])
+    assert plain == [event(text) for text in ("b", "c", "d", "e")]
+
+
+def test_events_that_are_never_alike_are_tried_no_more() -> None:
+    events = [event("a", padding="x" * number) for number in range(20)]
+    _, plain, source = pumped([*events, event("b", padding="x" * 19), DONE])
+    assert plain == []
+    assert source.pieces == 21
+
+
+def test_the_rest_of_a_long_event_is_not_taken_for_an_event() -> None:
+    long = b'data: {"x":"' + b"y" * (1024 * 1024 + 1)
+    came, plain, source = pumped([event("a"), event("b"), long, event("c"), event("d"), DONE])
+    assert came == b"".join([event("a"), event("b"), long, event("c"), event("d"), DONE])
+    assert plain == [event("b"), event("d")]
+    assert not source.in_event
