@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from chatgpt_platform.access.keys import Key
 from chatgpt_platform.errors import Kind, Problem
@@ -66,22 +67,23 @@ class Upstream:
         self._log: Final = logger
         self._key_works = True
 
-    async def ask(self, call: Call, key: Key, path: bytes, headers: bytes, body: bytes) -> Response:
-        """Ask, and wait for the head of the answer, which the caller closes.
+    def ask(self, call: Call, key: Key, path: bytes, headers: bytes, body: bytes) -> Coroutine[Any, Any, Response]:
+        """Ask; the answer once its head has come, for the caller to ``note`` and to close.
 
         Raises Problem; cancelling it cuts the upstream off at once.
         """
-        record = call.record
-        record.upstream = self._name
+        call.record.upstream = self._name
         if key.own:
             call.secret = key.value
-        response = await self._client.open(call.endpoint.upstream_method, path, headers, body)
+        return self._client.open(call.endpoint.upstream_method, path, headers, body)
+
+    def note(self, call: Call, key: Key, response: Response) -> None:
+        """What the head of an answer tells the owner."""
         fields = response.fields
         if b"x-request-id" in fields:
-            record.upstream_request_id = fields[b"x-request-id"].decode("latin-1")[:200]
+            call.record.upstream_request_id = fields[b"x-request-id"].decode("latin-1")[:200]
         if not key.own and self._key_works is (response.status == 401):
             self._note_key(response.status)
-        return response
 
     def warn(self, call: Call, what: str) -> None:
         """Tell the owner what went wrong with a call whose answer does not show it as a failure of ours."""

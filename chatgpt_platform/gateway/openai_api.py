@@ -66,6 +66,7 @@ class OpenAIApi:
         response = await self._upstream.ask(call, key, path, headers, call.body)
         reply: Reply | None = None
         try:
+            self._upstream.note(call, key, response)
             reply = self._ready(call, key, response) or await self._reply(call, key, response)
             return reply
         finally:

@@ -58,6 +58,7 @@ class PlatformApi:
         response = await self._upstream.ask(call, key, path, headers, body)
         reply: Reply | None = None
         try:
+            self._upstream.note(call, key, response)
             reply = await self._reply(call, key, turns, response)
             return reply
         finally:
