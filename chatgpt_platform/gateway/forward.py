@@ -23,6 +23,7 @@ _OWN_KEY_CALLER_HEADERS: Final = (*_CALLER_HEADERS, b"openai-organization", b"op
 """The last two choose who pays, so they count only beside the caller's own key."""
 
 _ANSWER_HEADERS: Final = frozenset((b"content-type", b"retry-after", b"retry-after-ms", b"x-should-retry"))
+_MEDIA_TYPES: Final = frozenset((b"application/json", b"text/event-stream", b"text/event-stream; charset=utf-8"))
 _ANSWER_PREFIXES: Final = (b"x-ratelimit-", b"openai-")
 
 
@@ -44,18 +45,14 @@ def question_headers(key: Key) -> bytes:
 
 def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
     """The upstream's header lines that go to the caller, the key masked."""
-    return [
-        (name, _masked(value, key.forms))
-        for name, value in response.headers
-        if name in _ANSWER_HEADERS or name.startswith(_ANSWER_PREFIXES)
+    lines = [
+        line for line in response.headers if line[0] in _ANSWER_HEADERS or line[0].startswith(_ANSWER_PREFIXES)
     ]
-
-
-def _masked(value: bytes, forms: tuple[bytes, ...]) -> bytes:
-    for form in forms:
-        if form in value:
-            value = value.replace(form, b"***")
-    return value
+    if len(lines) == 1 and lines[0][1] in _MEDIA_TYPES:
+        return lines  # nearly always, and no key
+    for form in key.forms:
+        lines = [(name, value.replace(form, b"***")) for name, value in lines]
+    return lines
 
 
 class Upstream:

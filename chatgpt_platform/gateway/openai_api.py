@@ -130,13 +130,13 @@ class OpenAIApi:
 
     def _whole(self, call: Call, key: Key, response: Response, body: bytes) -> Reply:
         try:
-            tokens, may_tell_error = figures_of(body)
+            prompt, completion, may_tell_error = figures_of(body)
         except ValueError as error:
             raise Problem(Kind.BAD_UPSTREAM, detail=f"the answer is not JSON: {error}") from None
         if may_tell_error and failures.is_error_object(body):
             body = mask(body, key.value)
         record = call.record
-        record.prompt_tokens, record.completion_tokens = tokens.prompt, tokens.completion
+        record.prompt_tokens, record.completion_tokens = prompt, completion
         record.first_byte_ms = call.elapsed_ms()
         if self._log_prompts:
             record.answer = body.decode(errors="replace")

@@ -64,11 +64,12 @@ _value_decoder: Final = msgspec.json.Decoder(msgspec.Raw)
 
 def tokens_of(body: bytes) -> Tokens:
     """The usage of a whole JSON answer. Raises ValueError when it is not a JSON object at all."""
-    return figures_of(body)[0]
+    prompt, completion, _ = figures_of(body)
+    return Tokens(prompt, completion)
 
 
-def figures_of(body: bytes) -> tuple[Tokens, bool]:
-    """``tokens_of``, and whether the answer may be an error object all the same."""
+def figures_of(body: bytes) -> tuple[int | None, int | None, bool]:
+    """``tokens_of``, prompt and completion, and whether the answer may be an error object all the same."""
     decoded = _read(body)
     if decoded is None:
         # A JSON object with members of other types than OpenAI's is somebody's answer all the same.
@@ -77,8 +78,9 @@ def figures_of(body: bytes) -> tuple[Tokens, bool]:
             _object_decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"the answer is not a JSON object: {error}") from None
-        return Tokens(), True
-    return _tokens(decoded) or Tokens(), decoded.error is not _NO_ERROR or decoded.type == "error"
+        return None, None, True
+    prompt, completion = _figures(decoded)
+    return prompt, completion, decoded.error is not _NO_ERROR or decoded.type == "error"
 
 
 def is_json(data: bytes) -> bool:
@@ -104,7 +106,8 @@ def ending_of(tail: bytes) -> Ending:
         finished = any(choice.finish_reason for choice in body.choices or ())
         ending.failed |= failed
         ending.complete |= failed or finished or body.type in _LAST_RESPONSES_EVENTS
-        ending.tokens = _tokens(body) or ending.tokens
+        if body.usage or (body.response and body.response.usage):
+            ending.tokens = Tokens(*_figures(body))
     return ending
 
 
@@ -115,11 +118,12 @@ def _read(data: bytes) -> _Body | None:
         return None
 
 
-def _tokens(body: _Body) -> Tokens | None:
+def _figures(body: _Body) -> tuple[int | None, int | None]:
     usage = body.usage or (body.response.usage if body.response else None)
     if usage is None:
-        return None
+        return None, None
     prompt, completion = usage.prompt_tokens, usage.completion_tokens
-    return Tokens(
-        usage.input_tokens if prompt is None else prompt, usage.output_tokens if completion is None else completion
+    return (
+        usage.input_tokens if prompt is None else prompt,
+        usage.output_tokens if completion is None else completion,
     )
