@@ -41,7 +41,7 @@ _UNREADABLE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # a query may hold a key
 class Errand:
     """What a request asks for, by its head, of one reception."""
 

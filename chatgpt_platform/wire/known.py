@@ -23,7 +23,7 @@ _LONGEST_ADDRESSES: Final = 256
 _OF_ADDRESSES: Final = b"0123456789abcdefABCDEF:., "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # it holds keys
 class Known:
     """A head as it came, and what was read of it.
 

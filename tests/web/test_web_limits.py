@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
 
 import pytest
 import requests
@@ -207,3 +209,52 @@ def test_pages_of_named_origins_may_call(path: str) -> None:
         assert other.status_code == 405
         assert "access-control-allow-origin" not in other.headers
         wait_until(lambda: len(running.records()) == 3)
+
+
+def test_each_call_of_a_connection_is_its_own_callers() -> None:
+    """Though the same head is read once only, and pipelined calls wait for each other."""
+    environment = {
+        "DAY_LIMIT": "2",
+        "CHATGPT_SERVER__TRUSTED_PROXIES": "127.0.0.1",
+        "CHATGPT_ACCESS__DENY": "198.51.100.3",
+    }
+    with gateway(environment) as running:
+        calls = [(number, "x" * number) for number in (1, 1, 2, 3, 1, 22, 2, 2)]
+        requests_of = [call_of(f"198.51.100.{number}", text) for number, text in calls]
+        pipelined = b"".join(requests_of[:4])
+        with (
+            socket.create_connection(("127.0.0.1", running.port), timeout=20) as client,
+            client.makefile("rb") as reader,
+        ):
+            client.sendall(pipelined)
+            statuses = [answer_of(reader) for _ in range(4)]
+            for request in requests_of[4:]:
+                client.sendall(request)
+                statuses.append(answer_of(reader))
+        assert statuses == [200, 200, 200, 403, 429, 200, 200, 429]
+        wait_until(lambda: len(running.records()) == len(calls))
+        assert [record["client"] for record in running.records()] == [
+            f"198.51.100.{number}" for number, _ in calls
+        ]
+        asked = [json.loads(seen.body)["messages"][0]["content"] for seen in running.simulator.seen]
+        assert asked == [text for (_, text), status in zip(calls, statuses, strict=True) if status == 200]
+
+
+def call_of(address: str, text: str) -> bytes:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
+    return (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"X-Forwarded-For: %b\r\nContent-Length: %d\r\n\r\n%b" % (address.encode(), len(body), body)
+    )
+
+
+def answer_of(reader: BinaryIO) -> int:
+    """The status of the next answer, which is read to its end."""
+    status = int(reader.readline().split()[1])
+    length = 0
+    while line := reader.readline().strip():
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    reader.read(length)
+    return status

@@ -136,3 +136,11 @@ def test_a_connection_of_ever_different_heads_stops_to_remember(monkeypatch: pyt
     for number in range(20):
         head_of(parser, b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx" % number)
     assert len(looked) == 3
+
+
+def test_no_repr_shows_a_header() -> None:
+    last = LastKnown()
+    parse(first(ORDERS[0]).replace(b"Accept: */*", b"Authorization: Bearer test-key-1"), last=last)
+    assert last.known is not None
+    assert "test-key-1" not in repr(last.known)
+    assert "test-key-1" not in repr(last.known.head)
