@@ -11,7 +11,7 @@ import msgspec
 from chatgpt_platform.access.address import Client
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
 from chatgpt_platform.observe.access import Record
-from chatgpt_platform.upstream.client import Sink
+from chatgpt_platform.upstream.client import Response, Sink
 
 
 class HeadNotes(msgspec.Struct):
@@ -54,6 +54,8 @@ class Call(msgspec.Struct):
     """The caller's own key, once it is known to pay."""
     quota: bytes = b""
     """RateLimit header lines, each ended by CRLF, once admission was reached."""
+    response: Response | None = None
+    """The upstream's answer, once its head has come."""
 
     def __repr__(self) -> str:
         """Without headers and body, which hold keys."""

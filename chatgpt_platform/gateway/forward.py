@@ -65,7 +65,7 @@ class Upstream:
         self._key_works = True
 
     def ask(self, call: Call, key: Key, path: bytes, headers: bytes, body: bytes) -> Coroutine[Any, Any, Response]:
-        """Ask; the answer once its head has come, for the caller to ``note`` and to close.
+        """Ask; the answer once its head has come, for the caller to ``note``.
 
         Raises Problem; cancelling it cuts the upstream off at once.
         """
@@ -75,7 +75,8 @@ class Upstream:
         return self._client.open(call.endpoint.upstream_method, path, headers, body)
 
     def note(self, call: Call, key: Key, response: Response) -> None:
-        """What the head of an answer tells the owner."""
+        """Keep an answer with its call, and what its head tells the owner."""
+        call.response = response
         fields = response.fields
         if b"x-request-id" in fields:
             call.record.upstream_request_id = fields[b"x-request-id"].decode("latin-1")[:200]

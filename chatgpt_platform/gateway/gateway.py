@@ -81,18 +81,27 @@ class Gateway:
             self._admit(call, self._limiter.look(call.client.key, now))
 
     async def handle(self, call: Call) -> Reply:
-        """Answer a screened call. Never raises but for its cancellation: every failure is a Reply."""
+        """Answer a screened call. Never raises but for its cancellation: every failure is a Reply.
+
+        The upstream's answer is let go then, unless a stream goes on with it.
+        """
+        reply: Reply | None = None
         try:
             self.count(call)
             if call.endpoint.api is _OPENAI:
-                return await self._openai.answer(call)
-            return await self._platform.answer(call)
+                reply = await self._openai.answer(call)
+            else:
+                reply = await self._platform.answer(call)
+            return reply
         except Problem as problem:
             return self.refuse(call, problem)
         except Exception:  # noqa: BLE001 - see below
             # A fault of ours is one well-formed answer too, and a line in the log.
             self._log.exception("%s: a fault of this gateway", call.record.request_id)
             return self.refuse(call, Problem(Kind.FAULT))
+        finally:
+            if call.response is not None and (reply is None or reply.stream is None):
+                call.response.close()
 
     def refuse(self, call: Call, problem: Problem) -> Reply:
         """The answer to a call that failed, said in the log as loudly as its kind asks."""

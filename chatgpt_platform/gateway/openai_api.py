@@ -64,14 +64,8 @@ class OpenAIApi:
             if call.body:
                 call.notes.upstream_headers = headers
         response = await self._upstream.ask(call, key, path, headers, call.body)
-        reply: Reply | None = None
-        try:
-            self._upstream.note(call, key, response)
-            reply = self._ready(call, key, response) or await self._reply(call, key, response)
-            return reply
-        finally:
-            if reply is None or reply.stream is None:
-                response.close()
+        self._upstream.note(call, key, response)
+        return self._ready(call, key, response) or await self._reply(call, key, response)
 
     def _path(self, call: Call) -> bytes:
         if any(segment in ("", ".", "..") for segment in call.tail.split("/")):

@@ -56,14 +56,8 @@ class PlatformApi:
         body = self._body(call, question, turns, model)
         path, headers = call.endpoint.upstream_path, forward.question_headers(key)
         response = await self._upstream.ask(call, key, path, headers, body)
-        reply: Reply | None = None
-        try:
-            self._upstream.note(call, key, response)
-            reply = await self._reply(call, key, turns, response)
-            return reply
-        finally:
-            if reply is None or reply.stream is None:
-                response.close()
+        self._upstream.note(call, key, response)
+        return await self._reply(call, key, turns, response)
 
     def check_key_head(self, call: Call) -> None:
         """Refuse a header's key that cannot be one before the body is read; a missing key may be in there."""

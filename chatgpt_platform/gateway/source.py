@@ -212,7 +212,7 @@ class EventSource:
     def _note(self, block: bytes) -> None:
         if block[:1] != b":" or b"data" in block:  # comments may follow the end
             self._tail.append(block)
-        if b'"usage":null' not in block and b'"usage"' in block and _USAGE.search(block):
+        if b'"usage"' in block and _USAGE.search(block):
             self._usage = block
         if block.count(b"\n\n") == 1 and _COMMON_TEXT in block:
             self.pieces += _COMMON_NO_TEXT not in block  # an event of most services: no need to search it all

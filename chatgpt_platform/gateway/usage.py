@@ -80,7 +80,8 @@ def figures_of(body: bytes) -> tuple[int | None, int | None, bool]:
             raise ValueError(f"the answer is not a JSON object: {error}") from None
         return None, None, True
     prompt, completion = _figures(decoded)
-    return prompt, completion, decoded.error is not _NO_ERROR or decoded.type == "error"
+    told = decoded.error is not _NO_ERROR and bytes(decoded.error) != b"null"
+    return prompt, completion, told or decoded.type == "error"
 
 
 def is_json(data: bytes) -> bool:

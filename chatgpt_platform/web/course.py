@@ -27,7 +27,10 @@ class Course(ABC):
         """Begin, by ``run``, unless there is nothing to be done any more."""
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run it, now, up to the first thing that it waits for. It raises nothing, not even its cancellation."""
+        """Run it, now, up to the first thing that it waits for.
+
+        ``coroutine`` must not raise, not even its cancellation: nobody would be told.
+        """
         self._coroutine = coroutine
         self._go_on(None)
 
@@ -41,7 +44,11 @@ class Course(ABC):
         assert coroutine is not None
         self._awaited = None
         try:
-            awaited = coroutine.throw(asyncio.CancelledError()) if self._cancelled else coroutine.send(None)
+            if self._cancelled:
+                self._cancelled = False  # once: what it does about it may wait in peace
+                awaited = coroutine.throw(asyncio.CancelledError())
+            else:
+                awaited = coroutine.send(None)
         except StopIteration:
             self._coroutine = None
             return

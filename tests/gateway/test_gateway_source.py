@@ -131,7 +131,8 @@ texts = st.lists(
 @settings(deadline=None)
 @given(texts, st.data())
 def test_however_it_is_cut_nothing_is_lost_and_every_text_counts(said: list[str], data: st.DataObject) -> None:
-    events = [event(text) for text in said]
+    members = data.draw(st.sampled_from([{}, {"usage": None}]))
+    events = [event(text, **members) for text in said]
     whole = b"".join([*events, USAGE, DONE])
     cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=6)))
     borders = data.draw(st.booleans())
@@ -165,3 +166,10 @@ def test_the_rest_of_a_long_event_is_not_taken_for_an_event() -> None:
     assert came == b"".join([event("a"), event("b"), long, event("c"), event("d"), DONE])
     assert plain == [event("b"), event("d")]
     assert not source.in_event
+
+
+def test_a_usage_that_comes_with_other_events_counts() -> None:
+    """As where the last piece, which says that it has none, and the usage come at once."""
+    last = event("b", usage=None) + USAGE
+    _, _, source = pumped([event("a", usage=None), last, DONE])
+    assert source.ending() == Ending(complete=True, tokens=Tokens(3, 5))

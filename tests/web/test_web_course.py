@@ -165,3 +165,27 @@ def test_a_cancellation_may_be_swallowed(on_loop: OnLoop) -> None:
         assert course.steps == ["cleaning up", "cleaned up"]
 
     on_loop(test())
+
+
+def test_what_is_done_about_a_cancellation_may_wait(on_loop: OnLoop) -> None:
+    async def test() -> None:
+        gates: list[asyncio.Future[None]] = [asyncio.get_running_loop().create_future() for _ in range(2)]
+
+        async def work(course: Driven) -> None:
+            try:
+                await gates[0]
+            finally:
+                await gates[1]
+                course.steps.append("cleaned up")
+
+        course = Driven(work)
+        course.start()
+        gates[0].set_result(None)
+        course.cancel()  # too late for what it waited for, so it is told when it goes on
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gates[1].set_result(None)
+        assert await course.ended == "cancelled"
+        assert course.steps == ["cleaned up"]
+
+    on_loop(test())

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from support.applications import SERVERS, Serve
+from support.attacked import Target, attacked
 from support.collection import quick_collection as quick_collection
 from support.loops import LOOPS, LoopFactory
 
@@ -84,3 +85,10 @@ def silence(
     assert len(loud) == len(expected_log), loud
     for line, part in zip(loud, expected_log, strict=True):
         assert part in line
+
+
+@pytest.fixture(scope="module")
+def module_target() -> Iterator[Target]:
+    """A gateway for the attacks of one module."""
+    with attacked({"CHATGPT_SERVER__MAX_BODY": "16KiB"}) as target:
+        yield target

@@ -11,14 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from support import attacks
-from support.attacked import Target, assert_refused, attacked, bytewise
+from support.attacked import Target, assert_refused, bytewise
 from support.attacks import FIRST_LINES, RAW, Attack
-
-
-@pytest.fixture(scope="module")
-def module_target() -> Iterator[Target]:
-    with attacked({"CHATGPT_SERVER__MAX_BODY": "16KiB"}) as target:
-        yield target
 
 
 @pytest.fixture

@@ -22,12 +22,6 @@ def request(first: bytes, *lines: bytes, body: bytes = b"") -> bytes:
     return b"\r\n".join([first + b" HTTP/1.1", b"Host: x", *lines, b"", body])
 
 
-@pytest.fixture(scope="module")
-def module_target() -> Iterator[Target]:
-    with attacked({"CHATGPT_SERVER__MAX_BODY": "16KiB"}) as target:
-        yield target
-
-
 @pytest.fixture
 def target(module_target: Target) -> Iterator[Target]:
     module_target.forget()
