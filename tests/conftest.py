@@ -1,5 +1,6 @@
 """For all tests: asserts in the helpers explain themselves as those in the tests do."""
 
+import asyncio
 import os
 
 import hypothesis
@@ -8,6 +9,9 @@ import pytest
 # How long an example takes is the machine's affair; speed is measured elsewhere.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
+
+# Tornado asks for the present loop when it makes its own; asyncio would make one that nobody closes.
+asyncio.set_event_loop(None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from chatgpt_platform.access.address import Client
+from chatgpt_platform.access.keys import Key
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
+from chatgpt_platform.gateway.parameters import Turn
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.upstream.client import Response, Sink
 
@@ -50,12 +52,14 @@ class Call(msgspec.Struct):
     body: bytes = b""
     arrived: bool = False
     """The whole request came at once, so that admission follows its screening immediately."""
-    secret: str = ""
-    """The caller's own key, once it is known to pay."""
     quota: bytes = b""
     """RateLimit header lines, each ended by CRLF, once admission was reached."""
+    key: Key | None = None
+    """Who pays, once the upstream was asked."""
     response: Response | None = None
-    """The upstream's answer, once its head has come."""
+    """The upstream's answer, once it was asked."""
+    turns: Sequence[Turn] = ()
+    """On the platform API: the conversation so far, as the upstream was asked to go on with it."""
 
     def __repr__(self) -> str:
         """Without headers and body, which hold keys."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 from chatgpt_platform.access.keys import Key
 from chatgpt_platform.errors import Kind, Problem
@@ -64,19 +63,14 @@ class Upstream:
         self._log: Final = logger
         self._key_works = True
 
-    def ask(self, call: Call, key: Key, path: bytes, headers: bytes, body: bytes) -> Coroutine[Any, Any, Response]:
-        """Ask; the answer once its head has come, for the caller to ``note``.
-
-        Raises Problem; cancelling it cuts the upstream off at once.
-        """
+    def ask(self, call: Call, key: Key, path: bytes, headers: bytes, body: bytes) -> None:
+        """Ask: ``call.response`` is the answer, of which nothing has come yet."""
         call.record.upstream = self._name
-        if key.own:
-            call.secret = key.value
-        return self._client.open(call.endpoint.upstream_method, path, headers, body)
+        call.key = key
+        call.response = self._client.begin(call.endpoint.upstream_method, path, headers, body)
 
     def note(self, call: Call, key: Key, response: Response) -> None:
-        """Keep an answer with its call, and what its head tells the owner."""
-        call.response = response
+        """Note what the head of an answer, which has come, tells the owner."""
         fields = response.fields
         if b"x-request-id" in fields:
             call.record.upstream_request_id = fields[b"x-request-id"].decode("latin-1")[:200]

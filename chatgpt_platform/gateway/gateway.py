@@ -38,7 +38,7 @@ class Gateway:
         logger: logging.Logger,
     ) -> None:  # fmt: skip
         first, models = settings.upstreams[0], settings.models
-        upstream = Upstream(first.name, client, logger)
+        self._upstream: Final = Upstream(first.name, client, logger)
         keys = KeyPolicy(settings.access.caller_keys, first.api_keys[0].reveal() if first.api_keys else None)
         cap = TokenCap(models.max_tokens.default, models.max_tokens.cap)
         self.renderer: Final = Renderer(settings.server.language, settings.environment_language)
@@ -46,10 +46,10 @@ class Gateway:
         self._long_length: Final = len(str(self.max_body))
         """Digits of a declared length at which it may be too long."""
         self._openai: Final = OpenAIApi(
-            upstream, keys, models.aliases, cap, self.renderer, log_prompts=settings.logging.prompts
+            self._upstream, keys, models.aliases, cap, self.renderer, log_prompts=settings.logging.prompts
         )
         self._platform: Final = PlatformApi(
-            upstream, keys, models.aliases, models.default, cap, self.renderer, read_multipart,
+            self._upstream, keys, models.aliases, models.default, cap, self.renderer, read_multipart,
             log_prompts=settings.logging.prompts,
         )  # fmt: skip
         self._limiter: Final = limiter
@@ -80,28 +80,55 @@ class Gateway:
         if _counts(call) and not self._limiter.has_token(call.client.key, now):
             self._admit(call, self._limiter.look(call.client.key, now))
 
-    async def handle(self, call: Call) -> Reply:
-        """Answer a screened call. Never raises but for its cancellation: every failure is a Reply.
+    def ask(self, call: Call) -> Reply | None:
+        """Admit a screened call and ask the upstream, whose answer ``call.response`` will be.
+
+        A Reply where that failed; otherwise ``reply`` has it. Never raises.
+        """
+        try:
+            self.count(call)
+            self._api(call).ask(call)
+        except Exception as error:  # noqa: BLE001 - it is told in the Reply
+            return self._failed(call, error)
+        return None
+
+    def reply_at_once(self, call: Call) -> Reply | None:
+        """``reply``, where the answer is plain and all of it has come, as most do with their heads; else None."""
+        key, response = call.key, call.response
+        assert key is not None
+        assert response is not None
+        if not response.arrived():
+            return None
+        try:
+            self._upstream.note(call, key, response)
+            reply = self._api(call).reply_at_once(call, key, response)
+        except Exception as error:  # noqa: BLE001 - it is told in the Reply
+            reply = self._failed(call, error)
+        if reply is not None:
+            response.close()
+        return reply
+
+    async def reply(self, call: Call) -> Reply:
+        """The Reply to a call for which the upstream was asked. Never raises but for its cancellation.
 
         The upstream's answer is let go then, unless a stream goes on with it.
         """
+        key, response = call.key, call.response
+        assert key is not None
+        assert response is not None
         reply: Reply | None = None
         try:
-            self.count(call)
-            if call.endpoint.api is _OPENAI:
-                reply = await self._openai.answer(call)
-            else:
-                reply = await self._platform.answer(call)
+            if not response.status:
+                await response.head()
+                self._upstream.note(call, key, response)
+            reply = await self._api(call).reply(call, key, response)
+        except Exception as error:  # noqa: BLE001 - it is told in the Reply
+            return self._failed(call, error)
+        else:
             return reply
-        except Problem as problem:
-            return self.refuse(call, problem)
-        except Exception:  # noqa: BLE001 - see below
-            # A fault of ours is one well-formed answer too, and a line in the log.
-            self._log.exception("%s: a fault of this gateway", call.record.request_id)
-            return self.refuse(call, Problem(Kind.FAULT))
         finally:
-            if call.response is not None and (reply is None or reply.stream is None):
-                call.response.close()
+            if reply is None or reply.stream is None:
+                response.close()
 
     def refuse(self, call: Call, problem: Problem) -> Reply:
         """The answer to a call that failed, said in the log as loudly as its kind asks."""
@@ -138,6 +165,16 @@ class Gateway:
     def too_large(self) -> Problem:
         """The Problem of a body above ``server.max_body``."""
         return Problem(Kind.TOO_LARGE, limit=_size(self.max_body))
+
+    def _api(self, call: Call) -> OpenAIApi | PlatformApi:
+        return self._openai if call.endpoint.api is _OPENAI else self._platform
+
+    def _failed(self, call: Call, error: Exception) -> Reply:
+        """The Reply to a call that failed. A fault of ours is a well-formed answer too, and a line in the log."""
+        if isinstance(error, Problem):
+            return self.refuse(call, error)
+        self._log.error("%s: a fault of this gateway", call.record.request_id, exc_info=error)
+        return self.refuse(call, Problem(Kind.FAULT))
 
     def _admit(self, call: Call, decision: Decision) -> None:
         call.quota = joined(decision.headers)

@@ -50,7 +50,7 @@ class OpenAIApi:
         fixed = self._keys.fixed_for_openai
         return fixed or self._keys.for_openai(bearer=bearer_token(call.header(b"authorization") or ""))
 
-    async def answer(self, call: Call) -> Reply:
+    def ask(self, call: Call) -> None:
         """Forward the call. Raises Problem."""
         key = self._keys.fixed_for_openai or self.key(call)
         path = self._path(call) if call.tail else call.endpoint.upstream_path
@@ -63,9 +63,30 @@ class OpenAIApi:
             headers = forward.request_headers(call, key)
             if call.body:
                 call.notes.upstream_headers = headers
-        response = await self._upstream.ask(call, key, path, headers, call.body)
-        self._upstream.note(call, key, response)
-        return self._ready(call, key, response) or await self._reply(call, key, response)
+        self._upstream.ask(call, key, path, headers, call.body)
+
+    def reply_at_once(self, call: Call, key: Key, response: Response) -> Reply | None:
+        """The Reply to a JSON answer all of which came with its head, as most do; None for any other.
+
+        Raises Problem.
+        """
+        if response.status != 200 or response.fields.get(b"content-type") != b"application/json":
+            return None
+        body = response.ready(MAX_HELD)
+        return None if body is None else self._whole(call, key, response, body)
+
+    async def reply(self, call: Call, key: Key, response: Response) -> Reply:
+        """The Reply to any answer whose head has come. Raises Problem."""
+        media_type = forward.content_type(response)
+        if response.status >= 400:
+            return await self._failure(call, key, response)
+        if not 200 <= response.status < 300:
+            raise forward.unusable(response)
+        if media_type == EVENT_STREAM:
+            return await self._stream(call, key, response)
+        if not forward.is_json(media_type):
+            raise forward.unusable(response)
+        return await self._body(call, key, response)
 
     def _path(self, call: Call) -> bytes:
         if any(segment in ("", ".", "..") for segment in call.tail.split("/")):
@@ -86,25 +107,6 @@ class OpenAIApi:
         record.model = real or None
         record.stream = bool(asked.stream)
         return members.rewrite(call.body, changes) if changes else call.body
-
-    def _ready(self, call: Call, key: Key, response: Response) -> Reply | None:
-        """The Reply to a JSON answer all of which came with its head, as most do; None for any other."""
-        if response.status != 200 or response.fields.get(b"content-type") != b"application/json":
-            return None
-        body = response.ready(MAX_HELD)
-        return None if body is None else self._whole(call, key, response, body)
-
-    async def _reply(self, call: Call, key: Key, response: Response) -> Reply:
-        media_type = forward.content_type(response)
-        if response.status >= 400:
-            return await self._failure(call, key, response)
-        if not 200 <= response.status < 300:
-            raise forward.unusable(response)
-        if media_type == EVENT_STREAM:
-            return await self._stream(call, key, response)
-        if not forward.is_json(media_type):
-            raise forward.unusable(response)
-        return await self._body(call, key, response)
 
     async def _failure(self, call: Call, key: Key, response: Response) -> Reply:
         body = await forward.error_body(response, key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from chatgpt_platform.access.keys import Key, KeyPolicy, bearer_token
@@ -12,7 +12,7 @@ from chatgpt_platform.gateway import conversation, failures, forward, parameters
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.forward import Upstream
 from chatgpt_platform.gateway.openai_api import EVENT_STREAM, STREAM_HEADERS
-from chatgpt_platform.gateway.parameters import Question, Turn
+from chatgpt_platform.gateway.parameters import Question
 from chatgpt_platform.gateway.render import JSON, Renderer
 from chatgpt_platform.gateway.source import ErrorEvent, EventSource
 from chatgpt_platform.gateway.streams import Telling, whole_stream
@@ -44,20 +44,41 @@ class PlatformApi:
         self._read_multipart: Final = read_multipart
         self._log_prompts: Final = log_prompts
 
-    async def answer(self, call: Call) -> Reply:
+    def ask(self, call: Call) -> None:
         """Ask the question that the call holds. Raises Problem."""
         question = self._question(call)
         model = self._aliases.get(question.model or self._default_model, question.model or self._default_model)
         call.record.model, call.record.stream = model, question.stream
         key = self._key(call, question.api_key)
-        turns = conversation.messages(question)
+        call.turns = conversation.messages(question)
         if self._log_prompts:
             call.record.prompt = question.prompt
-        body = self._body(call, question, turns, model)
+        body = self._body(call, question, model)
         path, headers = call.endpoint.upstream_path, forward.question_headers(key)
-        response = await self._upstream.ask(call, key, path, headers, body)
-        self._upstream.note(call, key, response)
-        return await self._reply(call, key, turns, response)
+        self._upstream.ask(call, key, path, headers, body)
+
+    def reply_at_once(self, call: Call, key: Key, response: Response) -> Reply | None:
+        """The Reply to a JSON answer all of which came with its head, as most do; None for any other.
+
+        Raises Problem.
+        """
+        if response.status != 200 or not forward.is_json(forward.content_type(response)):
+            return None
+        body = response.ready(MAX_ANSWER)
+        return None if body is None else self._whole(call, body)
+
+    async def reply(self, call: Call, key: Key, response: Response) -> Reply:
+        """The Reply to any answer whose head has come. Raises Problem."""
+        media_type = forward.content_type(response)
+        if response.status >= 400:
+            raise forward.failure(response, await forward.error_body(response, key))
+        if response.status != 200:
+            raise forward.unusable(response)
+        if media_type == EVENT_STREAM and call.record.stream:
+            return await self._stream(call, key, response)
+        if not forward.is_json(media_type):
+            raise forward.unusable(response)
+        return self._whole(call, await response.read_all(MAX_ANSWER))
 
     def check_key_head(self, call: Call) -> None:
         """Refuse a header's key that cannot be one before the body is read; a missing key may be in there."""
@@ -87,24 +108,14 @@ class PlatformApi:
             return parameters.from_text(self._read_multipart(kind, call.body))
         return parameters.from_json(call.body)
 
-    def _body(self, call: Call, question: Question, turns: Sequence[Turn], model: str) -> bytes:
+    def _body(self, call: Call, question: Question, model: str) -> bytes:
         members = call.endpoint.token_members
         asked = question.max_tokens
         tokens_asked = {} if asked is None else {tokens.token_member(members, model): asked}
         limit = tokens_asked | self._cap.changes(tokens_asked, members, model)
-        return conversation.request_body(question, turns, model, limit)
+        return conversation.request_body(question, call.turns, model, limit)
 
-    async def _reply(self, call: Call, key: Key, turns: Sequence[Turn], response: Response) -> Reply:
-        media_type = forward.content_type(response)
-        if response.status >= 400:
-            raise forward.failure(response, await forward.error_body(response, key))
-        if response.status != 200:
-            raise forward.unusable(response)
-        if media_type == EVENT_STREAM and call.record.stream:
-            return await self._stream(call, key, turns, response)
-        if not forward.is_json(media_type):
-            raise forward.unusable(response)
-        body = await response.read_all(MAX_ANSWER)
+    def _whole(self, call: Call, body: bytes) -> Reply:
         said = conversation.answer(body)
         said.model = said.model or call.record.model or ""
         figures = usage.tokens_of(body)
@@ -113,10 +124,10 @@ class PlatformApi:
         if self._log_prompts:
             call.record.answer = said.text
         if call.record.stream:
-            return Reply(200, [*_STREAM_HEADERS], whole_stream(turns, said))
-        return Reply(200, [JSON], conversation.success(turns, said))
+            return Reply(200, [*_STREAM_HEADERS], whole_stream(call.turns, said))
+        return Reply(200, [JSON], conversation.success(call.turns, said))
 
-    async def _stream(self, call: Call, key: Key, turns: Sequence[Turn], response: Response) -> Reply:
+    async def _stream(self, call: Call, key: Key, response: Response) -> Reply:
         def problem_of(status: int, data: bytes) -> Problem:
             return failures.problem_of(status, mask(data, key.value), None, now=time.time())
 
@@ -129,4 +140,6 @@ class PlatformApi:
             first = await source.first()
         except ErrorEvent as event:
             raise problem_of(event.status, event.data) from None
-        return Reply(200, [*_STREAM_HEADERS], stream=Telling(source, first, call, break_off, turns, problem_of))
+        return Reply(
+            200, [*_STREAM_HEADERS], stream=Telling(source, first, call, break_off, call.turns, problem_of)
+        )

@@ -8,6 +8,8 @@
     finally:
         response.close()
 
+``open`` is ``begin`` and ``Response.head``. Nobody need wait in a coroutine between the two: ``Response.tell``.
+
 What may be sent again: a request of which surely no byte was written, because its pooled connection
 turned out to be closed. Nothing else is, ever: the upstream may have acted on it.
 
@@ -20,7 +22,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -43,21 +45,74 @@ _PATH: Final = re.compile(rb"[\x21-\x7e]*")
 _HEADERS: Final = re.compile(rb"(?:[!-9;-~]+:[^\r\n\0]*\r\n)*")
 
 
-class Response:
-    """An answer whose head has come.
+_NO_FIELDS: Final[Mapping[bytes, bytes]] = {}
 
-    ``headers``: names in lower case, in their order. ``fields``: the first of each name.
+
+class Response:
+    """The answer to a request, which may not have come yet.
+
+    ``status``: 0 until its head has. ``headers``: names in lower case, in their order. ``fields``: the first of
+    each name.
     """
 
-    __slots__ = ("_connection", "_where", "fields", "headers", "status")
+    __slots__ = ("_client", "_connection", "_request", "fields", "headers", "status")
 
-    def __init__(self, connection: Connection, where: str) -> None:
-        self._connection: Connection | None = connection
-        self._where: Final = where
+    def __init__(self, client: Client, request: Request, connection: Connection | None) -> None:
+        """``connection``: on which the request is, None where it has yet to be sent."""
+        self._client: Final = client
+        self._request: Request | None = request
+        self._connection = connection
+        self.status = 0
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
+        self.fields = _NO_FIELDS
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the request is on a connection, or was; otherwise ``head`` sends it."""
+        return self._connection is not None
+
+    def tell(self, told: Callable[[], None]) -> None:
+        """Call ``told`` once, when ``arrived`` may be true or never will be. For one that is under way."""
+        if self._connection is not None:
+            self._connection.tell(told)
+
+    def arrived(self) -> bool:
+        """Whether the head has come, and ``status`` and the others are set. If not, ``head`` waits."""
+        connection = self._connection
+        if connection is None:
+            return False
         answer = connection.answer
-        self.status: Final = answer.status
-        self.headers: Final[Sequence[tuple[bytes, bytes]]] = answer.headers
-        self.fields: Final[Mapping[bytes, bytes]] = answer.fields
+        self.status, self.headers, self.fields = answer.status, answer.headers, answer.fields
+        return answer.status != 0
+
+    async def head(self) -> None:
+        """Wait until the head has come.
+
+        Raises Problem: no connection, no answer in time, or none that can be used. Cancelling it closes the
+        connection at once.
+        """
+        while True:
+            request, connection = self._request, self._connection
+            if request is None:
+                raise self._let_go()
+            if connection is None:
+                self._connection = connection = await self._client.send(request)
+            try:
+                waiter = connection.head()
+                if waiter is not None:
+                    await waiter
+                connection.raise_failure()
+            except asyncio.CancelledError:
+                connection.abort()  # nobody is left who wants the answer
+                raise
+            except Problem:
+                # A pooled connection may turn out closed just now; a new one has its own reasons.
+                if not (connection.untouched and connection.idle_since):
+                    raise
+                self._connection = None
+            else:
+                self.arrived()
+                return
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; ``name`` in lower case."""
@@ -79,7 +134,7 @@ class Response:
         the connection at once.
         """
         if self._connection is None:
-            raise faults.let_go(self._where)
+            raise self._let_go()
         await self._connection.pump(sink)
 
     def stop(self) -> None:
@@ -88,7 +143,10 @@ class Response:
             self._connection.stop()
 
     async def _refuse(self) -> bytes:
-        raise faults.let_go(self._where)
+        raise self._let_go()
+
+    def _let_go(self) -> Problem:
+        return faults.let_go(self._client.where)
 
     def ready(self, limit: int) -> bytes | None:
         """The whole body, where all of it came with the head, as most do; None: read it. ``limit``: bytes."""
@@ -99,10 +157,10 @@ class Response:
         """The whole body. Raises Problem, also when it is longer than ``limit`` bytes."""
         told = self.header(b"content-length")
         if told is not None and int(told) > limit:
-            raise faults.too_large(self._where, limit)
+            raise faults.too_large(self._client.where, limit)
         body, whole = await self.read_within(limit)
         if not whole:
-            raise faults.too_large(self._where, limit)
+            raise faults.too_large(self._client.where, limit)
         return body
 
     async def read_within(self, limit: int) -> tuple[bytes, bool]:
@@ -126,7 +184,7 @@ class Response:
 
         ``linger``: all that matters has come, so the answer's last bytes are given a moment.
         """
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._request = self._connection, None, None
         if connection is not None:
             connection.release(linger=linger)
 
@@ -140,7 +198,8 @@ class Client:
         Raises ValueError where ``base_url`` is not http or https with a host and perhaps a path.
         """
         self._target: Final = target.parse(base_url)
-        self._where: Final = self._target.where
+        self.where: Final = self._target.where
+        """host:port, for the log."""
         self._constant: Final = b"Host: %b\r\nUser-Agent: chatgpt-platform/%b\r\n%b" % (
             self._target.authority,
             __version__.encode("ascii"),
@@ -155,16 +214,11 @@ class Client:
         self._outbox: Batch[Connection] | None = None
         self._beginning: Final = lru_cache(_BEGINNINGS)(self._make_beginning)
 
-    async def open(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
-        """Send a request and wait for the head of its answer.
+    def begin(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
+        """Send a request, where a connection is at hand that surely is open; else ``Response.head`` does it.
 
-        ``path`` is joined to the base URL's. ``headers``: whole lines, each ended by CRLF.
-
-        Raises:
-            Problem: no connection, no answer in time, or none that can be used.
-            ValueError: ``path`` or ``headers`` would break the request's framing; a fault of ours.
-
-        Cancelling it closes the connection at once.
+        ``path`` is joined to the base URL's. ``headers``: whole lines, each ended by CRLF. Raises ValueError where
+        one of them would break the request's framing; a fault of ours.
         """
         now = (self._loop or self._settle()).time()
         head = self._head(method, path, headers, len(body))
@@ -172,24 +226,15 @@ class Client:
         idle = self._idle
         # One that was used a moment ago: surely its peer has not closed it since.
         connection = idle.pop() if idle and now - idle[-1].idle_since <= _DOUBTFUL_AFTER else None
-        if connection is None or not connection.send(request, now):
-            connection = await self._send(request)
-        while True:
-            try:
-                waiter = connection.head()
-                if waiter is not None:
-                    await waiter
-                connection.raise_failure()
-                break
-            except asyncio.CancelledError:
-                connection.abort()  # nobody is left who wants the answer
-                raise
-            except Problem:
-                # A pooled connection may turn out closed just now; a new one has its own reasons.
-                if not (connection.untouched and connection.idle_since):
-                    raise
-            connection = await self._send(request)
-        return Response(connection, self._where)
+        if connection is not None and not connection.send(request, now):
+            connection = None
+        return Response(self, request, connection)
+
+    async def open(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
+        """Send a request and wait for the head of its answer. Raises what ``begin`` and ``Response.head`` do."""
+        response = self.begin(method, path, headers, body)
+        await response.head()
+        return response
 
     async def close(self) -> None:
         """Close what is idle now, and what is busy when its exchange is over."""
@@ -209,7 +254,8 @@ class Client:
             raise ValueError("the path or a header line would break the request's framing")
         return b"%b %b%b HTTP/1.1\r\n%b%b" % (method, self._target.path, path, self._constant, headers)
 
-    async def _send(self, request: Request) -> Connection:
+    async def send(self, request: Request) -> Connection:
+        """The connection on which a request was sent, perhaps a new one. Raises Problem."""
         while connection := await self._ready():
             if connection.send(request, asyncio.get_running_loop().time()):
                 return connection
@@ -221,7 +267,7 @@ class Client:
             connecting.add_done_callback(_let_go)
             raise
         if not connection.send(request, asyncio.get_running_loop().time()):
-            raise faults.unanswered(self._where, None)
+            raise faults.unanswered(self.where, None)
         return connection
 
     def _settle(self) -> asyncio.AbstractEventLoop:
@@ -254,10 +300,10 @@ class Client:
                 return await self._connect_in_turn(await self._addresses(), deadline)
         except TimeoutError as error:
             if deadline == total:
-                raise faults.too_slow(self._where, "total") from None
-            raise faults.unreachable(self._where, error) from None
+                raise faults.too_slow(self.where, "total") from None
+            raise faults.unreachable(self.where, error) from None
         except faults.FOREIGN as error:
-            raise faults.unreachable(self._where, error) from None
+            raise faults.unreachable(self.where, error) from None
 
     async def _addresses(self) -> list[tuple[str, int]]:
         """Where the host may be reached: (address, family), in the resolver's order."""
@@ -283,7 +329,7 @@ class Client:
     async def _connect_to(self, address: str, family: int) -> Connection:
         secure = self._target.secure
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._where, self._timeouts, self),
+            lambda: Connection(self.where, self._timeouts, self),
             address,
             self._target.port,
             family=family,

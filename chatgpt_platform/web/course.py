@@ -7,13 +7,12 @@ task which the coroutine awaits.
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any
 
 
-class Course(ABC):
-    """Something with a coroutine, which is taken on each time that what it waits for is there."""
+class Course:
+    """Takes a coroutine on, each time that what it waits for is there."""
 
     __slots__ = ("_awaited", "_cancelled", "_coroutine")
 
@@ -21,10 +20,6 @@ class Course(ABC):
         self._coroutine: Coroutine[Any, Any, None] | None = None
         self._awaited: asyncio.Future[Any] | None = None
         self._cancelled = False
-
-    @abstractmethod
-    def start(self) -> None:
-        """Begin, by ``run``, unless there is nothing to be done any more."""
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run it, now, up to the first thing that it waits for.

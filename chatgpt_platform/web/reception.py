@@ -2,7 +2,7 @@
 
     call = reception.begin(method, path, query, fields, peer)
     reception.screen(call)                   # before the body is read; raises Problem
-    reply = await reception.answer(call)     # after it
+    reply = reception.answer(call)           # after it; None: await reception.gateway.reply(call)
     head = reception.head(call, reply)
 
 A reload makes a new one; calls under way end with the one they began with.
@@ -11,10 +11,10 @@ A reload makes a new one; calls under way end with the one they began with.
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 from chatgpt_platform.errors import Kind, Problem
@@ -122,13 +122,13 @@ class Reception:
         self.gateway.screen(call)
         call.notes.screened = True
 
-    def answer(self, call: Call) -> Coroutine[Any, Any, Reply]:
-        """The Reply to a screened call whose body has been read. Never raises but for its cancellation."""
+    def answer(self, call: Call) -> Reply | None:
+        """The Reply to a screened call whose body has been read; None where the upstream was asked for it."""
         if call.endpoint.upstream_path and call.method != "OPTIONS":
-            return self.gateway.handle(call)
-        return self._answer(call)
+            return self.gateway.ask(call)
+        return self._own(call)
 
-    async def _answer(self, call: Call) -> Reply:
+    def _own(self, call: Call) -> Reply:
         if call.method == "OPTIONS":
             return Reply(204, cors.preflight_lines(call.endpoint.methods, call.headers))
         if call.endpoint is endpoints.HEALTH:

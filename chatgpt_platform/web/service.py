@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import secrets
 import time
-from operator import methodcaller
+from collections.abc import Callable
+from operator import call as step
 from typing import Final
 
 from chatgpt_platform.access.address import AddressBook
@@ -17,7 +18,6 @@ from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.client import Client, Timeouts
-from chatgpt_platform.web.course import Course
 from chatgpt_platform.web.forms import read_multipart
 from chatgpt_platform.wire.batch import Batch
 
@@ -32,8 +32,10 @@ class Service:
         self.draining = False
         self.cutting = False
         """The connections are being closed by us, not by their clients."""
-        self.starts: Final[Batch[Course]] = Batch(self.loop, methodcaller("start"))
-        """Calls whose requests became whole in this turn of the loop."""
+        self.whole_requests: Final[Batch[Callable[[], None]]] = Batch(self.loop, step)
+        """What is to be done for each call whose request became whole in this turn of the loop."""
+        self.begun_answers: Final[Batch[Callable[[], None]]] = Batch(self.loop, step)
+        """The same where the head of the upstream's answer came."""
         self._limiter: Final = Store(_windows(settings), limits.max_clients, self._say_overflow)
         self._client = _client(settings)
         self._install(settings)
@@ -62,8 +64,8 @@ class Service:
     def finish(self, call: Call, status: int, bytes_out: int) -> None:
         """Note a call that ended, however it did: one access line."""
         record = call.record
-        if call.secret:
-            record.hide(call.secret)
+        if call.key is not None and call.key.own:
+            record.hide(call.key.value)
         record.status, record.bytes_out = status, bytes_out
         record.duration_ms = (time.monotonic() - call.started) * 1000
         self.logs.access(record)

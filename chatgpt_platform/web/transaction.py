@@ -35,14 +35,13 @@ class Outlet(Protocol):
     def abort(self) -> None: ...
 
 
-class Transaction(Course):
+class Transaction:
     """Receives a request's body, answers it, and tells the access log how it ended: once, whatever happens."""
 
-    __slots__ = ("_begun", "_body", "_bytes_out", "_concluded", "_end", "_out", "_reception", "_refused",
-                 "_size", "call")  # fmt: skip
+    __slots__ = ("_asked", "_begun", "_body", "_bytes_out", "_concluded", "_course", "_end", "_out", "_reception",
+                 "_refused", "_size", "call")  # fmt: skip
 
     def __init__(self, reception: Reception, out: Outlet, call: Call) -> None:
-        super().__init__()
         self.call: Final = call
         self._reception: Final = reception
         self._out: Final = out
@@ -53,6 +52,10 @@ class Transaction(Course):
         self._concluded = False
         self._begun = False
         """The answer is under way."""
+        self._asked = False
+        """The upstream was asked, and nobody waits for it but ``_on_head``."""
+        self._course: Course | None = None
+        """What goes on with an answer that has to be waited for."""
         self._end: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
@@ -84,13 +87,7 @@ class Transaction(Course):
         body = self._body
         self.call.body = body if isinstance(body, bytes) else b"".join(body)
         self._body = b""
-        self._reception.service.starts.add(self)
-
-    def start(self) -> None:
-        """Answer, unless the client has left: the step for all whose requests became whole in one turn."""
-        if not self._concluded:
-            self._begun = True
-            self.run(self._answer())
+        self._reception.service.whole_requests.add(self._start)
 
     async def concluded(self) -> None:
         """Until the answer is out, or nobody is left to be answered."""
@@ -105,35 +102,70 @@ class Transaction(Course):
 
     def left(self) -> None:
         """The client has left before its answer was out."""
-        if self._begun:
-            self.cancel()
-            return
-        if not self._refused:
-            self._reception.gateway.abandon(self.call)
-        self._conclude(CLIENT_LEFT)
+        if self._course is not None:
+            self._course.cancel()
+        elif self._asked:
+            self._let_go()
+        elif not self._begun:
+            if not self._refused:
+                self._reception.gateway.abandon(self.call)
+            self._conclude(CLIENT_LEFT)
 
     def fail(self, problem: Problem) -> None:
         """Answer with a failure that the server met."""
         if not self._refused and not self._begun:
             self._refuse(problem)
 
+    def _start(self) -> None:
+        """Answer, unless the client has left."""
+        if self._concluded:
+            return
+        self._begun = True
+        try:
+            reply = self._reception.answer(self.call)
+            if reply is not None:
+                self._send(reply)
+            elif self.call.response is not None and self.call.response.under_way:
+                self._asked = True
+                self.call.response.tell(self._on_head)
+            else:
+                self._wait()
+        except Exception as error:  # noqa: BLE001 - it ends the call
+            self._fault(error)
+
+    def _on_head(self) -> None:
+        self._reception.service.begun_answers.add(self._go_on)
+
+    def _go_on(self) -> None:
+        """The head of the upstream's answer has come, or will not."""
+        self._asked = False
+        if self._concluded:
+            return
+        try:
+            reply = self._reception.gateway.reply_at_once(self.call)
+            if reply is not None:
+                self._send(reply)
+            else:
+                self._wait()
+        except Exception as error:  # noqa: BLE001 - it ends the call
+            self._fault(error)
+
+    def _wait(self) -> None:
+        """Answer as it comes."""
+        self._course = Course()
+        self._course.run(self._answer())
+
     async def _answer(self) -> None:
         try:
-            reply = await self._reception.answer(self.call)
+            reply = await self._reception.gateway.reply(self.call)
             if reply.stream is None:
                 self._send(reply)
             else:
                 await self._stream(reply, reply.stream)
         except asyncio.CancelledError:
-            self._out.abort()  # as a rule nobody is left there
-            self._conclude(CLIENT_LEFT)
-        except Exception:
-            # A fault of ours: an end in good order would make half an answer look whole.
-            self._reception.service.logs.logger.exception(
-                "%s: a fault of this gateway", self.call.record.request_id
-            )
-            self._out.abort()
-            self._conclude(500)
+            self._let_go()
+        except Exception as error:  # noqa: BLE001 - it ends the call
+            self._fault(error)
 
     async def _stream(self, reply: Reply, stream: Stream) -> None:
         try:
@@ -147,6 +179,21 @@ class Transaction(Course):
         else:
             self._out.finish()
         self._conclude(reply.status)
+
+    def _let_go(self) -> None:
+        """The client has left while its answer was under way."""
+        if self.call.response is not None:
+            self.call.response.close()
+        self._out.abort()  # as a rule nobody is left there
+        self._conclude(CLIENT_LEFT)
+
+    def _fault(self, error: Exception) -> None:
+        """A fault of ours: an end in good order would make half an answer look whole."""
+        self._reception.service.logs.logger.error(
+            "%s: a fault of this gateway", self.call.record.request_id, exc_info=error
+        )
+        self._out.abort()
+        self._conclude(500)
 
     def _refuse(self, problem: Problem) -> None:
         self._refused = True

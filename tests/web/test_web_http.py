@@ -159,18 +159,21 @@ def test_hostile_text_in_a_path_stays_on_one_line() -> None:
         assert "\x1b" not in running.output()
 
 
-def test_a_fault_of_the_gateway_is_a_500_without_its_details(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["ask", "reply", "reply_at_once"])
+def test_a_fault_of_the_gateway_is_a_500_without_its_details(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     from chatgpt_platform.gateway.platform_api import PlatformApi
 
-    async def broken(*_: object) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("inner details")
 
-    monkeypatch.setattr(PlatformApi, "answer", broken)
+    monkeypatch.setattr(PlatformApi, step, broken)
     with gateway() as running:
         running.expected = ["a fault of this gateway"]
-        answer = requests.get(running.url + "/chatgpt", params={"prompt": "x"})
+        # On an upstream connection of before the reply comes at once, on a new one it is waited for.
+        answers = (requests.get(running.url + "/chatgpt", params={"prompt": "x"}) for _ in range(20))
+        answer = next(answer for answer in answers if answer.status_code != 200)
         assert answer.status_code == 500
         assert "inner details" not in answer.text
         assert "inner details" in running.output()
         assert requests.get(running.url + "/healthz").status_code == 200
-        wait_until(lambda: len(running.records()) == 2)
+        wait_until(lambda: [record["status"] for record in running.records()][-2:] == [500, 200])
