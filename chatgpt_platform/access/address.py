@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import inet_aton, inet_ntoa
-from typing import Final
+from typing import Final, TypeVar
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -31,8 +31,12 @@ _MAX_TEXT: Final = 4096
 _MAX_KNOWN: Final = 4096
 """Addresses remembered. Those that rotate past it only cost being parsed again."""
 
-_MOST_MISSES: Final = 4 * _MAX_KNOWN
-"""Looks for others, once as many are remembered, after which all are forgotten for those that call now."""
+_MAX_FORWARDED: Final = 16384
+_LONGEST_FORWARDED: Final = 64
+"""Values of X-Forwarded-For that are remembered: how many, and the characters of one."""
+
+_PATIENCE: Final = 4
+"""Times as many looks for others, once all places are taken, after which they are given to those that call now."""
 
 _V4: Final = r"[0-9.]{7,15}"
 _V6: Final = r"[0-9A-Fa-f:.]{2,45}"
@@ -57,6 +61,28 @@ class Client:
 
 _Known = tuple[Client, bool]
 """A caller, and whether it is a trusted proxy."""
+
+_Value = TypeVar("_Value")
+
+
+class _Memory(dict[str, _Value]):
+    """What was found for a text, for up to ``most`` of them."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most: Final = most
+        self._misses = 0
+
+    def put(self, text: str, value: _Value) -> None:
+        """Remember it, if there is room."""
+        if len(self) >= self._most:
+            # Not in place of another at once: where more call than fit, those that do fit go on being found.
+            self._misses += 1
+            if self._misses < _PATIENCE * self._most:
+                return
+            self._misses = 0
+            self.clear()
+        self[text] = value
 
 
 def client_key(address: Address) -> str:
@@ -87,8 +113,8 @@ class AddressBook:
         self._allow: Final = _by_version(allow)
         self._deny: Final = _by_version(deny)
         self._allows_all: Final = not any(self._allow.values())
-        self._known: Final[dict[str, _Known]] = {}
-        self._misses = 0
+        self._known: Final[_Memory[_Known]] = _Memory(_MAX_KNOWN)
+        self._forwarded: Final[_Memory[Client]] = _Memory(_MAX_FORWARDED)
         self._unknown: Final = Client("unknown", "unknown", allowed=self._allows_all)
 
     def client(self, peer: str, forwarded_for: str) -> Client:
@@ -102,44 +128,48 @@ class AddressBook:
         if known is None:
             return self._unknown
         client, trusted = known
-        if trusted and forwarded_for:
-            # As a rule there is one proxy, and one entry.
-            entries = _from_right(forwarded_for) if "," in forwarded_for else (forwarded_for,)
-            for entry in entries:
-                further = self._lookup(entry)
-                if further is None:
-                    break
-                client, trusted = further
-                if not trusted:
-                    break
+        if not (trusted and forwarded_for):
+            return client
+        forwarded = self._forwarded.get(forwarded_for)
+        if forwarded is not None:
+            return forwarded
+        found = self._walk(forwarded_for)
+        if found is None:
+            return client
+        if len(forwarded_for) <= _LONGEST_FORWARDED:
+            self._forwarded.put(forwarded_for, found)
+        return found
+
+    def _walk(self, forwarded_for: str) -> Client | None:
+        """Who called a trusted proxy; None where it did not write an address."""
+        client = None
+        for entry in _from_right(forwarded_for):
+            further = self._judged_text(entry)
+            if further is None:
+                break
+            client, trusted = further
+            if not trusted:
+                break
         return client
 
     def _lookup(self, text: str) -> _Known | None:
         """What the lists say of the address in a text; None where it cannot be read."""
         known = self._known.get(text)
-        if known is not None:
-            return known
+        if known is None:
+            known = self._judged_text(text)
+            if known is not None:
+                self._known.put(text, known)
+        return known
+
+    def _judged_text(self, text: str) -> _Known | None:
         text = text.strip(" \t")
         value = _plain_v4(text)
         if value is not None:
-            known = self._judged(text, text, 4, value)
-        else:
-            address = _read(text)
-            if address is None:
-                return None
-            known = self._judged(str(address), client_key(address), address.version, int(address))
-        self._remember(text, known)
-        return known
-
-    def _remember(self, text: str, known: _Known) -> None:
-        if len(self._known) >= _MAX_KNOWN:
-            # Not at once: where more addresses call than fit, those that do fit go on being found.
-            self._misses += 1
-            if self._misses < _MOST_MISSES:
-                return
-            self._misses = 0
-            self._known.clear()
-        self._known[text] = known
+            return self._judged(text, text, 4, value)
+        address = _read(text)
+        if address is None:
+            return None
+        return self._judged(str(address), client_key(address), address.version, int(address))
 
     def _judged(self, address: str, key: str, version: int, value: int) -> _Known:
         allow, deny, trusted = self._allow[version], self._deny[version], self._trusted[version]

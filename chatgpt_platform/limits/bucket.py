@@ -157,7 +157,12 @@ def quota(windows: Windows, buckets: Sequence[int], now: int) -> tuple[int, ...]
 
 def full_time(windows: Windows, buckets: Sequence[int]) -> int:
     """The nanosecond from which on all buckets are full, so that nothing is left to remember."""
-    return max(-(-full_at // window.capacity) for window, full_at in zip(windows, buckets, strict=True))
+    latest = 0
+    for window, full_at in zip(windows, buckets, strict=True):
+        full = -(-full_at // window.capacity)
+        if full > latest:
+            latest = full
+    return latest
 
 
 def carry(old: Windows, new: Windows, buckets: Sequence[int], now: int) -> list[int]:

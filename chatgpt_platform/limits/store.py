@@ -57,8 +57,12 @@ class Store:
     the last time.
     """
 
-    def __init__(self, windows: Windows, max_clients: int, on_overflow: Callable[[int], None]) -> None:
+    def __init__(
+        self, windows: Windows, max_clients: int, on_overflow: Callable[[int], None], *, leisure: int = 0
+    ) -> None:  # fmt: skip
+        """``leisure``: clients up to which none is forgotten: who calls again then is found, which costs less."""
         self._on_overflow: Final = on_overflow
+        self._leisure: Final = leisure
         self._clients: dict[str, list[int]] = {}
         # One entry for each client: a moment before which it is surely not full. Takes since then only move
         # the true moment on, so an entry is put right when it comes up, not at each take.
@@ -182,19 +186,21 @@ class Store:
 
     def _forget(self, now: int) -> None:
         """Drop a few clients whose buckets are full, and more where that makes room for one newcomer."""
-        due = self._due
+        due, clients = self._due, self._clients
+        if len(clients) < self._leisure and len(clients) < self._max_clients:
+            return
         for looked in range(_FORGET_AT_MOST):
             if not due or due[0][0] > now:
                 return
-            if looked >= _FORGET_AT_LEAST and len(self._clients) < self._max_clients:
+            if looked >= _FORGET_AT_LEAST and len(clients) < self._max_clients:
                 return
             client = due[0][1]
-            full = bucket.full_time(self._windows, self._clients[client])
+            full = bucket.full_time(self._windows, clients[client])
             if full > now:
                 heapq.heapreplace(due, (full, client))
             else:
                 heapq.heappop(due)
-                del self._clients[client]
+                del clients[client]
 
     def _report_overflow(self, now: int) -> None:
         self._overflowing += 1

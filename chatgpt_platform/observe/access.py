@@ -57,7 +57,7 @@ class Record:
 
 
 _SHORT: Final = MAX_PATH
-"""Characters of all texts of a record together, at which surely none is too long."""
+"""Characters of a text, at which it surely is not too long."""
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -88,11 +88,10 @@ _encoder: Final = msgspec.json.Encoder()
 
 def lines(records: Sequence[Record], redactor: Redactor) -> bytes:
     """``line`` of each. Most need no cleaning, which is seen at a glance over all of them."""
-    texts = [
-        f"{of.request_id} {of.client} {of.method} {of.path} {of.model} {of.upstream}"
-        f" {of.error} {of.upstream_request_id} {of.prompt} {of.answer}"
-        for of in records
-    ]
+    # As a rule many share the first of these.
+    kinds = {(of.method, of.path, of.model, of.upstream, of.error, of.prompt, of.answer) for of in records}
+    texts = [str(text) for kind in kinds for text in kind]
+    texts += [f"{of.request_id} {of.client} {of.upstream_request_id}" for of in records]
     text = "\n".join(texts)
     if max(map(len, texts)) > _SHORT or "?" in text or redactor.suspects(text):
         records = [_cleaned(record, redactor) for record in records]

@@ -48,6 +48,7 @@ class Answer:
 
     def __init__(self) -> None:
         self._parser: Final = httptools.HttpResponseParser(self)
+        self.fields: dict[bytes, bytes] = {}
         self.expect(head_only=False)
         self.on_message_begin()
 
@@ -111,10 +112,6 @@ class Answer:
         if self.complete:
             self._refuse("more than one answer")
         self.headers: list[tuple[bytes, bytes]] = []
-        self.fields: dict[bytes, bytes] = {}
-        self.keep_alive = KEEP_ALIVE
-        self._until_close = False
-        self._persistent = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # otherwise it is a trailer
@@ -135,21 +132,19 @@ class Answer:
         version = "1.1" if self._plainly_1_1 else self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(f"its version is {version}")
-        fields = self.fields
-        fields.update(reversed(headers))  # so that the first of a name wins
-        coding = fields.get(b"transfer-encoding")
-        if coding is not None and (
-            coding.lower() != b"chunked" or version == "1.0" or len(self._values(b"transfer-encoding")) > 1
-        ):
+        self.fields = fields = dict(reversed(headers))  # so that the first of a name wins
+        coded = b"transfer-encoding" in fields
+        if coded and (version == "1.0" or self._values(b"transfer-encoding") != [b"chunked"]):
             self._refuse("its transfer coding is not just chunked")
         if b"content-encoding" in fields and status < 300 and self._is_compressed():
             # It was asked for identity; unpacking what came all the same could fill the memory.
             self._refuse("it is compressed")
+        self.keep_alive = KEEP_ALIVE
         if b"keep-alive" in fields:
             self._note_keep_alive()
         self.status = status
         self._persistent = version == "1.1"
-        self._until_close = coding is None and b"content-length" not in fields and status not in _NO_BODY
+        self._until_close = not (coded or b"content-length" in fields or status in _NO_BODY)
         if self._head_only:
             # llhttp does not know what was asked, and waits for a body that will not come.
             self.complete = True
@@ -167,10 +162,11 @@ class Answer:
     # Inside.
 
     def _values(self, name: bytes) -> list[bytes]:
-        return [value for known, value in self.headers if known == name]
+        """In lower case, of all headers of this name."""
+        return [value.lower() for known, value in self.headers if known == name]
 
     def _is_compressed(self) -> bool:
-        return any(value.lower() not in (b"", b"identity") for value in self._values(b"content-encoding"))
+        return any(value not in (b"", b"identity") for value in self._values(b"content-encoding"))
 
     def _note_keep_alive(self) -> None:
         for match in filter(None, map(_KEEP_ALIVE_TIMEOUT.search, self._values(b"keep-alive"))):

@@ -82,8 +82,10 @@ class Response:
         if connection is None:
             return False
         answer = connection.answer
+        if not answer.status:
+            return False
         self.status, self.headers, self.fields = answer.status, answer.headers, answer.fields
-        return answer.status != 0
+        return True
 
     async def head(self) -> None:
         """Wait until the head has come.

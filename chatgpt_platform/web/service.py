@@ -21,6 +21,9 @@ from chatgpt_platform.upstream.client import Client, Timeouts
 from chatgpt_platform.web.forms import read_multipart
 from chatgpt_platform.wire.batch import Batch
 
+_CLIENTS_AT_LEISURE: Final = 16_384
+"""Callers that the limiter keeps, though it need not: eight megabytes at most."""
+
 
 class Service:
     """The running gateway. Lives on one event loop; ``apply`` puts another configuration in place."""
@@ -36,7 +39,9 @@ class Service:
         """What is to be done for each call whose request became whole in this turn of the loop."""
         self.begun_answers: Final[Batch[Callable[[], None]]] = Batch(self.loop, step)
         """The same where the head of the upstream's answer came."""
-        self._limiter: Final = Store(_windows(settings), limits.max_clients, self._say_overflow)
+        self._limiter: Final = Store(
+            _windows(settings), limits.max_clients, self._say_overflow, leisure=_CLIENTS_AT_LEISURE
+        )
         self._client = _client(settings)
         self._install(settings)
         self._ids: Final = itertools.count(1)

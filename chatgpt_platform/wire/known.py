@@ -8,7 +8,6 @@ of one kind send the same head over many connections, too.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Final
 
 from chatgpt_platform.wire.head import Head
@@ -23,21 +22,27 @@ _LONGEST_ADDRESSES: Final = 256
 _OF_ADDRESSES: Final = b"0123456789abcdefABCDEF:., "
 
 
-@dataclass(frozen=True, slots=True, repr=False)  # it holds keys
 class Known:
-    """A head as it came, and what was read of it.
+    """A head as it came, and what was read of it."""
 
-    ``before``, ``between``, ``behind``: the bytes around its length's figure and the addresses it is forwarded
-    for. ``between`` is None in a head without the latter. ``figure_first``: which of the two comes first.
-    ``lines_at``: where the header lines begin.
-    """
+    __slots__ = ("_behind", "_between", "_figure_first", "_first_within", "_lines_at", "before", "head")
 
-    before: bytes
-    between: bytes | None
-    behind: bytes
-    figure_first: bool
-    lines_at: int
-    head: Head
+    def __init__(
+        self, before: bytes, between: bytes | None, behind: bytes, lines_at: int, head: Head, *, figure_first: bool
+    ) -> None:  # fmt: skip
+        """``before``, ``between``, ``behind``: the bytes around its length's figure and the addresses it is
+        forwarded for. ``between`` is None in a head without the latter. ``figure_first``: which of the two comes
+        first. ``lines_at``: where the header lines begin.
+        """
+        self.before: Final = before
+        self.head: Final = head
+        self._between: Final = between
+        self._behind: Final = behind
+        self._figure_first: Final = figure_first
+        self._lines_at: Final = lines_at
+        next_bytes = behind if between is None else between
+        self._first_within: Final = len(before) + _LONGEST_ADDRESSES + len(next_bytes)
+        """Where what stands behind the first of the two must end."""
 
     @classmethod
     def of(cls, head: Head, sent: bytes, lines_at: int, end: int) -> Known | None:
@@ -53,9 +58,9 @@ class Known:
             sent[: first.start(first.lastindex or 0)],
             sent[first.end() : last.start(last.lastindex or 0)] if first is not last else None,
             sent[last.end() : end],
-            first is figures[0],
             lines_at,
             head,
+            figure_first=first is figures[0],
         )
 
     def again(self, data: bytes) -> int:
@@ -63,29 +68,35 @@ class Known:
 
         ``head`` has the new length and addresses then.
         """
-        between, behind = self.between, self.behind
+        between, behind = self._between, self._behind
         start = len(self.before)
+        addresses = None
         if between is None:
-            end = data.find(behind, start, start + _LONGEST_FIGURE + len(behind))
-            figure, addresses = data[start:end], None
+            end = data.find(behind, start, self._first_within)
+            figure = data[start:end]
         else:
-            middle = data.find(between, start, start + _LONGEST_ADDRESSES + len(between))
+            middle = data.find(between, start, self._first_within)
+            if middle < 0:
+                return 0
             last = middle + len(between)
-            end = data.find(behind, last, last + _LONGEST_ADDRESSES + len(behind)) if middle >= 0 else -1
-            figure, addresses = data[start:middle], data[last:end]
-            if not self.figure_first:
-                figure, addresses = addresses, figure
+            end = data.find(behind, last, last + _LONGEST_ADDRESSES + len(behind))
+            if self._figure_first:
+                figure, addresses = data[start:middle], data[last:end]
+            else:
+                addresses, figure = data[start:middle], data[last:end]
             if not addresses or addresses.translate(None, _OF_ADDRESSES):
                 return 0
         if end < 0 or not figure.isdigit() or len(figure) > _LONGEST_FIGURE:
             return 0
-        end += len(behind)
-        self.head.differ(figure, addresses, data[self.lines_at : end - 4])
-        return end
+        self.head.differ(figure, addresses, data[self._lines_at : end + len(behind) - 4])
+        return end + len(behind)
 
     def elsewhere(self) -> Known:
         """The same for another connection, whose head changes on its own."""
-        return replace(self, head=self.head.copy())
+        return Known(
+            self.before, self._between, self._behind, self._lines_at, self.head.copy(),
+            figure_first=self._figure_first,
+        )  # fmt: skip
 
 
 class LastKnown:

@@ -17,9 +17,9 @@ ONE_A_MINUTE = windows_of(0, 1, 0, 0)
 calls = st.lists(st.tuples(st.sampled_from("abcdefgh"), pauses, st.integers(1, 4)), max_size=40)
 
 
-def store_of(windows: Windows, max_clients: int = 1000) -> tuple[Store, list[int]]:
+def store_of(windows: Windows, max_clients: int = 1000, leisure: int = 0) -> tuple[Store, list[int]]:
     overflows: list[int] = []
-    return Store(windows, max_clients, overflows.append), overflows
+    return Store(windows, max_clients, overflows.append, leisure=leisure), overflows
 
 
 def admitted(store: Store, client: str, now: int, calls: int = 10) -> int:
@@ -204,6 +204,27 @@ def test_memory_follows_the_live_clients() -> None:
     assert len(store) == 500
     assert not store.take("new0", MINUTE).admitted
     assert len(store) == 500
+
+
+def test_at_leisure_full_clients_stay_and_are_full() -> None:
+    store, overflows = store_of(ONE_A_MINUTE, max_clients=10, leisure=3)
+    for client in "abc":
+        store.take(client, 0)
+    assert store.admit("a", MINUTE) is not None
+    assert len(store) == 3, "none of them need go"
+    assert not store.take("a", MINUTE).admitted
+    store.take("d", MINUTE)
+    assert len(store) == 3, "above it those that are full go: b went"
+    assert overflows == []
+
+
+def test_at_leisure_a_full_client_still_makes_room_in_a_full_store() -> None:
+    store, overflows = store_of(ONE_A_MINUTE, max_clients=2, leisure=100)
+    store.take("a", 0)
+    store.take("b", 0)
+    assert admitted(store, "c", MINUTE) == 1
+    assert overflows == []
+    assert len(store) <= 2
 
 
 def test_no_newcomer_waits_for_a_long_clean_up() -> None:
