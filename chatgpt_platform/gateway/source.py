@@ -26,6 +26,7 @@ _TAIL: Final = 4
 """Blocks kept for the end: usage, the finish reason and ``[DONE]`` may come in pieces of their own."""
 
 
+_DONE: Final = b"\n\ndata: [DONE]\n\n"
 _COMMON_TEXT: Final = b'"content":"'
 _COMMON_NO_TEXT: Final = b'"content":""'
 _MOST_MISFITS: Final = 3
@@ -192,11 +193,10 @@ class EventSource:
         tail = b"".join(self._tail)
         if self.done and not may_tell_error(tail) and b"failed" not in tail:
             # Nearly always, and then only the usage is left to be read.
-            tokens = usage.ending_of(self._usage).tokens if self._usage else None
-            return usage.Ending(complete=True, tokens=tokens)
+            return usage.Ending(complete=True, tokens=usage.tokens_told(self._usage))
         ending = usage.ending_of(tail)
-        if ending.tokens is None and self._usage:
-            ending.tokens = usage.ending_of(self._usage).tokens
+        if ending.tokens is None:
+            ending.tokens = usage.tokens_told(self._usage)
         return ending
 
     def close(self) -> None:
@@ -218,7 +218,9 @@ class EventSource:
             self.pieces += _COMMON_NO_TEXT not in block  # an event of most services: no need to search it all
         else:
             self.pieces += len(_TEXT.findall(block))
-        if b"[DONE]" in block:
+        if block.endswith(_DONE):
+            self.done = True
+        elif b"[DONE]" in block:
             self.done = any(event.data == b"[DONE]" for event in events(block))
 
 

@@ -107,9 +107,18 @@ def ending_of(tail: bytes) -> Ending:
         finished = any(choice.finish_reason for choice in body.choices or ())
         ending.failed |= failed
         ending.complete |= failed or finished or body.type in _LAST_RESPONSES_EVENTS
-        if body.usage or (body.response and body.response.usage):
-            ending.tokens = Tokens(*_figures(body))
+        ending.tokens = _told(body) or ending.tokens
     return ending
+
+
+def tokens_told(block: bytes) -> Tokens | None:
+    """``ending_of(block).tokens``: what the last of these events that tells the usage says."""
+    tokens = None
+    for event in events(block):
+        body = _read(event.data) if b'"usage"' in event.data else None
+        if body is not None:
+            tokens = _told(body) or tokens
+    return tokens
 
 
 def _read(data: bytes) -> _Body | None:
@@ -117,6 +126,11 @@ def _read(data: bytes) -> _Body | None:
         return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _told(body: _Body) -> Tokens | None:
+    told = body.usage or (body.response and body.response.usage)
+    return Tokens(*_figures(body)) if told else None
 
 
 def _figures(body: _Body) -> tuple[int | None, int | None]:

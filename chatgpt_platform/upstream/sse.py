@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 _BOM: Final = b"\xef\xbb\xbf"
+_DATA: Final = b"data: "
 _BORDERS: Final = (b"\n\n", b"\n\r", b"\r\r")
 """The last two bytes of an event: the end of a line, and of an empty one after it."""
 
@@ -63,6 +64,9 @@ def events(block: bytes) -> Iterator[Event]:
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     for part in block.removeprefix(_BOM).split(b"\n\n"):
+        if part.startswith(_DATA) and b"\n" not in part:
+            yield Event(b"message", part[len(_DATA) :])  # as most services write them all
+            continue
         event = _event(part)
         if event is not None:
             yield event
