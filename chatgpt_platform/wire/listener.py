@@ -28,6 +28,7 @@ _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _ACCEPTED_AT_ONCE: Final = 128
 
 Accepted = Callable[[socket.socket, tuple[object, ...]], None]
+"""Takes a connection, which may block yet, and its peer's address."""
 
 
 class Listener:
@@ -81,7 +82,6 @@ class Listener:
                     return
                 continue  # this one was gone before it was accepted
             self._exhausted = False
-            connection.setblocking(False)
             self._on_accepted(connection, address)
 
 
