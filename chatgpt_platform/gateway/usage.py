@@ -113,12 +113,12 @@ def ending_of(tail: bytes) -> Ending:
 
 def tokens_told(block: bytes) -> Tokens | None:
     """``ending_of(block).tokens``: what the last of these events that tells the usage says."""
-    tokens = None
-    for event in events(block):
+    for event in reversed(list(events(block))):
         body = _read(event.data) if b'"usage"' in event.data else None
-        if body is not None:
-            tokens = _told(body) or tokens
-    return tokens
+        tokens = None if body is None else _told(body)
+        if tokens is not None:
+            return tokens
+    return None
 
 
 def _read(data: bytes) -> _Body | None:

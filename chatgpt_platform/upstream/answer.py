@@ -102,9 +102,12 @@ class Answer:
 
     def take(self) -> bytes:
         """The body since the last call."""
-        pieces, self.pieces = self.pieces, []
+        pieces = self.pieces
         self.buffered = 0
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if len(pieces) == 1:
+            return pieces.pop()
+        self.pieces = []
+        return b"".join(pieces)
 
     # What httptools calls.
 

@@ -70,9 +70,10 @@ class Exchange:
         self.finished = False
         self.sent = 0
         self.cut_off = False
+        self._silent = True
+        """Nothing of a body is written: not before ``start``, and not where none is sent."""
         # What only an answer in pieces needs, ``start`` sets.
         self._chunked: bool
-        self._silent: bool
         self._left_to_write: int | None
 
     @property
@@ -131,17 +132,16 @@ class Exchange:
 
         Returns what to await before the next piece, where the client does not take them as fast.
         """
-        connection = self.connection
-        if self.finished or not self.started or self._silent or not data:
+        if self._silent or self.finished or not data:
             return None
+        output = self.connection.output
         size = len(data)
         self.sent += size
         if self._chunked:
             begin = _CHUNK_SIZES[size] if size < _SHORT_CHUNK else b"%x\r\n" % size
-            connection.output.write(b"".join((begin, data, b"\r\n")))
+            output.write(b"".join((begin, data, b"\r\n")))
         else:
             self._write_as_it_is(data)
-        output = connection.output
         return output.congestion() if output.congested else None
 
     def _write_as_it_is(self, data: bytes) -> None:

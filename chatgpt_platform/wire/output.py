@@ -48,11 +48,12 @@ class Output:
 
     def write(self, data: bytes) -> None:
         """Hand over bytes, which go out in this turn of the loop; nothing once it is closed."""
-        if self._closed:
-            return
-        if not self._parts:
+        parts = self._parts
+        if not parts:
+            if self._closed:
+                return
             self._outbox.add(self)
-        self._parts.append(data)
+        parts.append(data)
         self._size += len(data)
         if self._size > HIGH_WATER:
             self.flush()  # so that ``congested`` tells the truth within the turn
