@@ -97,7 +97,7 @@ class OpenAIApi:
 
     def _prepared(self, call: Call) -> bytes:
         asked = members.read_openai(call.body)
-        model = "" if isinstance(asked.model, msgspec.UnsetType) else asked.model
+        model = "" if asked.model is msgspec.UNSET else asked.model
         real = self._aliases.get(model, model)
         changes: dict[str, object] = {"model": real} if real != model else {}
         if self._capped:

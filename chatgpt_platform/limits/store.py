@@ -58,11 +58,11 @@ class Store:
     """
 
     def __init__(
-        self, windows: Windows, max_clients: int, on_overflow: Callable[[int], None], *, leisure: int = 0
+        self, windows: Windows, max_clients: int, on_overflow: Callable[[int], None], *, keep: int = 0
     ) -> None:  # fmt: skip
-        """``leisure``: clients up to which none is forgotten: who calls again then is found, which costs less."""
+        """``keep``: clients up to which none is forgotten, since to find one again costs less."""
         self._on_overflow: Final = on_overflow
-        self._leisure: Final = leisure
+        self._keep: Final = keep
         self._clients: dict[str, list[int]] = {}
         # One entry for each client: a moment before which it is surely not full. Takes since then only move
         # the true moment on, so an entry is put right when it comes up, not at each take.
@@ -187,7 +187,7 @@ class Store:
     def _forget(self, now: int) -> None:
         """Drop a few clients whose buckets are full, and more where that makes room for one newcomer."""
         due, clients = self._due, self._clients
-        if len(clients) < self._leisure and len(clients) < self._max_clients:
+        if len(clients) < self._keep and len(clients) < self._max_clients:
             return
         for looked in range(_FORGET_AT_MOST):
             if not due or due[0][0] > now:

@@ -21,8 +21,8 @@ from chatgpt_platform.upstream.client import Client, Timeouts
 from chatgpt_platform.web.forms import read_multipart
 from chatgpt_platform.wire.batch import Batch
 
-_CLIENTS_AT_LEISURE: Final = 16_384
-"""Callers that the limiter keeps, though it need not: eight megabytes at most."""
+_KEPT_CLIENTS: Final = 16_384
+"""Callers that the limiter remembers although it need not: eight megabytes at most."""
 
 
 class Service:
@@ -40,7 +40,7 @@ class Service:
         self.begun_answers: Final[Batch[Callable[[], None]]] = Batch(self.loop, step)
         """The same where the head of the upstream's answer came."""
         self._limiter: Final = Store(
-            _windows(settings), limits.max_clients, self._say_overflow, leisure=_CLIENTS_AT_LEISURE
+            _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS
         )
         self._client = _client(settings)
         self._install(settings)

@@ -38,14 +38,15 @@ class Outlet(Protocol):
 class Transaction:
     """Receives a request's body, answers it, and tells the access log how it ended: once, whatever happens."""
 
-    __slots__ = ("_asked", "_begun", "_body", "_bytes_out", "_concluded", "_course", "_end", "_out", "_reception",
-                 "_refused", "_size", "call")  # fmt: skip
+    __slots__ = ("_asked", "_begun", "_bytes_out", "_concluded", "_course", "_end", "_out", "_reception",
+                 "_refused", "_rest", "_size", "call")  # fmt: skip
 
     def __init__(self, reception: Reception, out: Outlet, call: Call) -> None:
         self.call: Final = call
         self._reception: Final = reception
         self._out: Final = out
-        self._body: bytes | list[bytes] = b""
+        self._rest: list[bytes] = []
+        """The pieces of its body behind the first."""
         self._size = 0
         self._bytes_out = 0
         self._refused = False
@@ -73,20 +74,18 @@ class Transaction:
         gateway = self._reception.gateway
         if self._size > gateway.max_body:
             self._refuse(gateway.counted(self.call, gateway.too_large()))
-        elif not self._body:
-            self._body = data  # as a rule the only piece
+        elif not self.call.body:
+            self.call.body = data  # as a rule the only piece
         else:
-            if isinstance(self._body, bytes):
-                self._body = [self._body]
-            self._body.append(data)
+            self._rest.append(data)
 
     def complete(self) -> None:
         """The request is whole: answer it."""
         if self._refused:
             return
-        body = self._body
-        self.call.body = body if isinstance(body, bytes) else b"".join(body)
-        self._body = b""
+        if self._rest:
+            self.call.body = b"".join((self.call.body, *self._rest))
+            self._rest = []
         self._reception.service.whole_requests.add(self._start)
 
     async def concluded(self) -> None:
@@ -197,7 +196,7 @@ class Transaction:
 
     def _refuse(self, problem: Problem) -> None:
         self._refused = True
-        self._body = b""
+        self.call.body, self._rest = b"", []
         self._send(self._reception.refuse(self.call, problem))
 
     def _send(self, reply: Reply) -> None:

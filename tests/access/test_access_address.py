@@ -207,6 +207,27 @@ def test_rotating_addresses_do_not_pile_up() -> None:
     assert len(known._known) <= 4096
 
 
+@given(st.lists(st.lists(trusted_text | stranger_text | junk_text, max_size=6).map(",".join), max_size=8))
+def test_what_proxies_said_before_changes_nothing(values: list[str]) -> None:
+    known = book()
+    for value in [*values, *values]:
+        assert known.client(PROXY, value) == book().client(PROXY, value)
+        assert known.client("203.0.113.1", value).address == "203.0.113.1", "who is no proxy is not believed"
+
+
+def test_what_proxies_say_does_not_pile_up() -> None:
+    known = book()
+    for number in range(40_000):
+        address = str(IPv4Address(0xC6000000 + number))
+        assert known.client(PROXY, address).address == address
+    assert len(known._forwarded) == 16384
+    known.client(PROXY, "203.0.113.7" + " " * 100)
+    assert not any(len(value) > 64 for value in known._forwarded)
+    for number in range(16384, 16384 * 7):
+        known.client(PROXY, str(IPv4Address(0xC7000000 + number)))
+    assert str(IPv4Address(0xC6000000)) not in known._forwarded, "in time those that call now have the places"
+
+
 # The lists.
 
 

@@ -17,9 +17,9 @@ ONE_A_MINUTE = windows_of(0, 1, 0, 0)
 calls = st.lists(st.tuples(st.sampled_from("abcdefgh"), pauses, st.integers(1, 4)), max_size=40)
 
 
-def store_of(windows: Windows, max_clients: int = 1000, leisure: int = 0) -> tuple[Store, list[int]]:
+def store_of(windows: Windows, max_clients: int = 1000, keep: int = 0) -> tuple[Store, list[int]]:
     overflows: list[int] = []
-    return Store(windows, max_clients, overflows.append, leisure=leisure), overflows
+    return Store(windows, max_clients, overflows.append, keep=keep), overflows
 
 
 def admitted(store: Store, client: str, now: int, calls: int = 10) -> int:
@@ -206,8 +206,8 @@ def test_memory_follows_the_live_clients() -> None:
     assert len(store) == 500
 
 
-def test_at_leisure_full_clients_stay_and_are_full() -> None:
-    store, overflows = store_of(ONE_A_MINUTE, max_clients=10, leisure=3)
+def test_full_clients_that_may_be_kept_stay_and_are_full() -> None:
+    store, overflows = store_of(ONE_A_MINUTE, max_clients=10, keep=3)
     for client in "abc":
         store.take(client, 0)
     assert store.admit("a", MINUTE) is not None
@@ -218,8 +218,8 @@ def test_at_leisure_full_clients_stay_and_are_full() -> None:
     assert overflows == []
 
 
-def test_at_leisure_a_full_client_still_makes_room_in_a_full_store() -> None:
-    store, overflows = store_of(ONE_A_MINUTE, max_clients=2, leisure=100)
+def test_a_full_client_that_may_be_kept_still_makes_room_in_a_full_store() -> None:
+    store, overflows = store_of(ONE_A_MINUTE, max_clients=2, keep=100)
     store.take("a", 0)
     store.take("b", 0)
     assert admitted(store, "c", MINUTE) == 1

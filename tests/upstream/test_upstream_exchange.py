@@ -10,7 +10,7 @@ import pytest
 from chatgpt_platform import __version__
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.upstream import answer, connection
-from chatgpt_platform.upstream.client import MAX_IDLE, Client, Timeouts
+from chatgpt_platform.upstream.client import MAX_IDLE, Client, Response, Timeouts
 from chatgpt_platform.upstream.connection import Connection
 from support.scripted import Peer, RawServer
 
@@ -425,6 +425,111 @@ async def test_close_ends_the_idle_at_once_and_the_busy_with_their_calls() -> No
         busy.close()
         await asyncio.wait_for(gone[0].wait(), 5)
         assert client._idle == []
+
+
+# Without a coroutine that waits.
+
+
+async def begun(client: Client, path: bytes = b"/x", body: bytes = b"{}") -> tuple[Response, asyncio.Event]:
+    """A request on a connection of before, and what is set when its answer is told of."""
+    assert await ask(client) == b"ok"
+    response = client.begin(b"POST", path, b"", body)
+    assert response.under_way
+    assert not response.arrived()
+    told = asyncio.Event()
+    response.tell(told.set)
+    return response, told
+
+
+@pytest.mark.gen_test
+async def test_an_answer_on_a_connection_of_before_is_told_of() -> None:
+    async with RawServer(answers) as server:
+        client = Client(server.url, SLOW)
+        for _ in range(3):
+            response, told = await begun(client)
+            await asyncio.wait_for(told.wait(), 5)
+            assert response.arrived()
+            assert response.status == 200
+            assert response.ready(10) == b"ok"
+            response.close()
+        assert len(server.peers) == 1
+        await client.close()
+
+
+@pytest.mark.gen_test
+async def test_without_a_connection_of_before_the_head_is_waited_for() -> None:
+    async with RawServer(answers) as server:
+        client = Client(server.url, SLOW)
+        response = client.begin(b"POST", b"/x", b"", b"{}")
+        assert not response.under_way
+        assert not response.arrived()
+        await response.head()
+        assert await response.read_all(10) == b"ok"
+        response.close()
+        assert not response.arrived()
+        with pytest.raises(Problem, match="was closed here"):
+            await response.head()
+        await client.close()
+
+
+@pytest.mark.gen_test
+async def test_a_failure_is_told_of_and_raised_by_who_waits() -> None:
+    async def broken(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        peer.cut()
+
+    async with RawServer(broken) as server:
+        client = Client(server.url, SLOW)
+        response, told = await begun(client)
+        await asyncio.wait_for(told.wait(), 5)
+        assert not response.arrived()
+        with pytest.raises(Problem) as caught:
+            await response.head()
+        assert caught.value.kind is Kind.BAD_UPSTREAM
+        assert len(server.peers) == 1, "it may have acted on it: nothing is sent again"
+        response.close()
+        await client.close()
+
+
+@pytest.mark.gen_test
+async def test_what_was_surely_not_sent_is_sent_again_by_who_waits() -> None:
+    async with RawServer(answers) as server:
+        client = Client(server.url, SLOW)
+        response, told = await begun(client)
+        connection = response._connection
+        assert connection is not None
+        connection._transport.abort()  # before the turn in which the request would be written
+        await asyncio.wait_for(told.wait(), 5)
+        assert not response.arrived()
+        await response.head()
+        assert await response.read_all(10) == b"ok"
+        response.close()
+        assert [len(peer.requests) for peer in server.peers] == [1, 1]
+        await client.close()
+
+
+@pytest.mark.gen_test
+async def test_to_let_an_answer_go_before_it_came_cuts_the_upstream_off() -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        asked.set()
+        await peer.gone()
+        gone.set()
+
+    async with RawServer(script) as server:
+        client = Client(server.url, SLOW)
+        response, told = await begun(client)
+        await asyncio.wait_for(asked.wait(), 5)
+        response.close()
+        assert told.is_set(), "nothing more will be told"
+        await asyncio.wait_for(gone.wait(), 5)
+        await client.close()
 
 
 # An end that is near.
