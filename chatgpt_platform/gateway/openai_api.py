@@ -55,7 +55,7 @@ class OpenAIApi:
         key = self._keys.fixed_for_openai or self.key(call)
         path = self._path(call) if call.tail else call.endpoint.upstream_path
         if call.endpoint is not endpoints.MODELS:
-            call.body = self._prepared(call)
+            self._prepare(call)
             if self._log_prompts:
                 call.record.prompt = call.body.decode()
         headers = call.notes.upstream_headers if call.body else b""
@@ -95,7 +95,8 @@ class OpenAIApi:
         call.record.model = model
         return call.endpoint.upstream_path + b"/" + quote(model, safe="/:@").encode()
 
-    def _prepared(self, call: Call) -> bytes:
+    def _prepare(self, call: Call) -> None:
+        """Read the body, note what it asks for, and change what is to be changed. Raises Problem."""
         asked = members.read_openai(call.body)
         model = "" if asked.model is msgspec.UNSET else asked.model
         real = self._aliases.get(model, model)
@@ -106,7 +107,8 @@ class OpenAIApi:
         record = call.record
         record.model = real or None
         record.stream = bool(asked.stream)
-        return members.rewrite(call.body, changes) if changes else call.body
+        if changes:
+            call.body = members.rewrite(call.body, changes)
 
     async def _failure(self, call: Call, key: Key, response: Response) -> Reply:
         body = await forward.error_body(response, key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -28,17 +28,23 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+_Read = TypeVar("_Read")
 _NO_ERROR: Final = msgspec.Raw()
 
 
-class _Body(msgspec.Struct):
-    """What is read of an answer or of one event of it, on any endpoint."""
+class _Answer(msgspec.Struct):
+    """What is read of a whole answer, on any endpoint."""
 
     usage: _Usage | None = None
     response: _Response | None = None
-    choices: list[_Choice] | None = None
     type: str | None = None
     error: msgspec.Raw = _NO_ERROR
+
+
+class _Event(_Answer):
+    """What is read of one event of an answer."""
+
+    choices: list[_Choice] | None = None
 
 
 class Tokens(msgspec.Struct):
@@ -57,7 +63,8 @@ class Ending:
     tokens: Tokens | None = None
 
 
-_decoder: Final = msgspec.json.Decoder(_Body)
+_answer_decoder: Final = msgspec.json.Decoder(_Answer)
+_event_decoder: Final = msgspec.json.Decoder(_Event)
 _object_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _value_decoder: Final = msgspec.json.Decoder(msgspec.Raw)
 
@@ -70,7 +77,7 @@ def tokens_of(body: bytes) -> Tokens:
 
 def figures_of(body: bytes) -> tuple[int | None, int | None, bool]:
     """``tokens_of``, prompt and completion, and whether the answer may be an error object all the same."""
-    decoded = _read(body)
+    decoded = _read(_answer_decoder, body)
     if decoded is None:
         # A JSON object with members of other types than OpenAI's is somebody's answer all the same.
         try:
@@ -100,7 +107,7 @@ def ending_of(tail: bytes) -> Ending:
         if event.data == b"[DONE]":
             ending.complete = True
             continue
-        body = _read(event.data)
+        body = _read(_event_decoder, event.data)
         if body is None:
             continue
         failed = event.name == b"error" or body.type in _FAILURES or bytes(body.error).startswith((b"{", b'"'))
@@ -114,26 +121,26 @@ def ending_of(tail: bytes) -> Ending:
 def tokens_told(block: bytes) -> Tokens | None:
     """``ending_of(block).tokens``: what the last of these events that tells the usage says."""
     for event in reversed(list(events(block))):
-        body = _read(event.data) if b'"usage"' in event.data else None
+        body = _read(_answer_decoder, event.data) if b'"usage"' in event.data else None
         tokens = None if body is None else _told(body)
         if tokens is not None:
             return tokens
     return None
 
 
-def _read(data: bytes) -> _Body | None:
+def _read(decoder: msgspec.json.Decoder[_Read], data: bytes) -> _Read | None:
     try:
-        return _decoder.decode(data)
+        return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _told(body: _Body) -> Tokens | None:
+def _told(body: _Answer) -> Tokens | None:
     told = body.usage or (body.response and body.response.usage)
     return Tokens(*_figures(body)) if told else None
 
 
-def _figures(body: _Body) -> tuple[int | None, int | None]:
+def _figures(body: _Answer) -> tuple[int | None, int | None]:
     usage = body.usage or (body.response.usage if body.response else None)
     if usage is None:
         return None, None

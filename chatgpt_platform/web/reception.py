@@ -87,14 +87,14 @@ class Reception:
             endpoint, tail = _elsewhere(path)
         return Errand(self, endpoint, method, path, tail, query, HeadNotes())
 
-    def visit(self, errand: Errand, fields: Mapping[bytes, bytes], peer: str) -> Call:
-        """``begin``, for a head whose errand is known."""
+    def visit(self, errand: Errand, fields: Mapping[bytes, bytes], peer: str, *, arrived: bool = False) -> Call:
+        """``begin``, for a head whose errand is known. ``arrived``: the body has come with the head."""
         forwarded_for = fields[b"x-forwarded-for"].decode("latin-1") if b"x-forwarded-for" in fields else ""
         client = self._addresses.client(peer, forwarded_for)
         record = Record(time.time(), self.service.next_id(), client.address, errand.method, errand.path)
         return Call(
             errand.endpoint, errand.method, errand.tail, errand.query, fields, client, record,
-            time.monotonic(), errand.notes,
+            time.monotonic(), errand.notes, b"", arrived,
         )  # fmt: skip
 
     def screen(self, call: Call) -> None:

@@ -31,7 +31,6 @@ class Shortcut:
         transaction = self._transaction(exchange)
         if not transaction.call.endpoint.upstream_path:
             return self._handlers.begin(exchange)
-        transaction.call.arrived = exchange.arrived
         transaction.begin()
         return transaction
 
@@ -49,5 +48,5 @@ class Shortcut:
         if not isinstance(errand, Errand) or errand.reception is not reception:
             path, _, query = head.target.decode("latin-1").partition("?")
             head.memo = errand = reception.errand(head.method, path, query)
-        call = reception.visit(errand, head.fields, exchange.peer)
+        call = reception.visit(errand, head.fields, exchange.peer, arrived=exchange.arrived)
         return Transaction(reception, exchange, call)
