@@ -70,7 +70,7 @@ class Upstream:
         call.response = self._client.begin(call.endpoint.upstream_method, path, headers, body)
 
     def note(self, call: Call, key: Key, response: Response) -> None:
-        """Note what the head of an answer, which has come, tells the owner."""
+        """Note what the head of an answer tells the owner; may be repeated."""
         fields = response.fields
         if b"x-request-id" in fields:
             call.record.upstream_request_id = fields[b"x-request-id"].decode("latin-1")[:200]

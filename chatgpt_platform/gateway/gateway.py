@@ -93,11 +93,11 @@ class Gateway:
         return None
 
     def reply_at_once(self, call: Call) -> Reply | None:
-        """``reply``, where the answer is plain and all of it has come, as most do with their heads; else None."""
+        """``reply``, where nothing has to be waited for: most answers come whole. None: it has."""
         key, response = call.key, call.response
         assert key is not None
         assert response is not None
-        if not response.arrived():
+        if not response.take_head():
             return None
         try:
             self._upstream.note(call, key, response)
@@ -118,9 +118,8 @@ class Gateway:
         assert response is not None
         reply: Reply | None = None
         try:
-            if not response.status:
-                await response.head()
-                self._upstream.note(call, key, response)
+            await response.head()
+            self._upstream.note(call, key, response)
             reply = await self._api(call).reply(call, key, response)
         except Exception as error:  # noqa: BLE001 - it is told in the Reply
             return self._failed(call, error)

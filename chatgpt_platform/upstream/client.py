@@ -68,16 +68,16 @@ class Response:
 
     @property
     def under_way(self) -> bool:
-        """Whether the request is on a connection, or was; otherwise ``head`` sends it."""
+        """Whether the request is on a connection; otherwise ``head`` sends it."""
         return self._connection is not None
 
     def tell(self, told: Callable[[], None]) -> None:
-        """Call ``told`` once, when ``arrived`` may be true or never will be. For one that is under way."""
+        """Call ``told`` once, when the head has come or only ``head`` knows on. For one that is under way."""
         if self._connection is not None:
             self._connection.tell(told)
 
-    def arrived(self) -> bool:
-        """Whether the head has come, and ``status`` and the others are set. If not, ``head`` waits."""
+    def take_head(self) -> bool:
+        """Set ``status`` and the others, if the head has come; whether it has. If not, ``head`` waits."""
         connection = self._connection
         if connection is None:
             return False
@@ -85,15 +85,16 @@ class Response:
         if not answer.status:
             return False
         self.status, self.headers, self.fields = answer.status, answer.headers, answer.fields
+        self._request = None  # it may be large, and a stream long
         return True
 
     async def head(self) -> None:
-        """Wait until the head has come.
+        """Wait until the head has come, if it has not.
 
         Raises Problem: no connection, no answer in time, or none that can be used. Cancelling it closes the
         connection at once.
         """
-        while True:
+        while not self.status:
             request, connection = self._request, self._connection
             if request is None:
                 raise self._let_go()
@@ -113,21 +114,20 @@ class Response:
                     raise
                 self._connection = None
             else:
-                self.arrived()
-                return
+                self.take_head()
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; ``name`` in lower case."""
         return self.fields.get(name)
 
     def read(self) -> Coroutine[Any, Any, bytes]:
-        """The next bytes of the body as soon as there are any; b"" at its true end.
+        """The next bytes of the body as soon as there are any; b"" at its true end. The head has come.
 
         Raises Problem, also once it was closed: an end made here is not the end of the message.
         Cancelling it closes the connection at once.
         """
         connection = self._connection
-        return self._refuse() if connection is None else connection.read()
+        return connection.read() if self.status and connection is not None else self._refuse()
 
     async def pump(self, sink: Sink) -> None:
         """Give ``sink`` the body, piece by piece as they come, to its true end or until ``stop``.
@@ -135,7 +135,7 @@ class Response:
         Raises Problem, after all that came before it was given, and what ``sink`` raises. Cancelling it closes
         the connection at once.
         """
-        if self._connection is None:
+        if self._connection is None or not self.status:
             raise self._let_go()
         await self._connection.pump(sink)
 

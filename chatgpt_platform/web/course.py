@@ -1,4 +1,4 @@
-"""Runs a coroutine without a task, for calls: most wait once, and a task takes more time than their waiting.
+"""Runs a coroutine without a task, for calls that wait: most do so once, and a task takes more time than that.
 
 What a course cannot do is what needs to know the present task, such as ``asyncio.timeout``: that belongs into a
 task which the coroutine awaits.

@@ -38,7 +38,7 @@ class Service:
         self.whole_requests: Final[Batch[Callable[[], None]]] = Batch(self.loop, step)
         """What is to be done for each call whose request became whole in this turn of the loop."""
         self.begun_answers: Final[Batch[Callable[[], None]]] = Batch(self.loop, step)
-        """The same where the head of the upstream's answer came."""
+        """The same where the upstream's answer began, or failed to."""
         self._limiter: Final = Store(
             _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS
         )

@@ -191,6 +191,8 @@ class Transaction:
         self._reception.service.logs.logger.error(
             "%s: a fault of this gateway", self.call.record.request_id, exc_info=error
         )
+        if self.call.response is not None:
+            self.call.response.close()
         self._out.abort()
         self._conclude(500)
 

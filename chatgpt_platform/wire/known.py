@@ -51,8 +51,11 @@ class Known:
             return None
         holes = list(_VARYING.finditer(sent, lines_at - 2, end))
         figures = [hole for hole in holes if hole[1] is not None]
-        if len(figures) != 1 or len(holes) > 2:
+        addresses = [hole[2].strip() for hole in holes if hole[2] is not None]
+        if len(figures) != 1 or len(addresses) > 1:
             return None  # a length between spaces, or addresses in two lines
+        if addresses and head.fields[b"x-forwarded-for"] != addresses[0]:
+            return None  # more of them stand in lines of another form, and must not be forgotten
         first, last = holes[0], holes[-1]
         return cls(
             sent[: first.start(first.lastindex or 0)],
@@ -73,6 +76,8 @@ class Known:
         addresses = None
         if between is None:
             end = data.find(behind, start, self._first_within)
+            if end < 0:
+                return 0
             figure = data[start:end]
         else:
             middle = data.find(between, start, self._first_within)
@@ -80,13 +85,15 @@ class Known:
                 return 0
             last = middle + len(between)
             end = data.find(behind, last, last + _LONGEST_ADDRESSES + len(behind))
+            if end < 0:
+                return 0
             if self._figure_first:
                 figure, addresses = data[start:middle], data[last:end]
             else:
                 addresses, figure = data[start:middle], data[last:end]
             if not addresses or addresses.translate(None, _OF_ADDRESSES):
                 return 0
-        if end < 0 or not figure.isdigit() or len(figure) > _LONGEST_FIGURE:
+        if not figure.isdigit() or len(figure) > _LONGEST_FIGURE:
             return 0
         self.head.differ(figure, addresses, data[self._lines_at : end + len(behind) - 4])
         return end + len(behind)

@@ -21,6 +21,8 @@ class Request:
     body: bytes
     end: int
     keep_alive: bool = True
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    """Those that the application is given."""
 
     def field(self, name: bytes) -> bytes | None:
         return dict(self.lines).get(name)
@@ -70,7 +72,10 @@ def parse_pieces(
                 elif parser.complete:
                     lines: Lines = head.lines
                     method, target, end = head.method, head.target, came - len(data)
-                    requests.append(Request(method, target, head.minor, tuple(lines), body, end, head.keep_alive))
+                    fields = tuple(sorted(head.fields.items()))
+                    requests.append(
+                        Request(method, target, head.minor, tuple(lines), body, end, head.keep_alive, fields)
+                    )
                     if not head.keep_alive:
                         return Outcome(tuple(requests))
                     head, body = None, b""

@@ -251,6 +251,29 @@ def test_a_client_that_leaves_ends_the_upstream_call(path: str, how: str, when: 
         assert (record["completion_tokens"] is not None) == (when == "in mid-stream")
 
 
+@pytest.mark.parametrize("path", ["/api", "/v1/chat/completions"])
+@pytest.mark.parametrize("how", ["the client leaves", "the gateway stops"])
+def test_the_end_while_an_answer_is_awaited_on_an_upstream_connection_of_before(path: str, how: str) -> None:
+    with gateway() as running:
+        simulator = running.simulator
+        assert requests.post(running.url + path, json={**CHAT, "prompt": "hi"}, timeout=10).status_code == 200
+        simulator.behaviour = Behaviour(latency=30)
+        body = json.dumps({**CHAT, "prompt": "hi"}).encode()
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            client.sendall(
+                b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                % (path.encode(), len(body), body)
+            )
+            wait_until(lambda: simulator.stats.under_way == 1)
+            if how == "the gateway stops":
+                running.background.run(running.server.close())
+        wait_until(lambda: simulator.stats.cancelled == 1)
+        wait_until(lambda: len(running.records()) == 2)
+        left = running.records()[1]
+        assert left["status"] == 499
+        assert left["error"] == (None if how == "the client leaves" else "cut off: the gateway stopped")
+
+
 def test_a_client_that_does_not_read_slows_the_upstream() -> None:
     with gateway(behaviour=Behaviour(tokens=3_000_000)) as running:
         body = json.dumps({**CHAT, "stream": True}).encode()

@@ -240,6 +240,21 @@ def test_each_call_of_a_connection_is_its_own_callers() -> None:
         assert asked == [text for (_, text), status in zip(calls, statuses, strict=True) if status == 200]
 
 
+def test_what_a_proxy_says_in_a_line_of_its_own_counts_each_time() -> None:
+    """Also of a head that came before, and differs in the line that the caller wrote only."""
+    environment = {"DAY_LIMIT": "2", "CHATGPT_SERVER__TRUSTED_PROXIES": "127.0.0.1"}
+    with gateway(environment) as running, socket.create_connection(("127.0.0.1", running.port)) as client:
+        reader = client.makefile("rb")
+        statuses = []
+        for number in range(4):
+            forged = call_of(f"9.9.9.{number}\r\nX-Forwarded-For: [2001:db8::1]:443", "hi")
+            client.sendall(forged)
+            statuses.append(answer_of(reader))
+        assert statuses == [200, 200, 429, 429]
+        wait_until(lambda: len(running.records()) == 4)
+        assert {record["client"] for record in running.records()} == {"2001:db8::1"}
+
+
 def call_of(address: str, text: str) -> bytes:
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
     return (
