@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import lru_cache
 from typing import Final
 
 from chatgpt_platform.access.keys import Key
@@ -44,14 +45,18 @@ def question_headers(key: Key) -> bytes:
 
 def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
     """The upstream's header lines that go to the caller, the key masked."""
-    lines = [
-        line for line in response.headers if line[0] in _ANSWER_HEADERS or line[0].startswith(_ANSWER_PREFIXES)
-    ]
+    lines = [line for line in response.headers if _goes_on(line[0])]
     if len(lines) == 1 and lines[0][1] in _MEDIA_TYPES:
         return lines  # nearly always, and no key
     for form in key.forms:
         lines = [(name, value.replace(form, b"***")) for name, value in lines]
     return lines
+
+
+@lru_cache(maxsize=256)
+def _goes_on(name: bytes) -> bool:
+    """Whether an answer's header goes to the caller; ``name`` in lower case."""
+    return name in _ANSWER_HEADERS or name.startswith(_ANSWER_PREFIXES)
 
 
 class Upstream:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from chatgpt_platform.limits import bucket
@@ -31,6 +32,10 @@ _FORGET_AT_LEAST: Final = 2
 
 _FORGET_AT_MOST: Final = 1000
 """Clients looked at for one newcomer's place, so that no call waits for a long clean-up."""
+
+
+_LINES_KNOWN: Final = 1024
+"""Header lines that are remembered; many callers stand alike."""
 
 
 class Decision(NamedTuple):
@@ -127,7 +132,7 @@ class Store:
             return None
         if newcomer:
             self._remember(client, buckets)
-        return self._lines % left
+        return self._lines(left)
 
     def reconfigure(self, windows: Windows, max_clients: int, now: int) -> None:
         """Go on under other limits: tokens used in a window stay used in the window of the same name.
@@ -157,7 +162,8 @@ class Store:
         policy = ", ".join(f'"{window.name}";q={window.capacity};w={window.seconds}' for window in windows)
         self._policy = (b"RateLimit-Policy", policy.encode())
         self._template = ", ".join(f'"{window.name}";r=%d;t=%d' for window in windows).encode()
-        self._lines = b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (self._policy[1], self._template)
+        lines = b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (self._policy[1], self._template)
+        self._lines: Callable[[tuple[int, ...]], bytes] = lru_cache(_LINES_KNOWN)(lines.__mod__)
 
     def _forward(self, now: int) -> int:
         """The time, standing still where the clock went back."""

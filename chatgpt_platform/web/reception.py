@@ -148,7 +148,8 @@ class Reception:
 
     def head(self, call: Call, reply: Reply) -> bytes:
         """All header lines of an answer but those of its framing, each ended by CRLF."""
-        lines = b"".join([b"%b: %b\r\n" % line for line in reply.headers])
+        headers = reply.headers
+        lines = b"%b: %b\r\n" % headers[0] if len(headers) == 1 else joined(headers)
         if self._cors:
             lines += joined(cors.lines(self._cors, call.headers))
         own = self._own_lines(int(time.time()))

@@ -93,8 +93,9 @@ class BadRequest(Exception):
 
 def status_line(status: int, reason: bytes = b"") -> bytes:
     """``HTTP/1.1 200 OK``, CRLF included; a server answers 1.0 with its own version (RFC 9110, 2.5)."""
-    if not reason and status in _STATUS_LINES:
-        return _STATUS_LINES[status]
+    known = _STATUS_LINES.get(status)
+    if known is not None and not reason:
+        return known
     return b"HTTP/1.1 %d %b\r\n" % (status, reason or b"Unknown")
 
 
