@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -84,6 +84,10 @@ class Call(msgspec.Struct):
         return None if value is None else value.decode("latin-1")
 
 
+PassChunk = Callable[[bytes, int], bool]
+"""Sends a chunk on, frame and all, that brings so many bytes; False where it cannot go as it is."""
+
+
 class Stream(ABC):
     """A streamed answer: pieces as they come, then the end."""
 
@@ -91,8 +95,11 @@ class Stream(ABC):
     """True once the answer broke off: close the connection without ending the body properly."""
 
     @abstractmethod
-    async def pump(self, write: Sink) -> None:
-        """Give ``write`` each piece as soon as it has come. Never raises but for what ``write`` raises."""
+    async def pump(self, write: Sink, pass_chunk: PassChunk | None = None) -> None:
+        """Give ``write`` each piece as soon as it has come. Never raises but for what ``write`` raises.
+
+        ``pass_chunk`` is asked first, for pieces that came as a chunk each and stay as they are.
+        """
 
     @abstractmethod
     def close(self) -> None:

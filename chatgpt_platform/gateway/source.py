@@ -13,9 +13,11 @@ from typing import Final
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import usage
+from chatgpt_platform.gateway.call import PassChunk
 from chatgpt_platform.gateway.failures import event_status, may_tell_error
 from chatgpt_platform.upstream.client import Response, Sink
 from chatgpt_platform.upstream.sse import Event, Framer, events
+from chatgpt_platform.wire.framing import SIZE_LINES
 
 MAX_EVENT: Final = 1024 * 1024
 """Bytes of one event that are held back at most, waiting for its end."""
@@ -39,11 +41,12 @@ _TEXT_ALONE: Final = re.compile(rb'[^"\\\r\n]+')
 class Pattern:
     """An event with a piece of text, cut around the text. Most events of a stream differ in nothing else."""
 
-    __slots__ = ("_before", "_behind", "_left", "_right")
+    __slots__ = ("_before", "_behind", "_behind_in_chunk", "_left", "_right")
 
     def __init__(self, before: bytes, behind: bytes) -> None:
         self._before: Final = before
         self._behind: Final = behind
+        self._behind_in_chunk: Final = behind + b"\r\n"
         self._left: Final = len(before)
         self._right: Final = len(behind)
 
@@ -64,6 +67,21 @@ class Pattern:
             and block.endswith(self._behind)
             and _TEXT_ALONE.fullmatch(block, self._left, len(block) - self._right) is not None
         )
+
+    def begins_in(self, chunk: bytes) -> int:
+        """Where the event begins, if the bytes are one whole chunk and what it brings ``fits``; else 0."""
+        length = len(chunk)
+        line = SIZE_LINES.get(length)
+        if line is None:
+            return 0
+        start = len(line)
+        fits = (
+            chunk.startswith(line)
+            and chunk.startswith(self._before, start)
+            and chunk.endswith(self._behind_in_chunk)
+            and _TEXT_ALONE.fullmatch(chunk, start + self._left, length - self._right - 2) is not None
+        )
+        return start if fits else 0
 
 
 class ErrorEvent(Exception):
@@ -128,10 +146,11 @@ class EventSource:
                 return block
         return None
 
-    async def pump(self, write: Sink, plain: Sink) -> None:
+    async def pump(self, write: Sink, plain: Sink, pass_chunk: PassChunk | None = None) -> None:
         """Give ``write`` each block as soon as it has come, to the end; raises as ``next`` does.
 
-        ``plain`` is given those that are one event with a piece of text, and surely nothing else.
+        ``plain`` is given those that are one event with a piece of text, and surely nothing else. ``pass_chunk``
+        is asked before it, where such a one came as a chunk of its own.
         """
 
         def take(data: bytes) -> asyncio.Future[None] | None:
@@ -148,8 +167,17 @@ class EventSource:
                 self._response.stop()
             return write(block) if block else None
 
+        def offer(chunk: bytes) -> bool:
+            pattern = self._pattern
+            start = pattern.begins_in(chunk) if pattern is not None else 0
+            if not start or pass_chunk is None or not pass_chunk(chunk, len(chunk) - start - 2):
+                return False
+            self._tail.append(chunk[start:-2])
+            self.pieces += 1
+            return True
+
         if not self.done and not self._over:
-            await self._response.pump(take)
+            await self._response.pump(take, None if pass_chunk is None else offer)
         if not self.done and not self._over:
             block = self._last()
             congestion = write(block) if block else None

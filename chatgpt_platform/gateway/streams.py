@@ -9,7 +9,7 @@ from typing import Final
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import conversation, transcript, usage
-from chatgpt_platform.gateway.call import Call, Stream
+from chatgpt_platform.gateway.call import Call, PassChunk, Stream
 from chatgpt_platform.gateway.conversation import Answer
 from chatgpt_platform.gateway.failures import event_status, may_tell_error
 from chatgpt_platform.gateway.parameters import Turn
@@ -36,7 +36,7 @@ class _EventStream(Stream):
         self._ended = False
         self._record.first_byte_ms = call.elapsed_ms()
 
-    async def pump(self, write: Sink) -> None:
+    async def pump(self, write: Sink, pass_chunk: PassChunk | None = None) -> None:
         def take(block: bytes) -> asyncio.Future[None] | None:
             piece = self._passed_on(block)
             if self.broken:
@@ -48,7 +48,8 @@ class _EventStream(Stream):
             if congestion is not None and not self._source.done:
                 await congestion
             if not self.broken:
-                await self._source.pump(take, self._plain_sink(take, write))
+                plain = self._plain_sink(take, write)
+                await self._source.pump(take, plain, pass_chunk if plain is write else None)
             if self.broken:
                 return
             self._end()
@@ -197,7 +198,7 @@ class Passage(Stream):
         self._record: Final[Record] = call.record
         self._record.first_byte_ms = call.elapsed_ms()
 
-    async def pump(self, write: Sink) -> None:
+    async def pump(self, write: Sink, pass_chunk: PassChunk | None = None) -> None:
         try:
             congestion = write(self._first)
             if congestion is not None:

@@ -5,6 +5,7 @@
     answer.feed(data)                  # as often as bytes come; raises BadAnswer
     answer.status                      # 0 until the head has come
     answer.take(), answer.complete     # the body so far; whether that was all
+    answer.left_of_chunk               # 0: what comes begins a chunk, which may go by unfed if it is whole
 
 llhttp refuses two lengths, a length beside chunked, folded lines, bare LFs, signed sizes. It lets pass,
 and this module refuses, as RFC 9112 asks: transfer codings other than one chunked, chunked under
@@ -18,6 +19,8 @@ import re
 from typing import Final
 
 import httptools
+
+from chatgpt_platform.wire import framing
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a head; also of framing (chunk extensions, trailers) that brings no body."""
@@ -42,8 +45,9 @@ class Answer:
     """Reads one answer after another from the bytes of one connection."""
 
     __slots__ = (
-        "_begun", "_fault", "_fed", "_framing", "_head_only", "_interim", "_parser", "_persistent", "_plainly_1_1",
-        "_until_close", "buffered", "complete", "fields", "headers", "keep_alive", "pieces", "reusable", "status",
+        "_begun", "_chunked", "_fault", "_fed", "_framing", "_head_only", "_interim", "_parser", "_persistent",
+        "_plainly_1_1", "_until_close", "buffered", "complete", "fields", "headers", "keep_alive",
+        "left_of_chunk", "pieces", "reusable", "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -62,6 +66,8 @@ class Answer:
         self._head_only = head_only
         self._fault = ""
         self._begun = False
+        self._chunked = False
+        self.left_of_chunk = -1
         self._framing = self._fed = 0  # bytes without a byte of body; the same with what is being fed
         self._interim = 0
         self._plainly_1_1 = False  # llhttp would tell, but takes its time
@@ -72,7 +78,8 @@ class Answer:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes. Raises BadAnswer; the body that was read before the fault can still be taken."""
-        if not self._begun:
+        begins = not self._begun
+        if begins:
             # llhttp would also read RTSP and ICE.
             if not (data.startswith(b"HTTP/") or b"HTTP/".startswith(data)):
                 raise BadAnswer("it is not HTTP")
@@ -87,6 +94,8 @@ class Answer:
             self.reusable = False
             if not self.complete:  # otherwise the answer is whole, and only what follows it is at fault
                 raise BadAnswer(self._fault or str(error) or "it is not HTTP") from None
+        if self._chunked:
+            self._follow_chunks(data, begins=begins)
         if self.buffered > before:
             self._framing = 0
         elif not self.complete:
@@ -147,6 +156,7 @@ class Answer:
             self._note_keep_alive()
         self.status = status
         self._persistent = version == "1.1"
+        self._chunked = coded
         self._until_close = not (coded or b"content-length" in fields or status in _NO_BODY)
         if self._head_only:
             # llhttp does not know what was asked, and waits for a body that will not come.
@@ -163,6 +173,14 @@ class Answer:
             self.reusable = self._persistent and self._parser.should_keep_alive()
 
     # Inside.
+
+    def _follow_chunks(self, data: bytes, *, begins: bool) -> None:
+        """Keep ``left_of_chunk`` true: llhttp would take two calls a chunk for it. ``begins``: with the head."""
+        if begins:
+            end = data.find(b"\r\n\r\n")
+            self.left_of_chunk = framing.left_of_chunk(data[end + 4 :]) if end >= 0 else -1
+        elif self.left_of_chunk >= 0:
+            self.left_of_chunk = framing.left_of_chunk(data, self.left_of_chunk)
 
     def _values(self, name: bytes) -> list[bytes]:
         """In lower case, of all headers of this name."""

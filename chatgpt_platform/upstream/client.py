@@ -29,7 +29,7 @@ from typing import Any, Final
 from chatgpt_platform import __version__
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults, target
-from chatgpt_platform.upstream.connection import Connection, Request, Sink, Timeouts
+from chatgpt_platform.upstream.connection import Connection, Offer, Request, Sink, Timeouts
 from chatgpt_platform.wire.batch import Batch
 
 __all__ = ["Client", "Response", "Sink", "Timeouts"]
@@ -129,15 +129,15 @@ class Response:
         connection = self._connection
         return connection.read() if self.status and connection is not None else self._refuse()
 
-    async def pump(self, sink: Sink) -> None:
+    async def pump(self, sink: Sink, offer: Offer | None = None) -> None:
         """Give ``sink`` the body, piece by piece as they come, to its true end or until ``stop``.
 
-        Raises Problem, after all that came before it was given, and what ``sink`` raises. Cancelling it closes
-        the connection at once.
+        ``offer``, which must not raise, is asked first for what comes as a chunk of its own. Raises Problem, after
+        all that came before it was given, and what ``sink`` raises. Cancelling it closes the connection at once.
         """
         if self._connection is None or not self.status:
             raise self._let_go()
-        await self._connection.pump(sink)
+        await self._connection.pump(sink, offer)
 
     def stop(self) -> None:
         """End ``pump``, from within its sink: nothing more is wanted."""

@@ -35,6 +35,9 @@ LINGER: Final = 1.0
 Sink = Callable[[bytes], asyncio.Future[None] | None]
 """Takes bytes at once. What it returns, if anything, must be done before it is given more."""
 
+Offer = Callable[[bytes], bool]
+"""May take bytes that are one whole chunk, frame and all, as ``framing.chunk`` makes it: whether it did."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -116,6 +119,9 @@ class Connection(asyncio.Protocol):
         self._told: Callable[[], None] | None = None
         self._deadline: Final = Deadline(self._loop, self._expire)
         self._sink: Sink | None = None
+        self._offer: Offer | None = None
+        self._offer_now: Offer | None = None
+        """``_offer``, while what comes begins a chunk and nothing waits for the sink."""
         self._sink_busy: asyncio.Future[None] | None = None
         self._sink_error: Exception | None = None
         self._released = 0
@@ -210,13 +216,13 @@ class Connection(asyncio.Protocol):
             raise self._problem
         return b""
 
-    async def pump(self, sink: Sink) -> None:
-        """Give ``sink`` what comes as soon as it comes, to the end or ``stop``.
+    async def pump(self, sink: Sink, offer: Offer | None = None) -> None:
+        """Give ``sink`` what comes as soon as it comes, to the end or ``stop``; ``offer`` is asked first.
 
         That spares each piece the way through a future and the task that waits for it. Raises Problem, after
         all that came before it was given, and what ``sink`` raises.
         """
-        self._sink = sink
+        self._sink, self._offer = sink, offer
         try:
             self._deadline.expect(self._timeouts.idle, "idle")
             self._pass_on()
@@ -230,11 +236,11 @@ class Connection(asyncio.Protocol):
             if error is not None:
                 raise error
         finally:
-            self._sink = self._sink_busy = self._sink_error = None
+            self._sink = self._sink_busy = self._sink_error = self._offer = self._offer_now = None
 
     def stop(self) -> None:
         """End ``pump``, from within its sink: nothing more is wanted."""
-        self._sink = None
+        self._sink = self._offer_now = None
         self._wake()
 
     def release(self, *, linger: bool = False) -> None:
@@ -278,6 +284,12 @@ class Connection(asyncio.Protocol):
         self._lost = self._loop.create_future()
 
     def data_received(self, data: bytes) -> None:
+        offer = self._offer_now
+        if offer is not None:
+            if offer(data):
+                self._deadline.prolong(self._timeouts.idle)
+                return
+            self._offer_now = None  # until ``_pass_on``
         state, answer = self._state, self._answer
         if state is _BODY or state is _HEAD or state is _LINGERING:
             try:
@@ -365,6 +377,8 @@ class Connection(asyncio.Protocol):
             self._wake()
             return
         self._deadline.prolong(self._timeouts.idle)
+        if answer.left_of_chunk == 0:
+            self._offer_now = self._offer
         if self._reading_paused:
             self._resume_reading()
 

@@ -99,6 +99,9 @@ class HandlerOutlet:
     cut_off: Final = False
     """Which a handler does not get to know."""
 
+    pass_chunk: Final = None
+    """Tornado frames the answer."""
+
     @property
     def lingering(self) -> bool:
         """Whether the answer is out and the rest of the request is being dropped."""

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final, Protocol
 
 from chatgpt_platform.errors import Problem
-from chatgpt_platform.gateway.call import Call, Reply, Stream
+from chatgpt_platform.gateway.call import Call, PassChunk, Reply, Stream
 from chatgpt_platform.web.course import Course
 from chatgpt_platform.web.reception import Reception, unreadable
 from chatgpt_platform.wire.head import BadRequest
@@ -29,6 +29,9 @@ class Outlet(Protocol):
     def start(self, status: int, head: bytes, length: int | None = None) -> None: ...
 
     def write(self, data: bytes) -> asyncio.Future[None] | None: ...
+
+    @property
+    def pass_chunk(self) -> PassChunk | None: ...
 
     def finish(self) -> None: ...
 
@@ -169,7 +172,7 @@ class Transaction:
     async def _stream(self, reply: Reply, stream: Stream) -> None:
         try:
             self._out.start(reply.status, self._reception.head(self.call, reply), reply.length)
-            await stream.pump(self._out.write)
+            await stream.pump(self._out.write, self._out.pass_chunk)
         finally:
             stream.close()  # before the end is logged: it adds to the record
             self._bytes_out = self._out.sent

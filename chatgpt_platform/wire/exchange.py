@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
+from chatgpt_platform.wire import framing
 from chatgpt_platform.wire.head import BadRequest, Head, status_line
 
 if TYPE_CHECKING:
     from chatgpt_platform.wire.connection import Connection
 
 _NO_BODY: Final = (204, 304)
-_SHORT_CHUNK: Final = 1024
-_CHUNK_SIZES: Final = tuple(b"%x\r\n" % size for size in range(_SHORT_CHUNK))
 
 
 class Receiver(Protocol):
@@ -135,14 +134,24 @@ class Exchange:
         if self._silent or self.finished or not data:
             return None
         output = self.connection.output
-        size = len(data)
-        self.sent += size
+        self.sent += len(data)
         if self._chunked:
-            begin = _CHUNK_SIZES[size] if size < _SHORT_CHUNK else b"%x\r\n" % size
-            output.write(b"".join((begin, data, b"\r\n")))
+            output.write(framing.chunk(data))
         else:
             self._write_as_it_is(data)
         return output.congestion() if output.congested else None
+
+    def pass_chunk(self, chunk: bytes, size: int) -> bool:
+        """``write`` a piece of ``size`` bytes that is framed already, as ``framing.chunk`` does it.
+
+        False, and nothing is written, where the answer is not chunked or the client does not take it as fast.
+        """
+        output = self.connection.output
+        if self._silent or self.finished or output.congested or not self._chunked:
+            return False
+        self.sent += size
+        output.write(chunk)
+        return True
 
     def _write_as_it_is(self, data: bytes) -> None:
         if self._left_to_write is not None:

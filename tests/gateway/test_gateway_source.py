@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import cycle
 from typing import Any, cast
 
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from chatgpt_platform.gateway.source import EventSource, Pattern
 from chatgpt_platform.gateway.usage import Ending, Tokens
 from chatgpt_platform.upstream.client import Response, Sink
+from chatgpt_platform.upstream.connection import Offer
+from chatgpt_platform.wire import framing
 
 
 def event(text: str | None, **members: object) -> bytes:
@@ -31,6 +34,31 @@ def pattern() -> Pattern:
     found = Pattern.of(event("a"))
     assert found is not None
     return found
+
+
+@given(st.text(max_size=5), st.sampled_from([framing.chunk, lambda data: b"1" + framing.chunk(data)]))
+def test_an_event_is_seen_in_its_chunk(text: str, frame: Callable[[bytes], bytes]) -> None:
+    start = pattern().begins_in(frame(event(text)))
+    assert (start > 0) is (frame is framing.chunk and pattern().fits(event(text)))
+    assert not start or frame(event(text))[start:] == event(text) + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        framing.chunk(event("b", id="c-2")),
+        framing.chunk(event("b")) + framing.chunk(event("b")),
+        framing.chunk(event("b") + event("c")),
+        framing.chunk(event("b"))[:-1],
+        framing.chunk(event("b")).replace(b"\r\n", b";x\r\n", 1),
+        framing.chunk(event("b")).upper(),
+        framing.chunk(event("b" * 1000)),
+        event("b"),
+        b"",
+    ],
+)
+def test_what_is_not_one_chunk_with_such_an_event(chunk: bytes) -> None:
+    assert pattern().begins_in(chunk) == 0
 
 
 @given(st.text(max_size=5))
@@ -92,9 +120,10 @@ class Scripted:
         self._pieces = iter(pieces)
         self._stopped = False
 
-    async def pump(self, sink: Sink) -> None:
+    async def pump(self, sink: Sink, offer: Offer | None = None) -> None:
         for piece in self._rest():
-            assert sink(piece) is None
+            if offer is None or not piece or not offer(framing.chunk(piece)):
+                assert sink(piece) is None
 
     async def read(self) -> bytes:
         return next(self._pieces, b"")
@@ -109,8 +138,11 @@ class Scripted:
             yield piece
 
 
-def pumped(pieces: list[bytes]) -> tuple[bytes, list[bytes], EventSource]:
-    """All that came, what of it came as plain events, and the source afterwards."""
+def pumped(pieces: list[bytes], takes: Iterator[bool] | None = None) -> tuple[bytes, list[bytes], EventSource]:
+    """All that came, what of it came as plain events, and the source afterwards.
+
+    ``takes``: each piece comes as a chunk of its own; whether the client takes the next one that could go as such.
+    """
     source = EventSource(cast("Response", Scripted(pieces)), release_long=True)
     blocks: list[bytes] = []
     plain: list[bytes] = []
@@ -119,7 +151,15 @@ def pumped(pieces: list[bytes]) -> tuple[bytes, list[bytes], EventSource]:
         plain.append(block)
         blocks.append(block)
 
-    asyncio.run(source.pump(cast("Any", blocks.append), take_plain))
+    def pass_chunk(chunk: bytes, size: int) -> bool:
+        if takes is None or not next(takes):
+            return False
+        block = chunk[-size - 2 : -2]
+        assert chunk == framing.chunk(block)
+        take_plain(block)
+        return True
+
+    asyncio.run(source.pump(cast("Any", blocks.append), take_plain, None if takes is None else pass_chunk))
     return b"".join(blocks), plain, source
 
 
@@ -140,7 +180,8 @@ def test_however_it_is_cut_nothing_is_lost_and_every_text_counts(said: list[str]
         pieces = [*events, USAGE, DONE]
     else:
         pieces = [whole[left:right] for left, right in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-    came, plain, source = pumped(pieces)
+    takes = data.draw(st.none() | st.lists(st.booleans(), min_size=1).map(cycle))
+    came, plain, source = pumped(pieces, takes)
     assert came == whole
     assert source.done
     assert source.pieces == len([text for text in said if text])

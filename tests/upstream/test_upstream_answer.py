@@ -82,6 +82,29 @@ def test_chunks_joined_are_the_body(pieces: list[bytes]) -> None:
     assert read(CHUNKED + data).body == b"".join(pieces)
 
 
+@given(
+    st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=5), st.sets(st.integers(0, 400), max_size=4)
+)
+def test_a_chunk_between_two_others_may_go_by(pieces: list[bytes], cuts: set[int]) -> None:
+    """What is left of a chunk is known wherever the bytes are cut, or not said; never said wrongly."""
+    chunks = [b"%X\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
+    whole = CHUNKED + b"".join(chunks)
+    borders = {len(CHUNKED) + len(b"".join(chunks[:number])) for number in range(len(chunks) + 1)}
+    edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(whole)), len(whole)]
+    answer = Answer()
+    answer.expect(head_only=False)
+    for left, right in pairwise(edges):
+        answer.feed(whole[left:right])
+        assert (answer.left_of_chunk == 0) <= (right in borders)
+    if len(edges) == 2:
+        assert answer.left_of_chunk == 0
+    # As if one had gone by, the next is read.
+    answer.feed(b"1\r\nx\r\n0\r\n\r\n")
+    assert answer.complete
+    assert answer.take() == b"".join(pieces) + b"x"
+    assert answer.left_of_chunk == -1
+
+
 def test_headers_are_in_lower_case_in_order_and_doubled_where_they_were() -> None:
     answer = read(sized(b"", b"X-A: 1", b"Set-Cookie: a", b"set-cookie:b \t", b"X-Empty:"))
     assert answer.headers == [

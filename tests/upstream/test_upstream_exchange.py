@@ -536,6 +536,61 @@ async def test_to_let_an_answer_go_before_it_came_cuts_the_upstream_off() -> Non
         await client.close()
 
 
+# Chunks that go by as they are.
+
+
+@pytest.mark.gen_test
+async def test_a_whole_chunk_may_be_taken_and_all_else_comes_as_ever() -> None:
+    steps = [
+        b"4\r\nhead\r\n",
+        b"3\r\none\r\n",
+        b"3\r\ntwo\r\n",
+        b"3\r\nth",
+        b"r\r\n",
+        b"2\r\nee\r\n",
+        b"2\r\nno\r\n",
+    ]
+    steps += [b"1\r\na\r\n1\r\nb\r\n", b"1\r\nc\r\n", b"1;x\r\nd\r\n", b"1\r\ne\r\n"]
+    going = asyncio.Event()
+    got: list[tuple[str, bytes]] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        for number, step in enumerate(steps):
+            going.clear()
+            await peer.send(step)
+            while len(b"".join(data for _, data in got)) < wanted[number]:
+                await going.wait()
+                going.clear()
+        await peer.send(b"0\r\n\r\n")
+        await peer.gone()
+
+    bodies = [b"head", b"one", b"two", b"th", b"r", b"ee", b"no", b"ab", b"c", b"d", b"e"]
+    wanted = [len(b"".join(bodies[: number + 1])) for number in range(len(bodies))]
+
+    def sink(data: bytes) -> None:
+        got.append(("fed", data))
+        going.set()
+
+    def offer(data: bytes) -> bool:
+        if data not in steps or b";" in data or data.count(b"\r\n") != 2 or b"no" in data:
+            return False
+        got.append(("taken", data[3:-2]))
+        going.set()
+        return True
+
+    async with RawServer(script) as server:
+        client = Client(server.url, SLOW)
+        response = await client.open(b"GET", b"/", b"", b"")
+        await asyncio.wait_for(response.pump(sink, offer), 10)
+        response.close()
+        assert b"".join(data for _, data in got) == b"".join(bodies)
+        assert [data for how, data in got if how == "taken"] == [b"one", b"two", b"ee", b"c"]
+        assert len(client._idle) == 1, "its answer was seen to end"
+        await client.close()
+
+
 # An end that is near.
 
 

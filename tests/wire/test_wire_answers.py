@@ -50,6 +50,40 @@ async def test_a_chunked_body() -> None:
     assert answer.fields == {b"x-test": b"y", b"transfer-encoding": b"chunked"}
 
 
+async def test_a_piece_that_is_framed_already() -> None:
+    passed: list[bool] = []
+    chunk = b"3\r\nabc\r\n"
+
+    def stream(call: Call) -> None:
+        passed.append(call.exchange.pass_chunk(chunk, 3))  # before the head
+        call.exchange.start(200, b"")
+        call.exchange.write(b"one")
+        passed.append(call.exchange.pass_chunk(chunk, 3))
+        assert call.exchange.sent == 6
+        call.exchange.finish()
+        passed.append(call.exchange.pass_chunk(chunk, 3))
+
+    answer, stays = await two_answers(Recorder(complete=stream))
+    assert (answer.body, stays) == (b"oneabc", True)
+    assert passed == [False, True, False] * 2
+
+
+@pytest.mark.parametrize(
+    ("length", "method", "version"), [(3, "GET", "1.1"), (None, "HEAD", "1.1"), (None, "GET", "1.0")]
+)
+async def test_a_framed_piece_does_not_go_where_there_are_no_chunks(
+    length: int | None, method: str, version: str
+) -> None:
+    def stream(call: Call) -> None:
+        call.exchange.start(200, b"", length)
+        assert not call.exchange.pass_chunk(b"3\r\nabc\r\n", 3)
+        call.exchange.write(b"abc")
+        call.exchange.finish()
+
+    answer, _ = await two_answers(Recorder(complete=stream), method, version)
+    assert answer.body == (b"" if method == "HEAD" else b"abc")
+
+
 async def test_a_body_that_ends_with_the_connection() -> None:
     """HTTP/1.0 knows no chunks."""
     answer, stays = await two_answers(streams(), version="1.0")
