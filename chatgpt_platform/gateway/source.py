@@ -53,6 +53,8 @@ class Pattern:
     @classmethod
     def of(cls, block: bytes) -> Pattern | None:
         """None where the block is more than one such event, or where an error or the usage may be told in it."""
+        if block.count(b"\n") != 2 or _COMMON_NO_TEXT in block:
+            return None  # spares the search, which is long where it finds nothing
         match = _PIECE.fullmatch(block)
         if match is None:
             return None
