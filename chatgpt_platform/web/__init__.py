@@ -2,6 +2,7 @@
 
 reception    what every request goes through, whichever server brings it: route, caller, refusals, answer, head
 transaction  one request from its head to its access line
+course       a coroutine without a task, for answers that have to be waited for
 shortcut     from the wire straight into a transaction
 app          the same endpoints as a Tornado application, the route table
 base         its handlers

@@ -23,7 +23,7 @@ server      which connections are open; drain and close
 connection  the order of requests and answers on one connection, and their time
 parser      bytes to heads and bodies, without I/O; chunks: bodies that are chunked; head: what comes of it;
             known: heads that came before, and need not be read again
-exchange    what an application implements and is given
+exchange    what an application implements and is given; framing: the frames of chunks
 output      what goes out to a client, and whether it is taken; batch: steps that many take in one turn of the loop
 bridge      Tornado's side: HTTPServerConnectionDelegate, HTTPMessageDelegate, HTTPConnection
 deadline    the one timer of a connection
