@@ -32,7 +32,7 @@ _MAX_KNOWN: Final = 4096
 """Addresses remembered. Those that rotate past it only cost being parsed again."""
 
 _MAX_FORWARDED: Final = 16384
-_LONGEST_FORWARDED: Final = 64
+_LONGEST_FORWARDED: Final = 256
 """Values of X-Forwarded-For that are remembered: how many, and the characters of one."""
 
 _PATIENCE: Final = 4

@@ -93,7 +93,7 @@ class Gateway:
         return None
 
     def reply_at_once(self, call: Call) -> Reply | None:
-        """``reply``, where nothing has to be waited for: most answers come whole. None: it has."""
+        """``reply``, where nothing is left to wait for, since most answers come whole; else None."""
         key, response = call.key, call.response
         assert key is not None
         assert response is not None

@@ -159,9 +159,7 @@ class EventSource:
             pattern = self._pattern
             if pattern is not None:
                 if pattern.fits(data):
-                    self._misfits = 0
-                    self._tail.append(data)
-                    self.pieces += 1
+                    self._note_plain(data)
                     return plain(data)
                 self._misfits += 1
             block = self._block(data)
@@ -174,8 +172,7 @@ class EventSource:
             start = pattern.begins_in(chunk) if pattern is not None else 0
             if not start or pass_chunk is None or not pass_chunk(chunk, len(chunk) - start - 2):
                 return False
-            self._tail.append(chunk[start:-2])
-            self.pieces += 1
+            self._note_plain(chunk[start:-2])
             return True
 
         if not self.done and not self._over:
@@ -238,6 +235,11 @@ class EventSource:
         rest = self._framer.flush()
         whole = all(event.data == b"[DONE]" or usage.is_json(event.data) for event in events(rest))
         return rest.rstrip(b"\r\n") + b"\n\n" if rest.strip() and whole else b""
+
+    def _note_plain(self, event: bytes) -> None:
+        self._misfits = 0
+        self._tail.append(event)
+        self.pieces += 1
 
     def _note(self, block: bytes) -> None:
         if block[:1] != b":" or b"data" in block:  # comments may follow the end

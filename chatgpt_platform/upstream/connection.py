@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
 
     def stop(self) -> None:
         """End ``pump``, from within its sink: nothing more is wanted."""
-        self._sink = self._offer_now = None
+        self._sink = self._offer = self._offer_now = None
         self._wake()
 
     def release(self, *, linger: bool = False) -> None:

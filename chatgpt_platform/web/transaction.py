@@ -184,20 +184,20 @@ class Transaction:
 
     def _let_go(self) -> None:
         """The client has left while its answer was under way."""
-        if self.call.response is not None:
-            self.call.response.close()
-        self._out.abort()  # as a rule nobody is left there
-        self._conclude(CLIENT_LEFT)
+        self._break_off(CLIENT_LEFT)  # as a rule nobody is left to see it
 
     def _fault(self, error: Exception) -> None:
         """A fault of ours: an end in good order would make half an answer look whole."""
         self._reception.service.logs.logger.error(
             "%s: a fault of this gateway", self.call.record.request_id, exc_info=error
         )
+        self._break_off(500)
+
+    def _break_off(self, status: int) -> None:
         if self.call.response is not None:
             self.call.response.close()
         self._out.abort()
-        self._conclude(500)
+        self._conclude(status)
 
     def _refuse(self, problem: Problem) -> None:
         self._refused = True

@@ -194,6 +194,16 @@ def test_the_like_of_the_one_before_is_plain() -> None:
     assert plain == [event(text) for text in ("b", "c", "d", "e")]
 
 
+def test_a_few_others_now_and_then_do_not_end_it() -> None:
+    said = ["a", *(["b", "\n"] * 9), "c", "d"]
+    events = [event(text) for text in said]
+    for takes in (None, cycle([True])):
+        _, plain, source = pumped([*events, DONE], takes)
+        assert plain[-1] == event("d")
+        assert len(plain) >= 9
+        assert source.pieces == len(said)
+
+
 def test_events_that_are_never_alike_are_tried_no_more() -> None:
     events = [event("a", padding="x" * number) for number in range(20)]
     _, plain, source = pumped([*events, event("b", padding="x" * 19), DONE])

@@ -591,6 +591,34 @@ async def test_a_whole_chunk_may_be_taken_and_all_else_comes_as_ever() -> None:
         await client.close()
 
 
+@pytest.mark.gen_test
+async def test_no_chunk_goes_by_after_the_sink_has_stopped() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        await peer.gone()
+
+    async with RawServer(script) as server:
+        client = Client(server.url, SLOW)
+        response = await client.open(b"GET", b"/", b"", b"")
+        connection = response._connection
+        assert connection is not None
+        offered: list[bytes] = []
+
+        def offer(chunk: bytes) -> bool:
+            offered.append(chunk)
+            return b"more" in chunk
+
+        pumping = asyncio.create_task(response.pump(lambda _: response.stop(), offer), name="pump")
+        await asyncio.sleep(0)
+        connection.data_received(b"4\r\nstop\r\n")
+        connection.data_received(b"4\r\nmore\r\n")  # in the same turn, before the pump has ended
+        await pumping
+        response.close()
+        assert offered == [b"4\r\nstop\r\n"]
+        await client.close()
+
+
 # An end that is near.
 
 
