@@ -80,9 +80,7 @@ def versions(root: Path) -> str:
 def locks(root: Path) -> str:
     """The locks were made from the dependencies that pyproject.toml names now."""
     wanted = lock.header(lock.inputs_digest(_read(root / "pyproject.toml")))
-    stale = [
-        name for name in ("run.txt", "dev.txt") if not _read(root / "packaging/locks" / name).startswith(wanted)
-    ]
+    stale = [name for name in lock.NAMES if not _read(root / "packaging/locks" / name).startswith(wanted)]
     return f"{' and '.join(stale)}: out of date; run python3 scripts/lock.py" if stale else ""
 
 

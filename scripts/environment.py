@@ -31,8 +31,9 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before anything that an older Py
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Which installed locks satisfy the wish for one: dev.txt holds all pins of run.txt.
-SATISFIED_BY = {"run": ("run", "dev"), "dev": ("dev",)}
+# Which installed locks satisfy the wish for one: dev.txt holds all pins of run.txt. What is frozen from an
+# environment is frozen with all that lies in it, so that of a build holds nothing else.
+SATISFIED_BY = {"run": ("run", "dev"), "dev": ("dev",), "build": ("build",)}
 
 
 class SetupError(Exception):
@@ -40,7 +41,7 @@ class SetupError(Exception):
 
 
 class Environment:
-    """A virtual environment in `folder`, filled from `locks`/run.txt or `locks`/dev.txt."""
+    """A virtual environment in `folder`, filled from one of the locks in `locks`, such as `locks`/run.txt."""
 
     def __init__(self, folder: Path, locks: Path) -> None:
         self.folder = folder

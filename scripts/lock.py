@@ -1,10 +1,11 @@
-"""Makes packaging/locks/run.txt and dev.txt from pyproject.toml: versions and hashes for every platform.
+"""Makes the locks in packaging/locks from pyproject.toml: versions and hashes for every platform.
 
     python3 scripts/lock.py              after a change of the dependencies in pyproject.toml
     python3 scripts/lock.py --upgrade    to move every package to its newest version
 
-dev.txt holds the pins of run.txt and what the tests and checks need besides. Each lock's first lines carry
-a digest of the dependencies it was made from; `scripts/check.py` compares it with pyproject.toml.
+run.txt holds what the gateway needs, build.txt what makes the executable besides, dev.txt what the tests and
+checks need besides; all name the same versions. Each lock's first lines carry a digest of the dependencies it
+was made from; `scripts/check.py` compares it with pyproject.toml.
 """
 
 import environment  # stands first: it turns away a Python that is too old
@@ -21,12 +22,13 @@ import tomllib
 from pathlib import Path
 
 LOWEST_PYTHON = "3.11"
+NAMES = ("run.txt", "dev.txt", "build.txt")
 
 
 def inputs_digest(pyproject: str) -> str:
     """The digest of what the locks depend on in the text of pyproject.toml."""
     table = tomllib.loads(pyproject)
-    inputs = [table["project"]["dependencies"], table["dependency-groups"]["dev"]]
+    inputs = [table["project"]["dependencies"], table["dependency-groups"]]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -47,6 +49,7 @@ def main() -> int:
     run, dev = locks / "run.txt", locks / "dev.txt"
     compile_lock(uv, run, upgrade=upgrade)
     compile_lock(uv, dev, "--group", "dev", "--constraints", str(run), upgrade=upgrade)
+    compile_lock(uv, locks / "build.txt", "--group", "build", "--constraints", str(dev), upgrade=upgrade)
     return 0
 
 

@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
     write(tmp_path, "pyproject.toml", PYPROJECT)
     write(tmp_path, "chatgpt_platform/__init__.py", '"""Doc."""\n\n__version__: Final = "1.2.3"\n')
     write(tmp_path, "CHANGELOG.md", "# Changelog\n\n## Unreleased\n\n## [1.2.3] - 2026-01-01\n\n## [1.2.2]\n")
-    for name in ("run.txt", "dev.txt"):
+    for name in lock.NAMES:
         write(tmp_path, f"packaging/locks/{name}", lock.header(lock.inputs_digest(PYPROJECT)) + "x==1\n")
     return tmp_path
 
@@ -64,7 +64,7 @@ def test_locks_follow_the_dependencies_only(root: Path) -> None:
     write(root, "pyproject.toml", PYPROJECT.replace("1.2.3", "9.9.9"))
     assert check.locks(root) == ""
     write(root, "pyproject.toml", PYPROJECT.replace('"pytest"', '"pytest>=9"'))
-    assert check.locks(root).startswith("run.txt and dev.txt: out of date")
+    assert check.locks(root).startswith("run.txt and dev.txt and build.txt: out of date")
 
 
 # Put together here, so that this file passes the check itself.
