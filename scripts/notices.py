@@ -69,8 +69,11 @@ LINKED_ONLY = {"readline", "_uuid"}  # in a file of their own these hold nothing
 VENDORED = {
     "uvloop": ("libuv",),
     "pyyaml": ("libyaml",),
-    "msgspec": ("msgspec", "spdx/Apache-2.0", "spdx/MIT"),
+    "msgspec": ("msgspec",),
 }
+
+# Texts that notices refer to.
+REFERRED = {"openssl": ("spdx/Apache-2.0",), "msgspec": ("spdx/Apache-2.0", "spdx/MIT")}
 
 TITLES = {
     "python": f"Python {platform.python_version()}",
@@ -122,8 +125,8 @@ def collect(distributions: Iterable[str], libraries: Iterable[str]) -> str:
         | {name for file in files if (name := family(file, names))}
     )
     families.update(name for distribution in names for name in VENDORED.get(distribution, ()))
-    spdx = {name for name in families if name.startswith("spdx/")} | _licences_of_crates(names)
-    sections += [Section(TITLES.get(name, name), _notice(name)) for name in sorted(families - spdx)]
+    spdx = {text for name in families for text in REFERRED.get(name, ())} | _licences_of_crates(names)
+    sections += [Section(TITLES.get(name, name), _notice(name)) for name in sorted(families)]
     sections += [Section(f"The text of {name.removeprefix('spdx/')}", _notice(name)) for name in sorted(spdx)]
     return _printed(sections)
 

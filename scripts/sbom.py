@@ -22,7 +22,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 from pyexpat import EXPAT_VERSION
 
-from cyclonedx.factory.license import LicenseFactory
+from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType

@@ -34,7 +34,7 @@ def _licenses() -> Iterator[str]:
     """What the build gathered (``NOTICES`` beside the package's modules), else what the packages here say."""
     bundled = resources.files("chatgpt_platform") / "NOTICES"
     if bundled.is_file():
-        yield bundled.read_text("utf-8")
+        yield bundled.read_text("utf-8").rstrip("\n")
     else:
         yield "Not a built executable: these are the licences of the Python packages installed here."
         yield from _licenses_of_installed()
