@@ -77,7 +77,7 @@ if sys.platform != "win32":
                         path.chmod(stat.S_IMODE(mode) | (0o555 if mode & stat.S_IXUSR else 0o444))
 
     def _give_directory(directory: Path, uid: int, gid: int) -> None:
-        """Make the log directory, and root's logs in it, the user's. What fails here is told of when the logs open."""
+        """Make the log directory, and root's logs in it, the user's. What fails is told of when the logs open."""
         with contextlib.suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -91,7 +91,7 @@ if sys.platform != "win32":
                 os.close(descriptor)
 
     def _give_file(name: str, directory: int, uid: int, gid: int) -> None:
-        """Only a plain file of root's that has no other name: whoever owns the directory may have put a link there."""
+        """Only a plain file of root's with no other name: whoever owns the directory may have put a link there."""
         with contextlib.suppress(OSError):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
             try:
