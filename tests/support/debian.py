@@ -61,16 +61,14 @@ def distroless(folder: Path) -> Path:
 
 
 def _set_up(folder: Path) -> None:
-    """What distroless adds to the packages: its users, a home, one file of all certificates."""
+    """What distroless adds to the packages: its users, one file of all certificates."""
     users = {"root": 0, "nobody": 65534, "nonroot": NONROOT}
     (folder / "etc/passwd").write_text(
         "".join(
-            f"{name}:x:{number}:{number}:{name}:/home/{name}:/sbin/nologin\n" for name, number in users.items()
+            f"{name}:x:{number}:{number}:{name}:/nonexistent:/sbin/nologin\n" for name, number in users.items()
         )
     )
     (folder / "etc/group").write_text("".join(f"{name}:x:{number}:\n" for name, number in users.items()))
-    (folder / "home/nonroot").mkdir(mode=0o700)
-    shutil.chown(folder / "home/nonroot", NONROOT, NONROOT)
     authorities = sorted((folder / "usr/share/ca-certificates/mozilla").glob("*.crt"))
     (folder / CERTIFICATES).write_text("".join(each.read_text("ascii") for each in authorities), "ascii")
 
