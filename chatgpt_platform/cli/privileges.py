@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -19,6 +20,9 @@ from chatgpt_platform.settings.schema import Settings
 
 _LOGS: Final = ("access.log", "app.log")
 """How the names of the log files begin, the rotated ones' too."""
+
+_CAP_KILL: Final = 1 << 5
+"""Of linux/capability.h."""
 
 
 def lay_down(settings: Settings) -> tuple[str, ...]:
@@ -36,7 +40,11 @@ if sys.platform != "win32":
     def _become(wanted: str, logs: str) -> tuple[str, ...]:
         user, _, group = wanted.partition(":")
         uid, gid = int(user), int(group or user)
-        _open_unpacked()
+        unpacked: str | None = getattr(sys, "_MEIPASS", None)
+        if unpacked and not _may_signal_others():
+            return (_why_not(wanted, "its launcher, which stays root, could not hand signals on"),)
+        if unpacked:
+            _open_to_all(Path(unpacked))
         if logs:
             _give_directory(Path(logs), uid, gid)
         try:
@@ -44,14 +52,25 @@ if sys.platform != "win32":
             os.setgid(gid)  # as root: the real, the effective and the saved one
             os.setuid(uid)
         except OSError as error:
-            warning = (
-                f"root serves, since it may not become server.user, {wanted} ({error.strerror}). The cure: start "
-                f"as that user (docker run --user {wanted}, in a compose file user: {wanted}), or leave root the "
-                "capabilities SETUID and SETGID"
-            )
-            return (warning,)
+            return (_why_not(wanted, error.strerror or str(error)),)
         _assert_no_way_back(wanted)
         return ()
+
+    def _why_not(wanted: str, reason: str) -> str:
+        return (
+            f"root serves, since it may not become server.user, {wanted} ({reason}). The cure: start as that user "
+            f"(docker run --user {wanted}, in a compose file user: {wanted}), or leave root the capabilities "
+            "CHOWN, SETUID, SETGID and KILL"
+        )
+
+    def _may_signal_others() -> bool:
+        """Whether root's processes here may signal another user's; a container can have that taken from it."""
+        try:
+            status = Path("/proc/self/status").read_text("utf-8")
+        except OSError:  # not Linux
+            return True
+        effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+        return effective is None or bool(int(effective[1], 16) & _CAP_KILL)
 
     def _assert_no_way_back(wanted: str) -> None:
         try:
@@ -61,14 +80,11 @@ if sys.platform != "win32":
         line = f"server.user: having become {wanted}, it could become root again; start it as {wanted} instead"
         raise ConfigurationError([line])
 
-    def _open_unpacked() -> None:
+    def _open_to_all(unpacked: Path) -> None:
         """Let every user read what the frozen program was unpacked to: it is root's alone, and is read as it runs.
 
         It stays root's, so that the service cannot change its own code.
         """
-        unpacked = getattr(sys, "_MEIPASS", None)
-        if unpacked is None:
-            return
         for folder, _, names in os.walk(unpacked):
             for path in (Path(folder), *(Path(folder, name) for name in names)):
                 with contextlib.suppress(OSError):

@@ -213,6 +213,23 @@ def test_without_the_capabilities_root_serves_with_one_warning(
     assert "\n" not in warning
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities of Linux")
+@pytest.mark.parametrize(("held", "warned"), [("00000000a80425fb", False), ("00000000000000c1", True)])
+def test_root_stays_root_where_its_launcher_could_not_signal_another_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, held: str, warned: bool
+) -> None:
+    for name in ("setgroups", "setgid"):
+        monkeypatch.setattr(os, name, lambda _: None)
+    monkeypatch.setattr(os, "setuid", lambda number: None if number else forbidden())
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(Path, "read_text", lambda *_: f"Uid:\t0\nCapEff:\t{held}\nSeccomp:\t0\n")
+    assert privileges.lay_down(settings_for()) == (), "without a launcher there is nothing to hand on"
+    monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path), raising=False)
+    warnings = privileges.lay_down(settings_for())
+    assert bool(warnings) is warned
+    assert all("hand signals on" in each and "KILL" in each for each in warnings)
+
+
 @posix
 def test_a_way_back_to_root_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with the secure bit that keeps capabilities, which no container sets."""

@@ -230,6 +230,22 @@ def test_without_capabilities_it_warns_and_serves(engine: Engine, built: Built, 
         wait_until(lambda: '"path":"/chatgpt"' in (logs / "access.log").read_text("utf-8"))
 
 
+def test_with_the_few_capabilities_it_needs_it_serves_as_nobody(
+    engine: Engine, built: Built, tmp_path: Path
+) -> None:
+    some = [part for name in ("CHOWN", "SETUID", "SETGID") for part in ("--cap-add", name)]
+    options = ("--cap-drop", "all", *some, "--volume", f"{root_owned(tmp_path)}:/app/logs")
+    with running(engine, built, *options) as gateway:
+        (warning,) = gateway.warnings()
+        assert "hand signals on" in warning
+        assert served_by(gateway.container)[0] == {0}
+        assert gateway.container.stop() == 0
+    with running(engine, built, *options, "--cap-add", "KILL") as gateway:
+        assert gateway.warnings() == []
+        assert served_by(gateway.container) == ({65532}, {65532}, 0)
+        assert gateway.container.stop() == 0
+
+
 # --- how it ends
 
 
