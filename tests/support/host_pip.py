@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 
 def carried(file: Path) -> list[str]:
@@ -28,5 +29,12 @@ def carried(file: Path) -> list[str]:
         "utf-8",
     )
     words = {word for settings in sections.values() for value in settings.values() for word in value.split()}
-    paths = {Path(word.removeprefix("file://")) for word in words if word.startswith(("/", "file:///"))}
-    return [f"{file}:/etc/pip.conf:ro", *(f"{path}:{path}:ro" for path in sorted(paths) if path.exists())]
+    paths = {path for path in map(_path, words) if path is not None and path.exists()}
+    return [f"{file}:/etc/pip.conf:ro", *(f"{path}:{path}:ro" for path in sorted(paths))]
+
+
+def _path(word: str) -> Path | None:
+    """The file or folder that a setting names. An index on disk points to files beside it: what holds both."""
+    if word.startswith("file:///"):
+        return Path(unquote(urlsplit(word).path)).parent
+    return Path(word) if word.startswith("/") else None
