@@ -32,7 +32,7 @@ from support.gateway import wait_until
 from support.program import ROOT, serving
 from support.simulated import KEY, simulated
 
-BUILD_PACKAGES: Final = ("python3", "python3-venv", "libpython3.11", "binutils", "ca-certificates")
+BUILD_PACKAGES: Final = ("python3", "python3-venv", "libpython3.11", "gcc", "libc6-dev", "ca-certificates")
 COMMIT: Final = "0123456789ab"
 USER: Final = "65532:65532"
 COMPOSE: Final = ROOT / "packaging" / "docker"
@@ -134,7 +134,23 @@ def served_by(container: Container) -> tuple[set[int], set[int], int]:
     return service.users, service.groups, service.capabilities
 
 
-# --- what the image holds and says
+# --- what the build is sent, what the image holds and says
+
+
+def test_no_key_and_no_log_is_sent_to_the_build(engine: Engine, tmp_path: Path) -> None:
+    wanted = {"chatgpt.spec", "chatgpt_platform/a.py", "packaging/locks/build.txt", "scripts/build.py"}
+    unwanted = {
+        ".env", ".git/config", "build/a", "chatgpt.yaml", "chatgpt_platform/__pycache__/a.pyc", "compose.yaml",
+        "config/chatgpt.yaml", "logs/app.log", "packaging/docker/api_key.txt", "packaging/docker/logs/app.log",
+    }  # fmt: skip
+    for name in wanted | unwanted:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x", "utf-8")
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /\n", "utf-8")
+    shutil.copy(ROOT / ".dockerignore", tmp_path)
+    image, _ = engine.build(tmp_path, "sent", {}, [])
+    with engine.mounted(image) as sent:
+        assert {str(path.relative_to(sent)) for path in sent.rglob("*") if path.is_file()} == wanted
 
 
 def test_it_holds_the_executable_and_nothing_else(engine: Engine, built: Built) -> None:
@@ -187,6 +203,8 @@ def test_started_as_root_it_owns_the_mount_and_serves_as_nobody(
         assert {each.stat().st_uid for each in (logs, *logs.iterdir())} == {65532}
         assert gateway.warnings() == []
         engine.podman("healthcheck", "run", gateway.container.id)
+        engine.podman("kill", "--signal", "HUP", gateway.container.id)
+        gateway.container.wait_for("the settings were read again")
         engine.podman("restart", "--time", "10", gateway.container.id)
         wait_until(lambda: gateway.container.logs.count(" serves http") == 2, PATIENCE)
         assert gateway.ask()["code"] == 200
