@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from chatgpt_platform import __version__
-from chatgpt_platform.cli import life, unpacked
+from chatgpt_platform.cli import life, privileges, unpacked
 from chatgpt_platform.cli.life import Stop, on_reload, on_stop
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.observe.logs import Logs
@@ -50,7 +50,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
         return load(environment, config=arguments.config, flags=given)
 
     loaded = read()
-    return life.run(_serve(loaded.settings, lambda: read().settings, loaded.slips, demo=arguments.demo))
+    warnings = (*loaded.slips, *privileges.lay_down(loaded.settings))
+    return life.run(_serve(loaded.settings, lambda: read().settings, warnings, demo=arguments.demo))
 
 
 async def _serve(
