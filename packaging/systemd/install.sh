@@ -59,8 +59,14 @@ main() {
 install_all() {
     [ -f "$executable" ] || fail "$executable: no such file; name the program with --executable FILE"
     [ -f "$here/$name.service" ] || fail "$here/$name.service: no such file; it belongs beside this script"
-    # What is below may not be readable for all; what must be is said so.
+    # What all may read is made so below, by name.
     umask 077
+    trap tidy EXIT
+    trap 'exit 130' INT TERM
+    mkdir -p "$folder" && chmod 755 "$folder"
+    # The program unpacks itself there; in /tmp no program may be allowed to run.
+    TMPDIR=$(mktemp -d "$folder/unpacked.XXXXXX")
+    export TMPDIR
     place_program
     place_config
     place_key
@@ -68,22 +74,26 @@ install_all() {
     check_settings
     systemctl enable --quiet "$name" || fail "systemctl cannot enable $name; see the line above"
     # Not reload: a new program takes a new process. It comes back when the service is ready.
-    systemctl restart "$name" || fail "$name does not start; the reason is in: journalctl -u $name -n 20"
+    systemctl restart "$name" 2>/dev/null || fail "$name does not start: $(reason)"
     printf '%s runs. Settings: %s (then: systemctl reload %s). Log: journalctl -u %s\n' \
         "$name" "$config" "$name" "$name"
 }
 
+tidy() {
+    rm -rf "$TMPDIR" "$program.new"
+    rmdir "$folder" 2>/dev/null || true
+}
+
+reason() {
+    journalctl --sync 2>/dev/null || true
+    said=$(journalctl --quiet --output cat --identifier "$name" --lines 1 2>/dev/null) || said=''
+    printf '%s' "${said:-see journalctl -u $name}"
+}
+
 place_program() {
-    # Tried before it takes the former one's place; beside it, for /tmp may forbid programs.
-    install -m 755 "$executable" "$program.new" || fail "$program.new cannot be written"
-    mkdir -p "$folder" && chmod 755 "$folder"
-    trial=$(mktemp -d "$folder/trial.XXXXXX")
-    if ! said=$(TMPDIR=$trial "$program.new" version 2>&1); then
-        rm -rf "$program.new" "$trial"
-        rmdir "$folder" 2>/dev/null || true
+    install -m 755 "$executable" "$program.new" || fail "$program.new cannot be written; see the line above"
+    said=$("$program.new" version 2>&1) ||
         fail "$executable does not run on this machine ($(uname -m)): $(printf '%s' "$said" | tail -n 1)"
-    fi
-    rm -rf "$trial"
     mv -f "$program.new" "$program"
 }
 
@@ -97,6 +107,7 @@ place_config() {
 place_key() {
     given=$(read_key) || exit 1
     unset API_KEY
+    [ -n "$given" ] || [ -z "$key_file" ] || fail "the file that --key-file names is empty"
     if [ -n "$given" ]; then
         # printf is the shell's own: the key is in no process listing.
         printf '%s\n' "$given" >"$key.new"
@@ -143,9 +154,10 @@ place_unit() {
 }
 
 check_settings() {
-    set -- env
-    [ -e "$no_key" ] || set -- env "API_KEY_FILE=$key"
-    "$@" "$program" check --config "$config" >/dev/null ||
+    # As the service sees them: with nothing of this shell's environment.
+    set -- "TMPDIR=$TMPDIR"
+    [ -e "$no_key" ] || set -- "$@" "API_KEY_FILE=$key"
+    env -i "$@" "$program" check --config "$config" >/dev/null ||
         fail "put right what is named above, then run this again; the service was not restarted"
 }
 
@@ -158,7 +170,7 @@ remove() {
     systemctl reset-failed "$name" 2>/dev/null || true
     for place in /var/lib /var/cache /var/log; do
         # The private ones are what a dynamic user gets; the others are links to them.
-        rm -rf "$place/$name" "$place/private/$name"
+        rm -rf "${place:?}/$name" "${place:?}/private/$name"
     done
     if [ "$keep_config" = yes ]; then
         echo "$name is removed; its configuration and key are still in $folder"
