@@ -59,6 +59,9 @@ main() {
 install_all() {
     [ -f "$executable" ] || fail "$executable: no such file; name the program with --executable FILE"
     [ -f "$here/$name.service" ] || fail "$here/$name.service: no such file; it belongs beside this script"
+    given=$(read_key) || exit 1
+    unset API_KEY
+    [ -n "$given" ] || [ -z "$key_file" ] || fail "the file that --key-file names is empty"
     # What all may read is made so below, by name.
     umask 077
     trap tidy EXIT
@@ -105,9 +108,6 @@ place_config() {
 }
 
 place_key() {
-    given=$(read_key) || exit 1
-    unset API_KEY
-    [ -n "$given" ] || [ -z "$key_file" ] || fail "the file that --key-file names is empty"
     if [ -n "$given" ]; then
         # printf is the shell's own: the key is in no process listing.
         printf '%s\n' "$given" >"$key.new"
