@@ -130,10 +130,10 @@ read_key() {
     elif [ -n "${API_KEY:-}" ]; then
         printf '%s' "$API_KEY"
     elif [ ! -e "$key" ] && [ ! -e "$no_key" ] && [ -t 0 ]; then
-        printf "The upstream's key (not shown; empty: each caller brings its own): " >/dev/tty
-        stty -echo </dev/tty
         trap 'stty echo </dev/tty' EXIT
+        stty -echo </dev/tty
         trap 'exit 130' INT TERM
+        printf "The upstream's key (not shown; empty: each caller brings its own): " >/dev/tty
         read -r answer || answer=''
         echo >/dev/tty
         printf '%s' "$answer"

@@ -89,6 +89,10 @@ class Machine:
         assert (done.returncode != 0) is fails, f"{command}: {done.returncode}: {done.stdout}"
         return done.stdout
 
+    def command(self, *command: str) -> list[str]:
+        """The command line that runs ``command`` in there."""
+        return ["nsenter", f"--target={self._leader}", "--all", "--", *command]
+
     def wait_until_booted(self) -> None:
         """Raises AssertionError with the console's output when it does not boot."""
         until = time.monotonic() + _PATIENCE
@@ -105,7 +109,7 @@ class Machine:
         self, command: tuple[str, ...], text: str, environment: Mapping[str, str] | None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["nsenter", f"--target={self._leader}", "--all", "--", *command],
+            self.command(*command),
             env={"PATH": _PATH, "LC_ALL": "C.UTF-8", **(environment or {})}, cwd="/", input=text,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=_PATIENCE, check=False,
         )  # fmt: skip
