@@ -25,7 +25,8 @@ def tried(folder: Path, instead: str = "") -> subprocess.CompletedProcess[str]:
     program.chmod(0o755)
     return subprocess.run(
         ["sh", str(TRY), str(program), str(processes.free_port())],
-        cwd=folder, env=processes.clean_environment(), capture_output=True, encoding="utf-8", timeout=120, check=False,
+        cwd=folder, env=processes.clean_environment(), capture_output=True, encoding="utf-8",
+        timeout=120, check=False,
     )  # fmt: skip
 
 
