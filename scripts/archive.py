@@ -69,10 +69,8 @@ def contents(root: Path, system: str) -> dict[str, bytes]:
 def tarred(files: Mapping[str, bytes]) -> bytes:
     """A tar.gz of the files, which belong to nobody."""
     buffer = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w") as tar,
-    ):
+    packed = gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0)
+    with packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for name, data in files.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mtime, entry.mode = len(data), _time(), _mode(name)
