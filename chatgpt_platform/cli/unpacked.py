@@ -19,10 +19,12 @@ import shutil
 import stat
 import sys
 import time
-from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 if sys.platform != "win32":
     import fcntl

@@ -23,8 +23,9 @@ from chatgpt_platform.settings.kinds import (
     Unusable,
     UserIds,
 )
-from chatgpt_platform.settings.nodes import Scalar, Style, from_json, from_yaml
+from chatgpt_platform.settings.nodes import Scalar, Style, from_json
 from chatgpt_platform.settings.secret import Key, Keys, Secret
+from chatgpt_platform.settings.yaml_nodes import from_yaml
 
 MiB = 2**20
 v4, v6 = ipaddress.IPv4Network, ipaddress.IPv6Network
