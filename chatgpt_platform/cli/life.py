@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -27,13 +28,16 @@ def on_stop(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
 
     Also when the executable's launcher was killed: it is the process that people and supervisors know.
     """
+    copy = unpacked.current()
+    if copy is not None:
+        copy.on_orphaned(loop, stop)
+    if copy is not None and sys.platform == "linux":
+        _count_by_sender(loop, copy.launcher, stop)
+        return
     for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
         number = getattr(signal, name, None)
         if number is not None:
             _handle(loop, number, stop)
-    copy = unpacked.current()
-    if copy is not None:
-        copy.on_orphaned(loop, stop)
 
 
 def on_reload(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> None:
@@ -41,6 +45,28 @@ def on_reload(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> No
     number = getattr(signal, "SIGHUP", None)
     if number is not None:
         _handle(loop, number, reload)
+
+
+if sys.platform == "linux":
+
+    def _count_by_sender(loop: asyncio.AbstractEventLoop, launcher: int, stop: Callable[[], None]) -> None:
+        """Call ``stop`` once for each wish, where one may come as two signals.
+
+        A terminal, pkill and a supervisor may signal all processes, and the launcher hands on what it gets. So of
+        the launcher's signals and everybody else's only the longer row counts.
+        """
+        wanted = (signal.SIGTERM, signal.SIGINT)
+        signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+
+        def wait() -> None:
+            seen = {True: 0, False: 0}
+            while True:
+                by_launcher = signal.sigwaitinfo(wanted).si_pid == launcher
+                seen[by_launcher] += 1
+                if seen[by_launcher] > seen[not by_launcher]:
+                    _pass_on(loop, stop)
+
+        threading.Thread(target=wait, name="wait for signals", daemon=True).start()
 
 
 def _handle(loop: asyncio.AbstractEventLoop, number: int, act: Callable[[], None]) -> None:
