@@ -90,7 +90,7 @@ tidy() {
 reason() {
     journalctl --sync 2>/dev/null || true
     said=$(journalctl --quiet --output cat --identifier "$name" --lines 1 2>/dev/null) || said=''
-    printf '%s' "${said:-see journalctl -u $name}"
+    printf '%s (more: journalctl -u %s)' "${said:-no word from it}" "$name"
 }
 
 place_program() {
