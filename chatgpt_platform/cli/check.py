@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from chatgpt_platform.cli import unpacked
 from chatgpt_platform.settings.load import load
 from chatgpt_platform.settings.render import listing
 from chatgpt_platform.settings.schema import Upstream
@@ -64,6 +65,7 @@ class _Failed(Exception):
 
 
 def _models(upstream: Upstream) -> list[str]:
+    unpacked.add_online_parts()
     # Takes about a second, so only those who ask pay for it.
     import openai  # noqa: PLC0415
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from chatgpt_platform.cli import unpacked
+
 if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.chat import ChatCompletionMessageParam
@@ -46,6 +48,7 @@ def wrong_option(arguments: argparse.Namespace, environment: Mapping[str, str]) 
 
 def connect(arguments: argparse.Namespace, environment: Mapping[str, str]) -> OpenAI:
     """A client of the gateway that the arguments name."""
+    unpacked.add_online_parts()
     # Takes about a second, so only those who ask pay for it.
     from openai import OpenAI  # noqa: PLC0415
 

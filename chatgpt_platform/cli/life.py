@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from chatgpt_platform.cli import unpacked
+
 if sys.platform == "win32":
     new_event_loop = asyncio.new_event_loop
 else:
@@ -21,11 +23,17 @@ def run(main: Coroutine[Any, Any, int]) -> int:
 
 
 def on_stop(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    """Call ``stop`` on the loop at each SIGTERM and Ctrl-C, and on Windows at each Ctrl-Break too."""
+    """Call ``stop`` on the loop at each SIGTERM and Ctrl-C, and on Windows at each Ctrl-Break too.
+
+    Also when the executable's launcher was killed: it is the process that people and supervisors know.
+    """
     for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
         number = getattr(signal, name, None)
         if number is not None:
             _handle(loop, number, stop)
+    copy = unpacked.current()
+    if copy is not None:
+        copy.on_orphaned(loop, stop)
 
 
 def on_reload(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> None:

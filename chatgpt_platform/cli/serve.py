@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from chatgpt_platform import __version__
-from chatgpt_platform.cli import life, privileges
+from chatgpt_platform.cli import life, privileges, unpacked
 from chatgpt_platform.cli.life import Stop, on_reload, on_stop
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.observe.logs import Logs
@@ -22,7 +22,6 @@ from chatgpt_platform.settings.load import Loaded, load
 from chatgpt_platform.settings.schema import Settings, Upstream, changes, changes_needing_restart
 from chatgpt_platform.settings.secret import Secret
 from chatgpt_platform.settings.tls import Certificate
-from chatgpt_platform.simulator.server import Behaviour, Simulator
 from chatgpt_platform.web.server import Server
 from chatgpt_platform.web.service import Service
 
@@ -62,6 +61,9 @@ async def _serve(
     on_stop(loop, stop)
     if not demo:
         return await _Running(settings, read_settings, stop, slips, key_is_real=True).run()
+    # A seventh of the start, so only those who ask for it pay for it.
+    from chatgpt_platform.simulator.server import Behaviour, Simulator  # noqa: PLC0415
+
     simulator = Simulator(Behaviour(interval=0.02))
     try:
         port = simulator.listen()
@@ -106,6 +108,7 @@ class _Running:
         else:
             on_reload(asyncio.get_running_loop(), self._reload)
             self._say_ready(port)
+            await self._settle_in()
             _spare_the_collector()
             await self._stop.wanted.wait()
             return await self._drain()
@@ -114,6 +117,15 @@ class _Running:
             await self._server.close()
             await self._service.close()
             self._logs.close()
+
+    async def _settle_in(self) -> None:
+        """What the executable has to do after its start, and what delays nobody here."""
+        copy = unpacked.current()
+        if copy is not None:
+            copy.load_all()
+            cleared = await asyncio.to_thread(copy.clear_others)
+            if cleared:
+                self._logs.logger.info("%d unpacked copies that killed runs had left are removed", cleared)
 
     async def _drain(self) -> int:
         log, timeout = self._logs.logger, self._settings.server.timeouts.drain
