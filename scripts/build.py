@@ -1,5 +1,7 @@
 """Freezes the gateway into one executable, dist/chatgpt-platform (Windows: .exe), and tries it out.
 
+Beside it lies chatgpt-platform.cdx.json, the bill of its materials.
+
     python3 scripts/build.py                    builds it, then runs scripts/selftest.py on it
     python3 scripts/build.py --max-glibc 2.31   fails if it would need a newer glibc than that
 
@@ -70,11 +72,12 @@ def what_is_missing() -> str:
 
 
 def build() -> Path:
-    """Writes the executable and its list of parts into dist/; gives its path."""
+    """Writes the executable and its bill of materials into dist/; gives the executable's path."""
     if sys.platform == "linux":
         compile_launcher()
     shutil.rmtree(STAMPS, ignore_errors=True)
     STAMPS.mkdir(parents=True)
+    DIST.mkdir(exist_ok=True)
     (STAMPS / "COMMIT").write_text(commit() + "\n", "ascii")
     pyinstaller = [sys.executable, "-I", "-m", "PyInstaller", "--noconfirm", "--log-level=ERROR"]
     folders = ["--distpath", str(DIST), "--workpath", str(BUILD / "pyinstaller")]

@@ -10,7 +10,7 @@ import re
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,16 +69,6 @@ class Bundle:
             elif _LIBRARY.search(part.name):
                 yield part
 
-    def shared_libraries(self) -> list[str]:
-        """The names of the libraries that belong to no Python package, such as libssl.so.3."""
-        return sorted(part.name for part in self.libraries() if "/" not in part.name and "\\" not in part.name)
-
-    def distributions(self) -> list[str]:
-        """The names of the distributions that some module or library comes from."""
-        known = importlib.metadata.packages_distributions()
-        tops = {_top(name) for name in self.modules} | {_top(part.name) for part in self.libraries()}
-        return sorted({name for top in tops for name in known.get(top, ())})
-
 
 def glibc_needed(executable: Path) -> str:
     """The oldest glibc that the executable and all its libraries run with, as "2.31"."""
@@ -126,10 +116,16 @@ def _owner(name: str) -> str:
     )
 
 
+def distributions_of(names: Iterable[str]) -> list[str]:
+    """The names of the distributions that modules, or files of libraries, come from."""
+    known = _packages()
+    return sorted({distribution for name in names for distribution in known.get(_top(name), ())})
+
+
 def _top(name: str) -> str:
     return re.split(r"[./\\]", name, maxsplit=1)[0]
 
 
 @functools.cache
-def _packages() -> frozenset[str]:
-    return frozenset(importlib.metadata.packages_distributions())
+def _packages() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()

@@ -15,6 +15,7 @@ from typing import Any, Final
 from chatgpt_platform import __version__
 from chatgpt_platform.cli import life, privileges, unpacked
 from chatgpt_platform.cli.life import Stop, on_reload, on_stop
+from chatgpt_platform.cli.notify import Notifier
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.observe.redact import Redactor
@@ -51,16 +52,17 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
     loaded = read()
     warnings = (*loaded.slips, *privileges.lay_down(loaded.settings))
-    return life.run(_serve(loaded.settings, lambda: read().settings, warnings, demo=arguments.demo))
+    return life.run(_serve(loaded.settings, lambda: read().settings, warnings, environment, demo=arguments.demo))
 
 
 async def _serve(
-    settings: Settings, read_settings: Callable[[], Settings], slips: Sequence[str], *, demo: bool
-) -> int:
+    settings: Settings, read_settings: Callable[[], Settings], slips: Sequence[str],
+    environment: Mapping[str, str], *, demo: bool,
+) -> int:  # fmt: skip
     loop, stop = asyncio.get_running_loop(), Stop()
     on_stop(loop, stop)
     if not demo:
-        return await _Running(settings, read_settings, stop, slips, key_is_real=True).run()
+        return await _Running(settings, read_settings, stop, slips, environment, key_is_real=True).run()
     # A seventh of the start, so only those who ask for it pay for it.
     from chatgpt_platform.simulator.server import Behaviour, Simulator  # noqa: PLC0415
 
@@ -72,6 +74,7 @@ async def _serve(
             lambda: _with_simulator(read_settings(), port),
             stop,
             slips,
+            environment,
             key_is_real=False,
         )
         return await running.run()
@@ -84,7 +87,7 @@ class _Running:
 
     def __init__(
         self, settings: Settings, read_settings: Callable[[], Settings], stop: Stop, slips: Sequence[str],
-        *, key_is_real: bool,
+        environment: Mapping[str, str], *, key_is_real: bool,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._started: Final = settings
@@ -94,12 +97,15 @@ class _Running:
         self._stop: Final = stop
         self._certificate: Final = Certificate(settings.server.tls)
         self._logs = _open_logs(settings)
+        self._notifier: Final = Notifier(environment, self._logs.logger)
+        self._serves = ""
         self._service: Final = Service(settings, self._logs)
         self._server: Final = Server(self._service, tls=self._certificate)
 
     async def run(self) -> int:
         server = self._settings.server
         flushing = asyncio.create_task(self._flush(), name="flush the logs")
+        alive = asyncio.create_task(self._notifier.keep_alive(), name="keep the watchdog calm")
         try:
             port = self._server.listen(server.host, server.port)
         except OSError as error:
@@ -116,6 +122,8 @@ class _Running:
             flushing.cancel()
             await self._server.close()
             await self._service.close()
+            alive.cancel()
+            self._notifier.close()
             self._logs.close()
 
     async def _settle_in(self) -> None:
@@ -130,6 +138,7 @@ class _Running:
     async def _drain(self) -> int:
         log, timeout = self._logs.logger, self._settings.server.timeouts.drain
         log.info("stopping: no new calls; what is under way has %g s", timeout)
+        self._notifier.stopping(timeout)
         draining = asyncio.create_task(self._server.drain(timeout), name="drain")
         ending = asyncio.create_task(self._stop.at_once.wait(), name="end at once")
         await asyncio.wait((draining, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -150,6 +159,10 @@ class _Running:
             self._logs.flush()
 
     def _reload(self) -> None:
+        with self._notifier.reloading():
+            self._take_new_settings()
+
+    def _take_new_settings(self) -> None:
         log = self._logs.logger
         try:
             settings = self._read_settings()
@@ -158,6 +171,7 @@ class _Running:
             for line in error.lines:
                 log.error("reload refused: %s", line)
             log.error("reload refused: the former settings stay in force")
+            self._notifier.status(f"{self._serves}; the last reload was refused, see the log")
             return
         for path in changes_needing_restart(self._started, settings):
             log.warning("%s has changed: this takes effect after a restart", path)
@@ -169,6 +183,7 @@ class _Running:
         self._settings = settings
         self._service.apply(settings, self._logs)
         self._server.rebuild()
+        self._notifier.status(self._serves)
         self._logs.logger.info(
             "the settings%s were read again and are in force; changed: %s",
             " and the certificate" if self._certificate.context else "",
@@ -180,7 +195,8 @@ class _Running:
         host = settings.server.host
         scheme = "https" if self._certificate.context else "http"
         place = f"[{host}]" if ":" in host else host
-        log.info("chatgpt-platform %s serves %s://%s:%d", __version__, scheme, place, port)
+        self._serves = f"serves {scheme}://{place}:{port}"
+        log.info("chatgpt-platform %s %s", __version__, self._serves)
         for slip in self._slips:
             log.warning("%s", slip)
         if not settings.upstreams[0].api_keys:
@@ -193,6 +209,7 @@ class _Running:
                 host, port,
             )  # fmt: skip
         self._logs.flush()
+        self._notifier.ready(self._serves)
 
 
 def _spare_the_collector() -> None:
