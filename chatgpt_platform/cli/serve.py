@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
         return load(environment, config=arguments.config, flags=given)
 
     loaded = read()
-    warnings = (*loaded.slips, *privileges.lay_down(loaded.settings))
+    # As root still, where root started this: what was left may be root's.
+    warnings = (*loaded.slips, *unpacked.clear_others(), *privileges.lay_down(loaded.settings))
     return life.run(_serve(loaded.settings, lambda: read().settings, warnings, environment, demo=arguments.demo))
 
 
@@ -114,8 +115,7 @@ class _Running:
         else:
             on_reload(asyncio.get_running_loop(), self._reload)
             self._say_ready(port)
-            await self._settle_in()
-            _spare_the_collector()
+            _settle_in()
             await self._stop.wanted.wait()
             return await self._drain()
         finally:
@@ -125,15 +125,6 @@ class _Running:
             alive.cancel()
             self._notifier.close()
             self._logs.close()
-
-    async def _settle_in(self) -> None:
-        """What the executable has to do after its start, and what delays nobody here."""
-        copy = unpacked.current()
-        if copy is not None:
-            copy.load_all()
-            cleared = await asyncio.to_thread(copy.clear_others)
-            if cleared:
-                self._logs.logger.info("%d unpacked copies that killed runs had left are removed", cleared)
 
     async def _drain(self) -> int:
         log, timeout = self._logs.logger, self._settings.server.timeouts.drain
@@ -212,8 +203,14 @@ class _Running:
         self._notifier.ready(self._serves)
 
 
-def _spare_the_collector() -> None:
-    """What was imported stays: the garbage collector need not walk it, nor look after every few calls."""
+def _settle_in() -> None:
+    """What delays nobody now: import what may be wanted later, and spare the garbage collector.
+
+    What was imported stays: it need not walk it, nor look after every few calls.
+    """
+    copy = unpacked.current()
+    if copy is not None:
+        copy.load_all()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
 

@@ -134,6 +134,13 @@ def current() -> Copy | None:
     return Copy(Path(folder)) if folder else None
 
 
+def clear_others() -> tuple[str, ...]:
+    """Remove what killed runs have left unpacked; a line for the log where there was any."""
+    copy = current()
+    number = copy.clear_others() if copy else 0
+    return (f"unpacked copies that killed runs had left were removed: {number}",) if number else ()
+
+
 def add_online_parts() -> None:
     """Make the ``openai`` package importable; raises OSError when the copy was cleaned away.
 

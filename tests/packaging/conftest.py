@@ -15,5 +15,5 @@ def executable() -> Path:
     """The built file."""
     file = Path(os.environ.get("CHATGPT_EXECUTABLE") or ROOT / "dist" / "chatgpt-platform").absolute()
     if not file.is_file():
-        pytest.skip(f"{file.name} is not built: python3 scripts/build.py")
+        pytest.fail(f"{file} is not there: python3 scripts/test.py --packaging builds it")
     return file
