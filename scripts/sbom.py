@@ -211,6 +211,8 @@ def _timestamp(commit: str) -> datetime:
 
 def _time_of(commit: str) -> str:
     git = shutil.which("git")
+    # scripts/build.py marks a commit that has changes on top.
+    commit = commit.removesuffix("-changed")
     if git is None or not re.fullmatch("[0-9a-f]{7,64}", commit):
         return ""
     asked = subprocess.run(

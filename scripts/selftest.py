@@ -7,6 +7,9 @@ simulator is its model service. One line for each step; exit 1 if any failed. St
 runs wherever an executable was brought to.
 """
 
+import environment  # noqa: F401 - stands first: it turns away a Python that is too old
+
+# isort: split
 import argparse
 import http.client
 import json

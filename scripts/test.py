@@ -59,7 +59,8 @@ def main() -> int:
     if checked != 0:
         print("Some checks failed, see above; the tests run all the same.", flush=True)
     tests = subprocess.run(
-        [sys.executable, "-m", "pytest", *sys.argv[1:]],
+        # -rs: what was skipped, and why.
+        [sys.executable, "-m", "pytest", *(["-rs"] if "--packaging" in sys.argv else []), *sys.argv[1:]],
         cwd=environment.ROOT,
         env=os.environ | {"PYTHONPATH": str(environment.ROOT), "FAILED_CHECKS": "yes" if checked else ""},
         check=False,

@@ -17,6 +17,7 @@ from chatgpt_platform.settings.render import listing
 from chatgpt_platform.settings.schema import Upstream
 from chatgpt_platform.settings.text import printable
 from chatgpt_platform.settings.tls import server_context
+from chatgpt_platform.upstream import authorities
 
 _SHOWN: Final = 5
 _LONGEST: Final = 80
@@ -77,7 +78,9 @@ def _models(upstream: Upstream) -> list[str]:
             timeout=openai.Timeout(timeouts.first_byte, connect=timeouts.connect),
             max_retries=0,
             # As ``serve`` goes: straight to the upstream, through no proxy, after no redirect.
-            http_client=openai.DefaultHttpxClient(trust_env=False, follow_redirects=False),
+            http_client=openai.DefaultHttpxClient(
+                verify=authorities.context(), trust_env=False, follow_redirects=False
+            ),
         ) as client:
             # These two would come from the SDK's own variables.
             omitted = {"OpenAI-Organization": openai.omit, "OpenAI-Project": openai.omit}
