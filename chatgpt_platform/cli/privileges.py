@@ -45,7 +45,6 @@ if sys.platform != "win32":
         if copy is not None and not _may_signal_others():
             return (_why_not(wanted, "its launcher, which stays root, could not hand signals on"),)
         if copy is not None:
-            copy.clear_others()  # root's, which the user could not remove
             _open_to_all(copy.folder)
         if logs:
             _give_directory(Path(logs), uid, gid)
