@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from chatgpt_platform.cli import unpacked
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.settings.schema import Settings
 
@@ -40,11 +41,11 @@ if sys.platform != "win32":
     def _become(wanted: str, logs: str) -> tuple[str, ...]:
         user, _, group = wanted.partition(":")
         uid, gid = int(user), int(group or user)
-        unpacked: str | None = getattr(sys, "_MEIPASS", None)
-        if unpacked and not _may_signal_others():
+        copy = unpacked.current()
+        if copy is not None and not _may_signal_others():
             return (_why_not(wanted, "its launcher, which stays root, could not hand signals on"),)
-        if unpacked:
-            _open_to_all(Path(unpacked))
+        if copy is not None:
+            _open_to_all(copy.folder)
         if logs:
             _give_directory(Path(logs), uid, gid)
         try:
@@ -80,12 +81,12 @@ if sys.platform != "win32":
         line = f"server.user: having become {wanted}, it could become root again; start it as {wanted} instead"
         raise ConfigurationError([line])
 
-    def _open_to_all(unpacked: Path) -> None:
-        """Let every user read what the frozen program was unpacked to: it is root's alone, and is read as it runs.
+    def _open_to_all(copy: Path) -> None:
+        """Let every user read what the executable was unpacked to: it is root's alone, and is read as it runs.
 
         It stays root's, so that the service cannot change its own code.
         """
-        for folder, _, names in os.walk(unpacked):
+        for folder, _, names in os.walk(copy):
             for path in (Path(folder), *(Path(folder, name) for name in names)):
                 with contextlib.suppress(OSError):
                     mode = path.lstat().st_mode

@@ -37,8 +37,12 @@ _NAME: Final = re.compile(r"_MEI([0-9a-f]{8})[\w-]+")
 _UNPACKS_WITHIN: Final = 60.0
 """Seconds after which a copy on Windows, where processes cannot be looked at as easily, is not being unpacked."""
 
-_WANTED_LATER: Final = ("encodings.idna", "encodings.punycode", "encodings.utf_8_sig", "stringprep", "unicodedata")
-"""Modules that a gateway may need long after its start: a host name that is not ASCII, a file with a mark."""
+_WANTED_LATER: Final = (
+    "encodings.idna", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8_sig", "stringprep",
+    "unicodedata",
+)  # fmt: skip
+"""Modules that a gateway may need long after its start: a host name that is not ASCII, the first query with an
+escape, a file with a mark."""
 
 
 class Copy:

@@ -137,27 +137,27 @@ def test_a_directory_that_is_everybodys_stays_so(folder: Path) -> None:
 
 @root
 def test_what_was_unpacked_can_be_read_by_the_user_and_not_changed(folder: Path) -> None:
-    unpacked = folder / "_MEI1"
-    (unpacked / "inner").mkdir(parents=True)
+    copy = folder / "_MEI00000001own"
+    (copy / "inner").mkdir(parents=True)
     for name, mode in (("a.so", 0o700), ("inner/b.zip", 0o600)):
-        (unpacked / name).write_text("x", "utf-8")
-        (unpacked / name).chmod(mode)
-    (unpacked / "c").symlink_to("a.so")
-    (unpacked / "inner").chmod(0o700)
-    unpacked.chmod(0o700)
+        (copy / name).write_text("x", "utf-8")
+        (copy / name).chmod(mode)
+    (copy / "c").symlink_to("a.so")
+    (copy / "inner").chmod(0o700)
+    copy.chmod(0o700)
     told = in_a_child(
         """
-        sys._MEIPASS = str(folder / "_MEI1")
+        copy = folder / "_MEI00000001own"
+        sys._MEIPASS = str(copy)
         lay_down(settings_for())
-        unpacked = folder / "_MEI1"
-        writable = [name for name in (".", "a.so", "inner/b.zip") if os.access(unpacked / name, os.W_OK)]
-        print(json.dumps([(unpacked / "inner/b.zip").read_text(), os.access(unpacked / "c", os.X_OK), writable]))
+        writable = [name for name in (".", "a.so", "inner/b.zip") if os.access(copy / name, os.W_OK)]
+        print(json.dumps([(copy / "inner/b.zip").read_text(), os.access(copy / "c", os.X_OK), writable]))
         """,
         folder,
     )
     assert told == ["x", True, []]
-    assert stat.S_IMODE((unpacked / "inner/b.zip").stat().st_mode) == 0o644
-    assert owner(unpacked)[0] == 0
+    assert stat.S_IMODE((copy / "inner/b.zip").stat().st_mode) == 0o644
+    assert owner(copy)[0] == 0
 
 
 @root
@@ -165,8 +165,8 @@ def test_the_gateway_serves_and_logs_as_the_user(folder: Path) -> None:
     logs = folder / "logs"
     logs.mkdir(mode=0o755)
     environment = {"CHATGPT_SERVER__USER": USER, "CHATGPT_LOGGING__DIRECTORY": str(logs)}
-    with serving("--demo", directory=folder, environment=environment) as program:
-        # No call that makes Python load more of itself: the user may not be able to read where it lies.
+    # No simulator, and no call that makes Python load more: the user may not be able to read where it lies.
+    with serving(directory=folder, environment=environment) as program:
         assert requests.get(program.url + "/healthz").status_code == 200
         wait_until(lambda: '"path":"/healthz"' in (logs / "access.log").read_text("utf-8"))
         if sys.platform == "linux":

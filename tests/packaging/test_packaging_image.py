@@ -32,6 +32,7 @@ from support.gateway import wait_until
 from support.program import ROOT, serving
 from support.simulated import KEY, simulated
 
+# What python:3.11-bookworm has of all that the build needs.
 BUILD_PACKAGES: Final = ("python3", "python3-venv", "libpython3.11", "gcc", "libc6-dev", "ca-certificates")
 COMMIT: Final = "0123456789ab"
 USER: Final = "65532:65532"
@@ -183,6 +184,12 @@ def test_it_says_what_docker_has_to_know(engine: Engine, built: Built) -> None:
     assert labels["org.opencontainers.image.licenses"] == "GPL-3.0-or-later"
 
 
+def test_the_build_tried_the_executable_out(built: Built) -> None:
+    tried = [line for line in built.said.splitlines() if line.startswith("ok     ")]
+    assert any("version" in line for line in tried)
+    assert any("serve --demo" in line for line in tried)
+
+
 def test_it_tells_its_commit(engine: Engine, built: Built) -> None:
     said = engine.podman("run", "--rm", "--network", "none", built.image, "version")
     assert f"chatgpt-platform {__version__}\n" in said
@@ -262,6 +269,18 @@ def test_with_the_few_capabilities_it_needs_it_serves_as_nobody(
         assert gateway.warnings() == []
         assert served_by(gateway.container) == ({65532}, {65532}, 0)
         assert gateway.container.stop() == 0
+
+
+def test_what_a_kill_has_left_is_cleared_though_it_is_roots(engine: Engine, built: Built) -> None:
+    with running(engine, built) as gateway:
+        engine.podman("kill", gateway.container.id)
+        engine.podman("start", gateway.container.id)
+        wait_until(lambda: gateway.container.logs.count(" serves http") == 2, PATIENCE)
+        changed = engine.podman("diff", gateway.container.id).splitlines()
+        copies = {line.split("/")[2] for line in changed if line.startswith("A /tmp/_MEI")}
+        assert len(copies) == 1
+        assert gateway.container.stop() == 0
+        assert "/tmp/_MEI" not in engine.podman("diff", gateway.container.id)
 
 
 # --- how it ends

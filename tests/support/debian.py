@@ -51,13 +51,21 @@ def distroless(folder: Path) -> Path:
         downloads = folder.with_name(f"{folder.name}.debs")
         shutil.rmtree(downloads, ignore_errors=True)
         downloads.mkdir()
-        _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *DISTROLESS, folder=downloads)
+        _download(downloads)
         for archive in sorted(downloads.iterdir()):
             _run("dpkg-deb", "-x", str(archive), str(folder))
         _set_up(folder)
         shutil.rmtree(downloads)
         _stamp(folder).write_text(" ".join(DISTROLESS), "utf-8")
     return folder
+
+
+def _download(folder: Path) -> None:
+    try:
+        _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *DISTROLESS, folder=folder)
+    except Unavailable:  # the lists of packages may be old, or not there yet
+        _run("apt-get", "-q", "update")
+        _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *DISTROLESS, folder=folder)
 
 
 def _set_up(folder: Path) -> None:
