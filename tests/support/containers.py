@@ -108,8 +108,9 @@ class Engine:
             self.podman("image", "unmount", image)
 
     def clear(self) -> None:
-        """Remove the containers that a broken run has left; images stay for the next one."""
+        """Remove the containers that a broken run has left, and images that others have taken the name of."""
         self.podman("rm", "--all", "--force", "--time", "0")
+        self.podman("image", "prune", "--force")
 
 
 class Container:
