@@ -114,8 +114,8 @@ class _Running:
             return 1
         else:
             on_reload(asyncio.get_running_loop(), self._reload)
-            self._say_ready(port)
             _settle_in()
+            self._say_ready(port)
             await self._stop.wanted.wait()
             return await self._drain()
         finally:
@@ -204,7 +204,7 @@ class _Running:
 
 
 def _settle_in() -> None:
-    """What delays nobody now: import what may be wanted later, and spare the garbage collector.
+    """Import what may be wanted later, and spare the garbage collector.
 
     What was imported stays: it need not walk it, nor look after every few calls.
     """

@@ -20,7 +20,7 @@ import trustme
 from chatgpt_platform import __version__
 from chatgpt_platform.cli.unpacked import ONLINE_PARTS
 from support.gateway import wait_until
-from support.program import PATIENCE, ROOT, Program, environment_of, serving
+from support.program import PATIENCE, ROOT, Program, child_of, environment_of, serving, stream, tls_upstream
 
 README: Final = (ROOT / "README.md").read_text("utf-8")
 CHAT: Final = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "one two three"}]}
@@ -49,28 +49,11 @@ def served(
         yield program
 
 
-def child_of(program: Program) -> int:
-    """The process that serves; the one that was started is its launcher."""
-    pid = program.process.pid
-    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
-    return int(child)
-
-
 def lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-@contextmanager
-def stream(program: Program) -> Iterator[Iterator[bytes]]:
-    """The lines of a stream, of which the first has come."""
-    asked = {"prompt": "a b c d e f g h", "stream": "true"}
-    with requests.get(f"{program.url}/chatgpt", params=asked, stream=True, timeout=PATIENCE) as answer:
-        lines = answer.iter_lines()
-        assert next(lines).startswith(b"data: ")
-        yield lines
 
 
 # --- what it is
@@ -162,15 +145,10 @@ def test_the_next_start_clears_what_a_kill_left(executable: Path, unpacked: Path
 def test_it_goes_on_when_its_folder_is_cleaned_away(executable: Path, unpacked: Path, tmp_path: Path) -> None:
     """Everything that a gateway does is asked of it afterwards for the first time."""
     authority = trustme.CA()
-    leaf = authority.issue_cert("localhost")
-    leaf.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    names = {f"CHATGPT_SERVER__TLS__{name}": str(tmp_path / "server.pem") for name in ("CERTIFICATE", "KEY")}
-    with serving("--demo", directory=tmp_path, environment=names) as upstream:
+    with tls_upstream(authority, tmp_path) as upstream:
         settings = tmp_path / "chatgpt.yaml"
-        settings.write_text(
-            f"upstreams: [{{base_url: 'https://localhost:{upstream.port}/v1', api_keys: [placeholder]}}]\n"
-        )
+        settings.write_text(f"upstreams: [{{base_url: '{upstream.url}/v1', api_keys: [placeholder]}}]\n")
         given = {"SSL_CERT_FILE": str(tmp_path / "authority.pem")}
         with served(executable, unpacked, "--config", str(settings), environment=given) as program:
             (copy,) = unpacked.iterdir()

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import requests
+import trustme
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
 _SERVES = re.compile(r"serves (https?)://[^ ]*:(\d+)")
@@ -71,6 +74,33 @@ class Program:
             self.lines.append(line.rstrip("\n"))
             self._queue.put(line)
         self._queue.put(None)
+
+
+def child_of(program: Program) -> int:
+    """The process that serves, where the executable was started: what was started is its launcher."""
+    pid = program.process.pid
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+    return int(child)
+
+
+@contextmanager
+def stream(program: Program) -> Iterator[Iterator[bytes]]:
+    """The lines of a stream, of which the first has come."""
+    asked = {"prompt": "a b c d e f g h", "stream": "true"}
+    with requests.get(f"{program.url}/chatgpt", params=asked, stream=True, timeout=PATIENCE) as answer:
+        lines: Iterator[bytes] = answer.iter_lines()
+        assert next(lines).startswith(b"data: ")
+        yield lines
+
+
+@contextmanager
+def tls_upstream(authority: trustme.CA, folder: Path) -> Iterator[Program]:
+    """An upstream that speaks TLS with a certificate of ``authority``'s: a gateway with the simulator."""
+    certificate = folder / "upstream.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    names = {f"CHATGPT_SERVER__TLS__{name}": str(certificate) for name in ("CERTIFICATE", "KEY")}
+    with serving("--demo", directory=folder, environment=names) as upstream:
+        yield upstream
 
 
 @contextmanager
