@@ -16,6 +16,7 @@ import trustme
 
 from support import debian
 from support.program import PATIENCE, ROOT, Program, child_of, serving, stream, tls_upstream
+from support.tools import Unavailable
 
 NONROOT: Final = 65532
 # Runs in a mount namespace of its own, which ends with it. Two lower layers and no upper one cannot be written.
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.skipif(
 def tree() -> Path:
     try:
         return debian.distroless(ROOT / "build" / "debian" / "distroless")
-    except debian.Unavailable as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))
 
 

@@ -26,11 +26,12 @@ import yaml
 
 from chatgpt_platform import __version__
 from chatgpt_platform.simulator.server import Behaviour
-from support import containers, debian, host_pip
+from support import containers, debian, host_pip, tools
 from support.containers import Container, Engine, Failed
 from support.gateway import wait_until
 from support.program import ROOT, serving
 from support.simulated import KEY, simulated
+from support.tools import Unavailable
 
 # What python:3.11-bookworm has of all that the build needs.
 BUILD_PACKAGES: Final = ("python3", "python3-venv", "libpython3.11", "gcc", "libc6-dev", "ca-certificates")
@@ -48,9 +49,10 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    reason = containers.missing()
-    if reason:
-        pytest.skip(reason)
+    try:
+        tools.need(**containers.PROGRAMS)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
     made = Engine(ROOT / "build" / "containers")
     made.clear()
     yield made
@@ -72,7 +74,7 @@ def built(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Built:
     try:
         build_tree = debian.minimal(trees / "build", BUILD_PACKAGES)
         base_tree = debian.distroless(trees / "distroless")
-    except debian.Unavailable as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))
     build = engine.import_tree(build_tree, "build")
     certificates = f"ENV SSL_CERT_FILE=/{debian.CERTIFICATES}"

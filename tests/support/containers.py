@@ -18,12 +18,11 @@ from typing import Any, Final
 
 PATIENCE: Final = 60.0
 BUILD_PATIENCE: Final = 1500.0
-PROGRAMS: Final = ("buildah", "podman", "runc")
-
-
-def missing() -> str:
-    """Which of the programs is not here; empty where all are."""
-    return next((f"{program} is not installed" for program in PROGRAMS if shutil.which(program) is None), "")
+PROGRAMS: Final = {
+    "buildah": "buildah", "podman": "podman", "runc": "runc",
+    "netavark": "netavark", "aardvark_dns": "aardvark-dns", "iptables": "iptables",
+}  # fmt: skip
+"""Each with its Debian package."""
 
 
 class Failed(AssertionError):

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from support import tools
+from support.tools import Unavailable
+
 DISTROLESS: Final = (
     "base-files", "netbase", "tzdata", "ca-certificates", "libc6", "libssl3", "libgcc-s1", "libstdc++6", "zlib1g",
 )  # fmt: skip
@@ -23,10 +26,6 @@ _RELEASE: Final = "bookworm"
 _PATIENCE: Final = 900.0  # seconds, for a slow mirror
 
 
-class Unavailable(Exception):
-    """Why a tree cannot be made here."""
-
-
 class _Source(NamedTuple):
     mirror: str
     release: str
@@ -35,6 +34,7 @@ class _Source(NamedTuple):
 def minimal(folder: Path, packages: Sequence[str]) -> Path:
     """A Debian with ``packages`` and what they need, set up by ``debootstrap``. Raises ``Unavailable``."""
     if not _is_made(folder, packages):
+        tools.need(debootstrap="debootstrap")
         source = _source()
         _run("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", source.release, str(folder),
              source.mirror)  # fmt: skip
@@ -111,7 +111,7 @@ def _stamp(folder: Path) -> Path:
 def _run(program: str, *arguments: str, folder: Path | None = None) -> str:
     """What the program printed. Raises ``Unavailable`` where it is not there or fails."""
     if shutil.which(program) is None:
-        raise Unavailable(f"{program} is not installed")
+        raise Unavailable(f"{program} is not there")
     done = subprocess.run(
         [program, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
         errors="replace", timeout=_PATIENCE, check=False,
