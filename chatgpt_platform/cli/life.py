@@ -1,11 +1,15 @@
-"""A long-running command, on each platform: its event loop, and the signals that stop it and reload it."""
+"""A long-running command, on each platform: its event loop, and what stops it and reloads it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
+from pathlib import PurePath
 from typing import Any, Final
 
 if sys.platform == "win32":
@@ -13,11 +17,28 @@ if sys.platform == "win32":
 else:
     from uvloop import new_event_loop
 
+_SYNCHRONIZE: Final = 0x0010_0000
+"""The right to wait for a process's end."""
+
 
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a command to its exit code: on uvloop where there is one, else on the stock loop."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        if sys.platform == "win32":
+            runner.get_loop().set_exception_handler(let_go)
         return runner.run(main)
+
+
+def let_go(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Handle what asyncio's transports on Windows raise where the peer has reset a connection that ends: nothing
+    is wrong, but they leave the socket open. All else is handled as ever."""
+    if isinstance(context.get("exception"), OSError) and "_call_connection_lost" in context.get("message", ""):
+        transport = getattr(getattr(context.get("handle"), "_callback", None), "__self__", None)
+        left = getattr(transport, "_sock", None)
+        if left is not None:
+            left.close()
+    else:
+        loop.default_exception_handler(context)
 
 
 def on_stop(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
@@ -26,6 +47,7 @@ def on_stop(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
         number = getattr(signal, name, None)
         if number is not None:
             _handle(loop, number, stop)
+    follow_launcher(loop, stop)
 
 
 def on_reload(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> None:
@@ -35,16 +57,58 @@ def on_reload(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> No
         _handle(loop, number, reload)
 
 
+class Manager:
+    """Who runs a command, asks it to stop or reload, and is told how it is: this one asks with signals and need
+    not be told."""
+
+    def on_stop(self, loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+        """Call ``stop`` on the loop at each wish to stop."""
+        on_stop(loop, stop)
+
+    def on_reload(self, loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> None:
+        """Call ``reload`` on the loop at each wish to read the settings again."""
+        on_reload(loop, reload)
+
+    def ready(self) -> None:
+        """Calls are taken from now on."""
+
+    def stopping(self, drain: float) -> None:
+        """No new calls; what is under way has ``drain`` seconds."""
+
+
+def follow_launcher(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    """On Windows, end at once when the launcher of the one-file executable is gone. Who killed it, or the service
+    manager that starts it anew, knows nothing of us, and we hold the port."""
+    if sys.platform == "win32" and PurePath(getattr(sys, "_MEIPASS", "")).name.startswith("_MEI"):
+        _end_with_parent(loop, stop)
+
+
+def _end_with_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    import win32api  # noqa: PLC0415 - on Windows only
+    import win32event  # noqa: PLC0415
+
+    def wait() -> None:
+        win32event.WaitForSingleObject(launcher, win32event.INFINITE)
+        for _ in range(2):  # the second time without a drain
+            pass_on(loop, stop)
+
+    with contextlib.suppress(win32api.error):  # it may not be looked at: then nothing can be known
+        launcher = win32api.OpenProcess(_SYNCHRONIZE, False, os.getppid())
+        threading.Thread(target=wait, name="the launcher's end", daemon=True).start()
+
+
 def _handle(loop: asyncio.AbstractEventLoop, number: int, act: Callable[[], None]) -> None:
     if sys.platform == "win32":
-        signal.signal(number, lambda *_: _pass_on(loop, act))
+        signal.signal(number, lambda *_: pass_on(loop, act))
     else:
         loop.add_signal_handler(number, act)
 
 
-def _pass_on(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
-    if not loop.is_closed():  # the handler outlives the loop
-        loop.call_soon_threadsafe(act)
+def pass_on(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+    """Call ``act`` on the loop, from any thread; nothing once the loop has ended."""
+    with contextlib.suppress(RuntimeError):  # it closes at this very moment
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(act)
 
 
 class Stop:
