@@ -65,6 +65,17 @@ class CompletionPort:
 
         return self._do(connection, selectors.EVENT_WRITE, attempt)
 
+    def accept(self, listening: socket.socket) -> asyncio.Future[Any]:
+        def attempt() -> tuple[socket.socket, Any]:
+            connection, address = listening.accept()
+            connection.setblocking(False)
+            return connection, address
+
+        return self._do(listening, selectors.EVENT_READ, attempt)
+
+    def _stop_serving(self, listening: socket.socket) -> None:
+        listening.close()
+
     def select(self, timeout: float | None) -> list[object]:
         for key, events in self._selector.select(timeout):
             for event, (operation, attempt) in list(key.data.items()):
