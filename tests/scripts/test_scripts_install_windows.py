@@ -21,8 +21,8 @@ CMDLETS: Final = frozenset(
     """
     Copy-Item ForEach-Object Get-Acl Get-ChildItem Get-CimInstance Get-Item Get-Service Get-WinEvent
     Invoke-CimMethod Join-Path New-Item New-ItemProperty New-NetFirewallRule New-Object New-Service Read-Host
-    Remove-Item Remove-NetFirewallRule Resolve-Path Set-Item Set-StrictMode Start-Service Start-Sleep Test-Path Unblock-File
-    Where-Object Write-Host Write-Verbose
+    Remove-Item Remove-NetFirewallRule Resolve-Path Set-Item Set-StrictMode Start-Service Start-Sleep
+    Test-Path Unblock-File Where-Object Write-Host Write-Verbose
     """.split()  # noqa: SIM905
 )
 """In PowerShell 5.1 as in 7, each looked up."""
