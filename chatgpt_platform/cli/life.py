@@ -84,7 +84,8 @@ def follow_launcher(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -
 
 
 def _end_with_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    import win32api  # noqa: PLC0415 - on Windows only
+    import pywintypes  # noqa: PLC0415 - on Windows only; before the others, whose library it loads
+    import win32api  # noqa: PLC0415
     import win32event  # noqa: PLC0415
 
     def wait() -> None:
@@ -92,7 +93,7 @@ def _end_with_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) 
         for _ in range(2):  # the second time without a drain
             pass_on(loop, stop)
 
-    with contextlib.suppress(win32api.error):  # it may not be looked at: then nothing can be known
+    with contextlib.suppress(pywintypes.error):  # it may not be looked at: then nothing can be known
         launcher = win32api.OpenProcess(_SYNCHRONIZE, False, os.getppid())
         threading.Thread(target=wait, name="the launcher's end", daemon=True).start()
 

@@ -37,7 +37,8 @@ def host(serve: Callable[[Manager], int], config: str | None) -> int:
     ``config``: its folder becomes the working directory, from which relative paths start: the manager starts all
     services in that of the system.
     """
-    import servicemanager  # noqa: PLC0415 - on Windows only
+    import pywintypes  # noqa: PLC0415 - on Windows only; before the others, whose library it loads
+    import servicemanager  # noqa: PLC0415
     import win32service  # noqa: PLC0415
 
     service = _Service(serve, config, servicemanager, win32service)
@@ -45,7 +46,7 @@ def host(serve: Callable[[Manager], int], config: str | None) -> int:
     servicemanager.PrepareToHostSingle(service.begin)
     try:
         servicemanager.StartServiceCtrlDispatcher()  # type: ignore[no-untyped-call]
-    except win32service.error as error:
+    except pywintypes.error as error:
         if error.winerror != _NO_MANAGER:
             raise
         print(

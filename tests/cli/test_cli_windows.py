@@ -328,7 +328,8 @@ def test_it_ends_with_its_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
         return "launcher"
 
     for name, module in {
-        "win32api": types.SimpleNamespace(OpenProcess=open_process, error=OSError),
+        "pywintypes": types.SimpleNamespace(error=OSError),
+        "win32api": types.SimpleNamespace(OpenProcess=open_process),
         "win32event": types.SimpleNamespace(INFINITE=-1, WaitForSingleObject=lambda *_: ended.wait(PATIENCE)),
     }.items():
         monkeypatch.setitem(sys.modules, name, module)

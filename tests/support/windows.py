@@ -104,7 +104,7 @@ def take_posix_away() -> None:
 
 
 class ServiceManager:
-    """Both modules of pywin32, after their C++ source, and who starts and stops services behind them."""
+    """The modules of pywin32, after their C++ source, and who starts and stops services behind them."""
 
     def __init__(self) -> None:
         names = (
@@ -115,7 +115,7 @@ class ServiceManager:
         )  # fmt: skip
         values = (16, 2, 4, 3, 1, 1, 4, 256, 8, 1, 5, 15, 6, 4)
         self.scm: Any = types.SimpleNamespace(
-            **dict(zip(names, values, strict=True)), error=ServiceError, SetServiceStatus=self._set_status
+            **dict(zip(names, values, strict=True)), SetServiceStatus=self._set_status
         )
         self.host: Any = types.SimpleNamespace(
             EVENTLOG_ERROR_TYPE=1, Initialize=lambda *_: None, LogMsg=self._log,
@@ -126,7 +126,8 @@ class ServiceManager:
         self._control: Any = None
 
     def install(self) -> None:
-        vars(sys)["modules"].update(servicemanager=self.host, win32service=self.scm)
+        types_of_all: Any = types.SimpleNamespace(error=ServiceError)
+        sys.modules.update(pywintypes=types_of_all, servicemanager=self.host, win32service=self.scm)
 
     def say(self, **what: object) -> None:
         print("scm " + json.dumps(what), flush=True)  # noqa: T201 - the test reads it
