@@ -145,6 +145,11 @@ class Process:
         """The child's process id."""
         return self._child.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """What the child ended with; None while it runs, negative where a signal ended it."""
+        return self._child.poll()
+
     def is_running(self) -> bool:
         """Whether the child is still there."""
         return self._child.poll() is None

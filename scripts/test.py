@@ -1,10 +1,13 @@
-"""All checks and tests, in an environment of their own:
+"""Checks and tests, in an environment of their own:
 
-    python3 scripts/test.py                        everything
+    python3 scripts/test.py                        everything but the artefacts
     python3 scripts/test.py tests/limits -k store  the checks, then pytest with these arguments
+    python3 scripts/test.py --packaging            builds the executable and tests it, the image, the unit
 
 The last line is pytest's own. The exit code is 0 only if the checks and the tests passed. The tests with the
-official Node SDK need `npm`; without it, or without a network the first time, they are skipped.
+official Node SDK need `npm`; without it, or without a network the first time, they are skipped. The tests of the
+artefacts install Debian packages where root runs them; whatever they cannot have they are skipped for, with the
+reason.
 """
 
 import environment  # stands first: it turns away a Python that is too old
@@ -20,6 +23,7 @@ from pathlib import Path
 import check
 
 NODE = environment.ROOT / "tests" / "node"
+BUILD = environment.ROOT / "scripts" / "build.py"
 
 
 def install_node_packages(folder: Path) -> None:
@@ -44,12 +48,19 @@ def install_node_packages(folder: Path) -> None:
 
 def main() -> int:
     environment.enter("dev")
-    checked = check.main()
-    install_node_packages(NODE)
+    if "--packaging" in sys.argv:
+        checked = subprocess.run([sys.executable, BUILD], check=False).returncode
+        if checked != 0:
+            print("The executable could not be built, so there is nothing to test.", file=sys.stderr)
+            return checked
+    else:
+        checked = check.main()
+        install_node_packages(NODE)
     if checked != 0:
         print("Some checks failed, see above; the tests run all the same.", flush=True)
     tests = subprocess.run(
-        [sys.executable, "-m", "pytest", *sys.argv[1:]],
+        # -rs: what was skipped, and why.
+        [sys.executable, "-m", "pytest", *(["-rs"] if "--packaging" in sys.argv else []), *sys.argv[1:]],
         cwd=environment.ROOT,
         env=os.environ | {"PYTHONPATH": str(environment.ROOT), "FAILED_CHECKS": "yes" if checked else ""},
         check=False,

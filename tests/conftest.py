@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -12,6 +13,21 @@ hypothesis.settings.load_profile("house")
 
 # Tornado asks for the present loop when it makes its own; asyncio would make one that nobody closes.
 asyncio.set_event_loop(None)
+
+
+PACKAGING = Path(__file__).parent / "packaging"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--packaging``: the tests of what is built, and only these."""
+    parser.addoption("--packaging", action="store_true", help="test the built executable, image and unit")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """They take minutes, and things that a machine need not have."""
+    if not config.getoption("--packaging"):
+        return collection_path == PACKAGING or None
+    return (collection_path.parent == PACKAGING.parent and collection_path != PACKAGING) or None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,11 +11,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from chatgpt_platform.cli import unpacked
 from chatgpt_platform.settings.load import load
 from chatgpt_platform.settings.render import listing
 from chatgpt_platform.settings.schema import Upstream
 from chatgpt_platform.settings.text import printable
 from chatgpt_platform.settings.tls import server_context
+from chatgpt_platform.upstream import authorities
 
 _SHOWN: Final = 5
 _LONGEST: Final = 80
@@ -64,6 +66,7 @@ class _Failed(Exception):
 
 
 def _models(upstream: Upstream) -> list[str]:
+    unpacked.add_online_parts()
     # Takes about a second, so only those who ask pay for it.
     import openai  # noqa: PLC0415
 
@@ -75,7 +78,9 @@ def _models(upstream: Upstream) -> list[str]:
             timeout=openai.Timeout(timeouts.first_byte, connect=timeouts.connect),
             max_retries=0,
             # As ``serve`` goes: straight to the upstream, through no proxy, after no redirect.
-            http_client=openai.DefaultHttpxClient(trust_env=False, follow_redirects=False),
+            http_client=openai.DefaultHttpxClient(
+                verify=authorities.context(), trust_env=False, follow_redirects=False
+            ),
         ) as client:
             # These two would come from the SDK's own variables.
             omitted = {"OpenAI-Organization": openai.omit, "OpenAI-Project": openai.omit}

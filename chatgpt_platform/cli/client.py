@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from chatgpt_platform.cli import unpacked
+from chatgpt_platform.upstream import authorities
+
 if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.chat import ChatCompletionMessageParam
@@ -46,12 +49,18 @@ def wrong_option(arguments: argparse.Namespace, environment: Mapping[str, str]) 
 
 def connect(arguments: argparse.Namespace, environment: Mapping[str, str]) -> OpenAI:
     """A client of the gateway that the arguments name."""
+    unpacked.add_online_parts()
     # Takes about a second, so only those who ask pay for it.
-    from openai import OpenAI  # noqa: PLC0415
+    from openai import DefaultHttpxClient, OpenAI  # noqa: PLC0415
 
     key = arguments.key or environment.get(KEY_VARIABLE) or PLACEHOLDER
     url = arguments.url.rstrip("/")
-    return OpenAI(base_url=url if url.endswith("/v1") else f"{url}/v1", api_key=key, max_retries=0)
+    return OpenAI(
+        base_url=url if url.endswith("/v1") else f"{url}/v1",
+        api_key=key,
+        max_retries=0,
+        http_client=DefaultHttpxClient(verify=authorities.context()),
+    )
 
 
 def say(client: OpenAI, model: str, messages: list[ChatCompletionMessageParam], *, stream: bool) -> str:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from pathlib import PurePath
 from typing import Any, Final
+
+from chatgpt_platform.cli import unpacked
 
 if sys.platform == "win32":
     new_event_loop = asyncio.new_event_loop
 else:
     from uvloop import new_event_loop
-
-_SYNCHRONIZE: Final = 0x0010_0000
-"""The right to wait for a process's end."""
 
 
 def run(main: Coroutine[Any, Any, int]) -> int:
@@ -42,12 +39,20 @@ def let_go(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def on_stop(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    """Call ``stop`` on the loop at each SIGTERM and Ctrl-C, and on Windows at each Ctrl-Break too."""
+    """Call ``stop`` on the loop at each SIGTERM and Ctrl-C, and on Windows at each Ctrl-Break too.
+
+    Also when the executable's launcher was killed: it is the process that people and supervisors know.
+    """
+    copy = unpacked.current()
+    if copy is not None:
+        copy.on_orphaned(loop, stop)
+    if copy is not None and sys.platform == "linux":
+        _count_by_sender(loop, copy.launcher, stop)
+        return
     for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
         number = getattr(signal, name, None)
         if number is not None:
             _handle(loop, number, stop)
-    follow_launcher(loop, stop)
 
 
 def on_reload(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> None:
@@ -76,26 +81,26 @@ class Manager:
         """No new calls; what is under way has ``drain`` seconds."""
 
 
-def follow_launcher(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    """On Windows, end at once when the launcher of the one-file executable is gone. Who killed it, or the service
-    manager that starts it anew, knows nothing of us, and we hold the port."""
-    if sys.platform == "win32" and PurePath(getattr(sys, "_MEIPASS", "")).name.startswith("_MEI"):
-        _end_with_parent(loop, stop)
+if sys.platform == "linux":
 
+    def _count_by_sender(loop: asyncio.AbstractEventLoop, launcher: int, stop: Callable[[], None]) -> None:
+        """Call ``stop`` once for each wish, where one may come as two signals.
 
-def _end_with_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    import pywintypes  # noqa: PLC0415 - on Windows only; before the others, whose library it loads
-    import win32api  # noqa: PLC0415
-    import win32event  # noqa: PLC0415
+        A terminal, pkill and a supervisor may signal all processes, and the launcher hands on what it gets. So of
+        the launcher's signals and everybody else's only the longer row counts.
+        """
+        wanted = (signal.SIGTERM, signal.SIGINT)
+        signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
 
-    def wait() -> None:
-        win32event.WaitForSingleObject(launcher, win32event.INFINITE)
-        for _ in range(2):  # the second time without a drain
-            pass_on(loop, stop)
+        def wait() -> None:
+            seen = {True: 0, False: 0}
+            while True:
+                by_launcher = signal.sigwaitinfo(wanted).si_pid == launcher
+                seen[by_launcher] += 1
+                if seen[by_launcher] > seen[not by_launcher]:
+                    pass_on(loop, stop)
 
-    with contextlib.suppress(pywintypes.error):  # it may not be looked at: then nothing can be known
-        launcher = win32api.OpenProcess(_SYNCHRONIZE, False, os.getppid())
-        threading.Thread(target=wait, name="the launcher's end", daemon=True).start()
+        threading.Thread(target=wait, name="wait for signals", daemon=True).start()
 
 
 def _handle(loop: asyncio.AbstractEventLoop, number: int, act: Callable[[], None]) -> None:

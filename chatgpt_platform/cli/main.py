@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import gc
+import importlib
 import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
-from chatgpt_platform.cli import ask, chat, check, healthcheck, init, serve, simulate, version
+from chatgpt_platform.cli import unpacked
 from chatgpt_platform.errors import ConfigurationError
 
-COMMANDS: Final = (serve, check, init, ask, chat, simulate, healthcheck, version)
+COMMANDS: Final = ("serve", "check", "init", "ask", "chat", "simulate", "healthcheck", "version")
+"""Each a module beside this one, imported only when its command is asked for: most of a start is imports."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -22,16 +25,17 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of this command line: of the command that it names, of all commands where it names none."""
     root = _Parser(
         prog="chatgpt-platform",
         description="Share access to an OpenAI-compatible model service: one key, limits for each caller.",
     )
     root.add_argument("--debug", action="store_true", help="show tracebacks")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add_parser(commands)
+    named = next((word for word in argv if not word.startswith("-")), None)
+    for command in [named] if named in COMMANDS else COMMANDS:
+        importlib.import_module(f"chatgpt_platform.cli.{command}").add_parser(commands)
     return root
 
 
@@ -43,7 +47,20 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
             stream.reconfigure(errors="backslashreplace")
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
-    arguments = parser().parse_args(argv)
+    copy = unpacked.current()
+    if copy is None:
+        return _run(argv, environment)
+    copy.hold()
+    try:
+        return _run(argv, environment)
+    finally:
+        copy.leave()
+
+
+def _run(argv: Sequence[str] | None, environment: Mapping[str, str] | None) -> int:
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser(words).parse_args(words)
+    gc.enable()
     run = arguments.run
     try:
         code: int = run(arguments, os.environ if environment is None else environment)

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from chatgpt_platform import __version__
-from chatgpt_platform.cli import life, service_windows
+from chatgpt_platform.cli import life, privileges, service_windows, unpacked
 from chatgpt_platform.cli.life import Manager, Stop
+from chatgpt_platform.cli.notify import Notifier
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.observe.redact import Redactor
@@ -22,7 +23,6 @@ from chatgpt_platform.settings.load import Loaded, load
 from chatgpt_platform.settings.schema import Settings, Upstream, changes, changes_needing_restart
 from chatgpt_platform.settings.secret import Secret
 from chatgpt_platform.settings.tls import Certificate
-from chatgpt_platform.simulator.server import Behaviour, Simulator
 from chatgpt_platform.web.server import Server
 from chatgpt_platform.web.service import Service
 
@@ -54,21 +54,27 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
     def start(manager: Manager) -> int:
         loaded = read()
+        # As root still, where root started this: what was left may be root's.
+        warnings = (*loaded.slips, *unpacked.clear_others(), *privileges.lay_down(loaded.settings))
         return life.run(
-            _serve(loaded.settings, lambda: read().settings, loaded.slips, manager, demo=arguments.demo)
+            _serve(loaded.settings, lambda: read().settings, warnings, environment, manager, demo=arguments.demo)
         )
 
     return service_windows.host(start, arguments.config) if arguments.service else start(Manager())
 
 
 async def _serve(
-    settings: Settings, read_settings: Callable[[], Settings], slips: Sequence[str], manager: Manager,
-    *, demo: bool,
+    settings: Settings, read_settings: Callable[[], Settings], slips: Sequence[str],
+    environment: Mapping[str, str], manager: Manager, *, demo: bool,
 ) -> int:  # fmt: skip
     stop = Stop()
     manager.on_stop(asyncio.get_running_loop(), stop)
     if not demo:
-        return await _Running(settings, read_settings, stop, slips, manager, key_is_real=True).run()
+        running = _Running(settings, read_settings, stop, slips, environment, manager, key_is_real=True)
+        return await running.run()
+    # A seventh of the start, so only those who ask for it pay for it.
+    from chatgpt_platform.simulator.server import Behaviour, Simulator  # noqa: PLC0415
+
     simulator = Simulator(Behaviour(interval=0.02))
     try:
         port = simulator.listen()
@@ -77,6 +83,7 @@ async def _serve(
             lambda: _with_simulator(read_settings(), port),
             stop,
             slips,
+            environment,
             manager,
             key_is_real=False,
         )
@@ -90,7 +97,7 @@ class _Running:
 
     def __init__(
         self, settings: Settings, read_settings: Callable[[], Settings], stop: Stop, slips: Sequence[str],
-        manager: Manager, *, key_is_real: bool,
+        environment: Mapping[str, str], manager: Manager, *, key_is_real: bool,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._started: Final = settings
@@ -101,12 +108,15 @@ class _Running:
         self._manager: Final = manager
         self._certificate: Final = Certificate(settings.server.tls)
         self._logs = _open_logs(settings)
+        self._notifier: Final = Notifier(environment, self._logs.logger)
+        self._serves = ""
         self._service: Final = Service(settings, self._logs)
         self._server: Final = Server(self._service, tls=self._certificate)
 
     async def run(self) -> int:
         server = self._settings.server
         flushing = asyncio.create_task(self._flush(), name="flush the logs")
+        alive = asyncio.create_task(self._notifier.keep_alive(), name="keep the watchdog calm")
         try:
             port = self._server.listen(server.host, server.port)
         except OSError as error:
@@ -115,18 +125,21 @@ class _Running:
         else:
             self._manager.on_reload(asyncio.get_running_loop(), self._reload)
             self._say_ready(port)
-            _spare_the_collector()
+            _settle_in()
             await self._stop.wanted.wait()
             return await self._drain()
         finally:
             flushing.cancel()
             await self._server.close()
             await self._service.close()
+            alive.cancel()
+            self._notifier.close()
             self._logs.close()
 
     async def _drain(self) -> int:
         log, timeout = self._logs.logger, self._settings.server.timeouts.drain
         log.info("stopping: no new calls; what is under way has %g s", timeout)
+        self._notifier.stopping(timeout)
         self._manager.stopping(timeout)
         draining = asyncio.create_task(self._server.drain(timeout), name="drain")
         ending = asyncio.create_task(self._stop.at_once.wait(), name="end at once")
@@ -148,6 +161,10 @@ class _Running:
             self._logs.flush()
 
     def _reload(self) -> None:
+        with self._notifier.reloading():
+            self._take_new_settings()
+
+    def _take_new_settings(self) -> None:
         log = self._logs.logger
         try:
             settings = self._read_settings()
@@ -156,6 +173,7 @@ class _Running:
             for line in error.lines:
                 log.error("reload refused: %s", line)
             log.error("reload refused: the former settings stay in force")
+            self._notifier.status(f"{self._serves}; the last reload was refused, see the log")
             return
         for path in changes_needing_restart(self._started, settings):
             log.warning("%s has changed: this takes effect after a restart", path)
@@ -167,6 +185,7 @@ class _Running:
         self._settings = settings
         self._service.apply(settings, self._logs)
         self._server.rebuild()
+        self._notifier.status(self._serves)
         self._logs.logger.info(
             "the settings%s were read again and are in force; changed: %s",
             " and the certificate" if self._certificate.context else "",
@@ -178,7 +197,8 @@ class _Running:
         host = settings.server.host
         scheme = "https" if self._certificate.context else "http"
         place = f"[{host}]" if ":" in host else host
-        log.info("chatgpt-platform %s serves %s://%s:%d", __version__, scheme, place, port)
+        self._serves = f"serves {scheme}://{place}:{port}"
+        log.info("chatgpt-platform %s %s", __version__, self._serves)
         for slip in self._slips:
             log.warning("%s", slip)
         if not settings.upstreams[0].api_keys:
@@ -191,11 +211,18 @@ class _Running:
                 host, port,
             )  # fmt: skip
         self._logs.flush()
+        self._notifier.ready(self._serves)
         self._manager.ready()
 
 
-def _spare_the_collector() -> None:
-    """What was imported stays: the garbage collector need not walk it, nor look after every few calls."""
+def _settle_in() -> None:
+    """What delays nobody now: import what may be wanted later, and spare the garbage collector.
+
+    What was imported stays: it need not walk it, nor look after every few calls.
+    """
+    copy = unpacked.current()
+    if copy is not None:
+        copy.load_all()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
 

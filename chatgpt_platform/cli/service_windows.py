@@ -17,7 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from chatgpt_platform.cli.life import Manager, follow_launcher, pass_on
+from chatgpt_platform.cli import unpacked
+from chatgpt_platform.cli.life import Manager, pass_on
 from chatgpt_platform.errors import ConfigurationError
 
 NAME: Final = "chatgpt-platform"
@@ -108,7 +109,9 @@ class _Service(Manager):
 
     def on_stop(self, loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
         self._stop = lambda: pass_on(loop, stop)
-        follow_launcher(loop, stop)
+        copy = unpacked.current()
+        if copy is not None:
+            copy.on_orphaned(loop, stop)
 
     def on_reload(self, loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> None:
         self._reload = lambda: pass_on(loop, reload)

@@ -131,6 +131,28 @@ class Text(TextKind[str]):
         return yaml_text(value)
 
 
+class UserIds(TextKind[str]):
+    """Whom to run as: ``UID`` or ``UID:GID`` in numbers; empty for nobody else. Root is no such user."""
+
+    name = "user"
+    expected = "the number of a user, or of a user and a group, such as 65532 or 65532:65532, and not root"
+    _HIGHEST: Final = 2**32 - 2  # -1 means "leave it as it is" to the system
+    _PATTERN: Final = "[1-9][0-9]{0,9}(?::(?:0|[1-9][0-9]{0,9}))?"
+
+    def read(self, text: str) -> str:
+        usable = re.fullmatch(self._PATTERN, text) and all(int(part) <= self._HIGHEST for part in text.split(":"))
+        if text and not usable:
+            raise Mismatch
+        return text
+
+    def json_schema(self) -> dict[str, object]:
+        number = {"type": "integer", "minimum": 1, "maximum": self._HIGHEST}  # what YAML makes of a bare UID
+        return {"anyOf": [{"type": "string", "pattern": f"^(?:{self._PATTERN})?$"}, number]}
+
+    def yaml(self, value: str) -> str:
+        return yaml_text(value)
+
+
 _SAFE: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*(?::[A-Za-z0-9_./-]+)*|[0-9]+(?:\.[0-9]+){3}(?:/[0-9]+)?")
 _WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 

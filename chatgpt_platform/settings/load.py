@@ -18,7 +18,7 @@ from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.settings import walk
 from chatgpt_platform.settings.environment import CONFIG, Environment, Found, slips
 from chatgpt_platform.settings.kinds import Unusable
-from chatgpt_platform.settings.nodes import Node, Unreadable, from_json, from_yaml
+from chatgpt_platform.settings.nodes import Node, Unreadable, from_json
 from chatgpt_platform.settings.schema import SETTINGS, TREE, Settings
 from chatgpt_platform.settings.text import printable
 
@@ -105,6 +105,9 @@ class _File:
             return
 
     def _read(self, name: str, content: bytes) -> None:
+        # Only where there is a file: without one a start is a tenth shorter.
+        from chatgpt_platform.settings.yaml_nodes import from_yaml  # noqa: PLC0415
+
         try:
             findings = walk.read(TREE, from_yaml(_decode(content)))
         except Unreadable as unreadable:

@@ -16,7 +16,7 @@ from typing import Final
 from chatgpt_platform.settings.addresses import BaseUrl, Cidr, Host, Network, Origin, PemFile, Route
 from chatgpt_platform.settings.containers import ListOf, MapOf
 from chatgpt_platform.settings.declaration import Section, Setting, section, setting, tree, upstream_list
-from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Number, Size, Text
+from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Number, Size, Text, UserIds
 from chatgpt_platform.settings.secret import Keys
 from chatgpt_platform.settings.secret import Secret as Secret
 
@@ -61,6 +61,13 @@ class Server:
         5000,
         "The port to listen on; 0: the system picks a free one.",
         names=("PORT",),
+        restart=True,
+    )
+    user: str = setting(
+        UserIds(),
+        "",
+        "The user to serve as where root starts it (not on Windows): UID or UID:GID in numbers; the group's is "
+        "the user's where it is left out. The log directory becomes this user's. Empty: whoever starts it.",
         restart=True,
     )
     route: str = setting(

@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from chatgpt_platform import __version__
 from chatgpt_platform.errors import Problem
-from chatgpt_platform.upstream import faults, target
+from chatgpt_platform.upstream import authorities, faults, target
 from chatgpt_platform.upstream.connection import Connection, Offer, Request, Sink, Timeouts
 from chatgpt_platform.wire.batch import Batch
 
@@ -344,8 +344,7 @@ class Client:
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._tls = authorities.context()
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
 

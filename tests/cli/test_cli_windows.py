@@ -24,6 +24,7 @@ import pytest
 import requests
 
 from chatgpt_platform.cli import life
+from chatgpt_platform.cli.unpacked import Copy
 from chatgpt_platform.simulator.server import Behaviour, Simulator
 from support.background import Background
 from support.gateway import wait_until
@@ -337,10 +338,9 @@ def test_it_ends_with_its_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def follow() -> life.Stop:
         stop = life.Stop()
-        life.follow_launcher(asyncio.get_running_loop(), stop)
-        assert waited == []
-        monkeypatch.setattr(sys, "_MEIPASS", "/tmp/_MEI12345", raising=False)
-        life.follow_launcher(asyncio.get_running_loop(), stop)
+        Copy(Path("/tmp/_internal")).on_orphaned(asyncio.get_running_loop(), stop)
+        assert waited == [], "no launcher"
+        Copy(Path("/tmp/_MEI0000abcdXYZ")).on_orphaned(asyncio.get_running_loop(), stop)
         assert len(waited) == 1
         ended.set()
         await stop.at_once.wait()

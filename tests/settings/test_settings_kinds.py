@@ -11,9 +11,21 @@ from hypothesis import strategies as st
 
 from chatgpt_platform.settings.addresses import RESERVED, BaseUrl, Cidr, Host, Origin, Route
 from chatgpt_platform.settings.containers import ListOf, MapOf
-from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Fault, Kind, Number, Size, Text, Unusable
-from chatgpt_platform.settings.nodes import Scalar, Style, from_json, from_yaml
+from chatgpt_platform.settings.kinds import (
+    Boolean,
+    Choice,
+    Duration,
+    Fault,
+    Kind,
+    Number,
+    Size,
+    Text,
+    Unusable,
+    UserIds,
+)
+from chatgpt_platform.settings.nodes import Scalar, Style, from_json
 from chatgpt_platform.settings.secret import Key, Keys, Secret
+from chatgpt_platform.settings.yaml_nodes import from_yaml
 
 MiB = 2**20
 v4, v6 = ipaddress.IPv4Network, ipaddress.IPv6Network
@@ -65,6 +77,11 @@ v4, v6 = ipaddress.IPv4Network, ipaddress.IPv6Network
         (Route(), "api/", "/api"),
         (Route(), "/a-b/c.d_~", "/a-b/c.d_~"),
         (Route(), "v10", "/v10"),
+        (UserIds(), "''", ""),
+        (UserIds(), "65532", "65532"),
+        (UserIds(), "65532:65532", "65532:65532"),
+        (UserIds(), "1000:0", "1000:0"),
+        (UserIds(), "4294967294:4294967294", "4294967294:4294967294"),
         (ListOf(Number()), "[1, 2]", (1, 2)),
         (ListOf(Number()), "", ()),
         (MapOf(Text(), Text()), "{no: gpt-4o, 1: 2}", {"no": "gpt-4o", "1": "2"}),
@@ -118,6 +135,8 @@ def test_read(kind: Kind[Any], written: str, value: object) -> None:
         *((Route(), text) for text in ["a//b", "a b", "a?b", "//a", "..", "a/./b", "'%61'", "é", "a" * 201]),
         *((Route(), f"/{reserved}/x") for reserved in RESERVED),
         (Route(), "V1"),
+        *((UserIds(), text) for text in ["root", "0", "0:0", "1:", ":1", "1:2:3", "-1", "01", "1 1", "٣", "~"]),
+        *((UserIds(), text) for text in ["4294967295", "1:4294967295", "99999999999", "65532:nonroot", "[1, 1]"]),
         (ListOf(Number()), "5"),
         (ListOf(Number()), "{a: 1}"),
         (MapOf(Text(), Text()), "[a]"),

@@ -125,6 +125,7 @@ def test_every_setting_of_the_file_arrives(tmp_path: Path) -> None:
 server:
   host: 127.0.0.1
   port: 8080
+  user: 65532:65532
   route: api/
   language: zh_TW
   trusted_proxies: [10.0.0.0/8, "fd00::/8"]
@@ -153,6 +154,7 @@ logging:
     expected: dict[str, object] = {
         "server.host": "127.0.0.1",
         "server.port": 8080,
+        "server.user": "65532:65532",
         "server.route": "/api",
         "server.language": "zh_TW",
         "server.trusted_proxies": (ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
@@ -192,7 +194,7 @@ logging:
     }
     assert {path: value_at(loaded.settings, path) for path in SETTINGS} == expected
     assert loaded.sources["server.port"] == f"{NAME}:4"
-    assert loaded.sources["upstreams[0].api_keys"] == f"{NAME}:21"
+    assert loaded.sources["upstreams[0].api_keys"] == f"{NAME}:22"
     assert "test-key-1" not in repr(loaded)
 
 
@@ -381,6 +383,7 @@ def test_settings_are_frozen_and_name_what_needs_a_restart(tmp_path: Path) -> No
         "server.port",
         "server.tls.certificate",
         "server.tls.key",
+        "server.user",
     }
     with pytest.raises(AttributeError):
         old.server.port = 1  # type: ignore[misc]

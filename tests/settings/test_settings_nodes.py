@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatgpt_platform.settings.nodes import Array, Node, Scalar, Style, Table, Unreadable, from_json, from_yaml
+from chatgpt_platform.settings.nodes import Array, Node, Scalar, Style, Table, Unreadable, from_json
+from chatgpt_platform.settings.yaml_nodes import from_yaml
 
 
 def plain(node: Node) -> object:
@@ -76,7 +77,7 @@ def test_what_is_not_read_as_yaml(text: str, line: int, says: str) -> None:
 def test_the_python_parser_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "a: {b: [1, 'x', ~]}\nc: >\n  d\n"
     fast = from_yaml(text)
-    monkeypatch.setattr("chatgpt_platform.settings.nodes._LOADER", yaml.SafeLoader)
+    monkeypatch.setattr("chatgpt_platform.settings.yaml_nodes._LOADER", yaml.SafeLoader)
     assert from_yaml(text) == fast
     for bad in ("a: \x00", "a: [", "a:\n\tb: 1"):
         with pytest.raises(Unreadable):

@@ -139,6 +139,8 @@ def test_the_json_schema_accepts_the_example_in_both_states() -> None:
         "sever: {}",
         "server: {port: '80'}",
         "server: {port: 65536}",
+        "server: {user: nonroot}",
+        "server: {user: 0}",
         "server: {timeouts: {drain: 5}}",
         "server: {max_body: ten}",
         "upstreams: []",

@@ -61,13 +61,13 @@ def request_bytes(path: str, members: Mapping[str, object]) -> bytes:
 
 
 @contextmanager
-def simulated(behaviour: Behaviour = SOUND) -> Iterator[Simulated]:
+def simulated(behaviour: Behaviour = SOUND, host: str = "127.0.0.1") -> Iterator[Simulated]:
     """A simulator on a free port; it is stopped, and nothing of it may be left running, at the end."""
     with Background() as background:
         simulator = Simulator(behaviour)
 
         async def listen() -> int:
-            return simulator.listen()
+            return simulator.listen(host=host)
 
         port = background.run(listen())
         try:

@@ -1,0 +1,119 @@
+"""Root's powers, laid down before anything listens: what ``server.user`` asks for.
+
+A container starts as root for one purpose: to own the log directory that Docker made as root on the host. Once
+that is the service user's, the process becomes this user, with no way back. Elsewhere (not root, Windows) nothing
+happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+from chatgpt_platform.cli import unpacked
+from chatgpt_platform.errors import ConfigurationError
+from chatgpt_platform.settings.schema import Settings
+
+_LOGS: Final = ("access.log", "app.log")
+"""How the names of the log files begin, the rotated ones' too."""
+
+_CAP_KILL: Final = 1 << 5
+"""Of linux/capability.h."""
+
+
+def lay_down(settings: Settings) -> tuple[str, ...]:
+    """Become ``server.user`` where root started this; warnings for the log, none or one.
+
+    Raises ``ConfigurationError`` where the system lets the process become root again.
+    """
+    if sys.platform != "win32" and settings.server.user and os.geteuid() == 0:
+        return _become(settings.server.user, settings.logging.directory)
+    return ()
+
+
+if sys.platform != "win32":
+
+    def _become(wanted: str, logs: str) -> tuple[str, ...]:
+        user, _, group = wanted.partition(":")
+        uid, gid = int(user), int(group or user)
+        copy = unpacked.current()
+        if copy is not None and not _may_signal_others():
+            return (_why_not(wanted, "its launcher, which stays root, could not hand signals on"),)
+        if copy is not None:
+            _open_to_all(copy.folder)
+        if logs:
+            _give_directory(Path(logs), uid, gid)
+        try:
+            os.setgroups([])
+            os.setgid(gid)  # as root: the real, the effective and the saved one
+            os.setuid(uid)
+        except OSError as error:
+            return (_why_not(wanted, error.strerror or str(error)),)
+        _assert_no_way_back(wanted)
+        return ()
+
+    def _why_not(wanted: str, reason: str) -> str:
+        return (
+            f"root serves, since it may not become server.user, {wanted} ({reason}). The cure: start as that user "
+            f"(docker run --user {wanted}, in a compose file user: {wanted}), or leave root the capabilities "
+            "CHOWN, SETUID, SETGID and KILL"
+        )
+
+    def _may_signal_others() -> bool:
+        """Whether root's processes here may signal another user's; a container can have that taken from it."""
+        try:
+            status = Path("/proc/self/status").read_text("utf-8")
+        except OSError:  # not Linux
+            return True
+        effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+        return effective is None or bool(int(effective[1], 16) & _CAP_KILL)
+
+    def _assert_no_way_back(wanted: str) -> None:
+        try:
+            os.setuid(0)
+        except OSError:
+            return
+        line = f"server.user: having become {wanted}, it could become root again; start it as {wanted} instead"
+        raise ConfigurationError([line])
+
+    def _open_to_all(copy: Path) -> None:
+        """Let every user read what the executable was unpacked to: it is root's alone, and is read as it runs.
+
+        It stays root's, so that the service cannot change its own code.
+        """
+        for folder, _, names in os.walk(copy):
+            for path in (Path(folder), *(Path(folder, name) for name in names)):
+                with contextlib.suppress(OSError):
+                    mode = path.lstat().st_mode
+                    if not stat.S_ISLNK(mode):
+                        path.chmod(stat.S_IMODE(mode) | (0o555 if mode & stat.S_IXUSR else 0o444))
+
+    def _give_directory(directory: Path, uid: int, gid: int) -> None:
+        """Make the log directory, and root's logs in it, the user's. What fails is told of when the logs open."""
+        with contextlib.suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                for name in os.listdir(descriptor):  # noqa: PTH208 - of what is open, whatever its name leads to now
+                    if name.startswith(_LOGS):
+                        _give_file(name, descriptor, uid, gid)
+                if not os.fstat(descriptor).st_mode & stat.S_IWOTH:  # /tmp and its like are everybody's already
+                    os.fchown(descriptor, uid, gid)
+            finally:
+                os.close(descriptor)
+
+    def _give_file(name: str, directory: int, uid: int, gid: int) -> None:
+        """Only a plain file of root's with no other name: whoever owns the directory may have put a link there."""
+        with contextlib.suppress(OSError):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+            try:
+                state = os.fstat(descriptor)
+                if state.st_uid == 0 and stat.S_ISREG(state.st_mode) and state.st_nlink == 1:
+                    os.fchown(descriptor, uid, gid)
+            finally:
+                os.close(descriptor)

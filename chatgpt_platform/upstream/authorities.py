@@ -1,0 +1,46 @@
+"""Whose certificates are believed: the system's authorities, wherever this system keeps them.
+
+OpenSSL looks where it was built to look, and where ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` say. An executable takes
+its OpenSSL to systems that keep their authorities elsewhere.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch; distroless images
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL and its kin
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, without the older links
+    "/etc/ssl/cert.pem",  # Alpine, macOS
+)
+"""Where systems keep all their authorities in one file."""
+
+
+def context(bundles: Iterable[str] = BUNDLES) -> ssl.SSLContext:
+    """A client's context, with certificate and host name checks.
+
+    Where OpenSSL itself finds no authority, those of the first of ``bundles`` that is there and can be read.
+    """
+    made = ssl.create_default_context()
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not _has_authorities(made):
+        for bundle in bundles:
+            try:
+                made.load_verify_locations(bundle)
+            except OSError:  # not there; ssl.SSLError, no certificates in it, is one too
+                continue
+            break
+    return made
+
+
+def _has_authorities(made: ssl.SSLContext) -> bool:
+    if made.cert_store_stats()["x509_ca"]:
+        return True
+    # OpenSSL reads a folder's files only when it meets a certificate.
+    folder = ssl.get_default_verify_paths().capath
+    return folder is not None and any(Path(folder).iterdir())

@@ -1,0 +1,470 @@
+"""The image: the Dockerfile built for real, run as users run it, and both compose files brought up.
+
+The two base images are stand-ins, made from the Debian packages that the real ones consist of; ``buildah`` and
+``podman`` do what Docker does. Nothing is fetched but packages, from where this host has its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import requests
+import trustme
+import yaml
+
+from chatgpt_platform import __version__
+from chatgpt_platform.simulator.server import Behaviour
+from support import containers, debian, host_pip
+from support.containers import Container, Engine, Failed
+from support.gateway import wait_until
+from support.program import ROOT, serving
+from support.simulated import KEY, simulated
+
+# What python:3.11-bookworm has of all that the build needs.
+BUILD_PACKAGES: Final = ("python3", "python3-venv", "libpython3.11", "gcc", "libc6-dev", "ca-certificates")
+COMMIT: Final = "0123456789ab"
+USER: Final = "65532:65532"
+COMPOSE: Final = ROOT / "packaging" / "docker"
+PODMAN_COMPOSE: Final = "podman-compose==1.6.0"
+STREAM: Final = {"stream": True, "messages": [{"role": "user", "content": "a b c d e f g h " * 20}], "model": "m"}
+PATIENCE: Final = 30.0
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="root on Linux runs containers"
+)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    reason = containers.missing()
+    if reason:
+        pytest.skip(reason)
+    made = Engine(ROOT / "build" / "containers")
+    made.clear()
+    yield made
+    made.clear()
+
+
+class Built:
+    """The image, the stand-in that it was made on, and what the build said."""
+
+    def __init__(self, image: str, base: str, said: str) -> None:
+        self.image: Final = image
+        self.base: Final = base
+        self.said: Final = said
+
+
+@pytest.fixture(scope="module")
+def built(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    trees = ROOT / "build" / "debian"
+    try:
+        build_tree = debian.minimal(trees / "build", BUILD_PACKAGES)
+        base_tree = debian.distroless(trees / "distroless")
+    except debian.Unavailable as reason:
+        pytest.skip(str(reason))
+    build = engine.import_tree(build_tree, "build")
+    certificates = f"ENV SSL_CERT_FILE=/{debian.CERTIFICATES}"
+    base = engine.import_tree(base_tree, "base", certificates, f"USER {debian.NONROOT}")
+    image, said = engine.build(
+        ROOT,
+        "chatgpt-platform",
+        {"BUILD_IMAGE": build, "RUNTIME_IMAGE": base, "COMMIT": COMMIT, "VERSION": __version__},
+        host_pip.carried(tmp_path_factory.mktemp("pip") / "pip.conf"),
+    )
+    return Built(image, base, said)
+
+
+class Running:
+    """A container that serves on a port of this host."""
+
+    def __init__(self, container: Container, port: int) -> None:
+        self.container: Final = container
+        self.url: Final = f"http://127.0.0.1:{port}"
+
+    def ask(self, path: str = "/chatgpt") -> dict[str, Any]:
+        answer = requests.get(self.url + path, params={"prompt": "Hello"}, timeout=PATIENCE)
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def warnings(self) -> list[str]:
+        return [line for line in self.container.logs.splitlines() if "WARNING" in line]
+
+
+@contextmanager
+def running(
+    engine: Engine, built: Built, *options: str, command: Sequence[str] = ("serve", "--demo")
+) -> Iterator[Running]:
+    """The image on this host's network, so that its upstream may be on this host's loopback."""
+    port = free_port()
+    own = ("--network", "host", "--env", f"PORT={port}", "--env", "CHATGPT_SERVER__HOST=127.0.0.1")
+    with engine.container(built.image, *command, options=(*own, *options)) as container:
+        container.wait_for(" serves http")
+        yield Running(container, port)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def root_owned(tmp_path: Path) -> Path:
+    """The folder that Docker makes for a bind mount whose source is not there."""
+    logs = tmp_path / "logs"
+    logs.mkdir(mode=0o755)
+    return logs
+
+
+def served_by(container: Container) -> tuple[set[int], set[int], int]:
+    """Users, groups and capabilities of the process that serves; the first one only waits for it."""
+    launcher, service = container.processes()
+    assert service.parent
+    assert launcher.users <= {0, debian.NONROOT}
+    return service.users, service.groups, service.capabilities
+
+
+# --- what the build is sent, what the image holds and says
+
+
+def test_no_key_and_no_log_is_sent_to_the_build(engine: Engine, tmp_path: Path) -> None:
+    wanted = {"chatgpt.spec", "chatgpt_platform/a.py", "packaging/locks/build.txt", "scripts/build.py"}
+    unwanted = {
+        ".env", ".git/config", "build/a", "chatgpt.yaml", "chatgpt_platform/__pycache__/a.pyc", "compose.yaml",
+        "config/chatgpt.yaml", "logs/app.log", "packaging/docker/api_key.txt", "packaging/docker/logs/app.log",
+    }  # fmt: skip
+    for name in wanted | unwanted:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x", "utf-8")
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /\n", "utf-8")
+    shutil.copy(ROOT / ".dockerignore", tmp_path)
+    image, _ = engine.build(tmp_path, "sent", {}, [])
+    with engine.mounted(image) as sent:
+        assert {str(path.relative_to(sent)) for path in sent.rglob("*") if path.is_file()} == wanted
+
+
+def test_it_holds_the_executable_and_nothing_else(engine: Engine, built: Built) -> None:
+    with engine.mounted(built.base) as base, engine.mounted(built.image) as image:
+        added = {str(path.relative_to(image)) for path in image.rglob("*")} - {
+            str(path.relative_to(base)) for path in base.rglob("*")
+        }
+        assert added == {"chatgpt-platform", "app", "app/logs"}
+        assert (image / "app/logs").stat().st_uid == debian.NONROOT
+        assert (image / "chatgpt-platform").stat().st_uid == 0
+        shells = [name for name in ("sh", "bash", "dash", "busybox") if (image / "bin" / name).exists()]
+        assert shells == []
+
+
+def test_it_says_what_docker_has_to_know(engine: Engine, built: Built) -> None:
+    (said,) = json.loads(engine.podman("image", "inspect", built.image))
+    config = said["Config"]
+    assert config["Entrypoint"] == ["/chatgpt-platform"]
+    assert config["Cmd"] == ["serve"]
+    assert config["StopSignal"] in {"SIGTERM", "15"}
+    assert set(config["ExposedPorts"]) == {"5000/tcp"}
+    assert config["User"] == "0"
+    assert said["HealthCheck" if "HealthCheck" in said else "Healthcheck"]["Test"] == [
+        "CMD", "/chatgpt-platform", "healthcheck",
+    ]  # fmt: skip
+    assert {"CHATGPT_LOGGING__DIRECTORY=/app/logs", f"CHATGPT_SERVER__USER={USER}"} <= set(config["Env"])
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.opencontainers.image.revision"] == COMMIT
+    assert labels["org.opencontainers.image.licenses"] == "GPL-3.0-or-later"
+
+
+def test_the_build_tried_the_executable_out(built: Built) -> None:
+    tried = [line for line in built.said.splitlines() if line.startswith("ok     ")]
+    assert any("version" in line for line in tried)
+    assert any("serve --demo" in line for line in tried)
+
+
+def test_it_tells_its_commit(engine: Engine, built: Built) -> None:
+    said = engine.podman("run", "--rm", "--network", "none", built.image, "version")
+    assert f"chatgpt-platform {__version__}\n" in said
+    assert f"commit {COMMIT}\n" in said
+
+
+# --- as whom it serves
+
+
+def test_started_as_root_it_owns_the_mount_and_serves_as_nobody(
+    engine: Engine, built: Built, tmp_path: Path
+) -> None:
+    logs = root_owned(tmp_path)
+    with running(engine, built, "--volume", f"{logs}:/app/logs") as gateway:
+        assert served_by(gateway.container) == ({65532}, {65532}, 0)
+        assert gateway.ask()["code"] == 200
+        wait_until(lambda: '"path":"/chatgpt"' in (logs / "access.log").read_text("utf-8"))
+        assert {each.stat().st_uid for each in (logs, *logs.iterdir())} == {65532}
+        assert gateway.warnings() == []
+        engine.podman("healthcheck", "run", gateway.container.id)
+        engine.podman("kill", "--signal", "HUP", gateway.container.id)
+        gateway.container.wait_for("the settings were read again")
+        engine.podman("restart", "--time", "10", gateway.container.id)
+        wait_until(lambda: gateway.container.logs.count(" serves http") == 2, PATIENCE)
+        assert gateway.ask()["code"] == 200
+        assert served_by(gateway.container) == ({65532}, {65532}, 0)
+        assert gateway.container.stop() == 0
+    assert (logs / "app.log").read_text("utf-8").count("stopped") == 2
+
+
+def test_logs_that_an_older_container_wrote_as_root_are_written_on(
+    engine: Engine, built: Built, tmp_path: Path
+) -> None:
+    logs = root_owned(tmp_path)
+    (logs / "access.log").write_text("{}\n", "utf-8")
+    with running(engine, built, "--volume", f"{logs}:/app/logs") as gateway:
+        gateway.ask()
+        wait_until(lambda: (logs / "access.log").read_text("utf-8").count("\n") == 2)
+        assert gateway.warnings() == []
+
+
+def test_started_with_a_user_nothing_is_ever_root(engine: Engine, built: Built, tmp_path: Path) -> None:
+    with running(engine, built, "--user", USER) as gateway:
+        assert {user for each in gateway.container.processes() for user in each.users} == {65532}
+        assert gateway.ask()["code"] == 200
+        assert gateway.warnings() == []  # /app/logs of the image is the user's
+    with running(engine, built, "--user", USER, "--volume", f"{root_owned(tmp_path)}:/app/logs") as gateway:
+        assert gateway.ask()["code"] == 200
+        (warning,) = gateway.warnings()
+        assert "/app/logs cannot be written" in warning
+        assert "chown -R 65532" in warning
+
+
+def test_without_capabilities_it_warns_and_serves(engine: Engine, built: Built, tmp_path: Path) -> None:
+    logs = root_owned(tmp_path)
+    with running(engine, built, "--cap-drop", "all", "--volume", f"{logs}:/app/logs") as gateway:
+        assert gateway.ask()["code"] == 200
+        (warning,) = gateway.warnings()
+        assert "server.user" in warning
+        assert f"--user {USER}" in warning
+        users, _, capabilities = served_by(gateway.container)
+        assert (users, capabilities) == ({0}, 0)
+        wait_until(lambda: '"path":"/chatgpt"' in (logs / "access.log").read_text("utf-8"))
+
+
+def test_with_the_few_capabilities_it_needs_it_serves_as_nobody(
+    engine: Engine, built: Built, tmp_path: Path
+) -> None:
+    some = [part for name in ("CHOWN", "SETUID", "SETGID") for part in ("--cap-add", name)]
+    options = ("--cap-drop", "all", *some, "--volume", f"{root_owned(tmp_path)}:/app/logs")
+    with running(engine, built, *options) as gateway:
+        (warning,) = gateway.warnings()
+        assert "hand signals on" in warning
+        assert served_by(gateway.container)[0] == {0}
+        assert gateway.container.stop() == 0
+    with running(engine, built, *options, "--cap-add", "KILL") as gateway:
+        assert gateway.warnings() == []
+        assert served_by(gateway.container) == ({65532}, {65532}, 0)
+        assert gateway.container.stop() == 0
+
+
+def test_what_a_kill_has_left_is_cleared_though_it_is_roots(engine: Engine, built: Built) -> None:
+    with running(engine, built) as gateway:
+        engine.podman("kill", gateway.container.id)
+        engine.podman("start", gateway.container.id)
+        wait_until(lambda: gateway.container.logs.count(" serves http") == 2, PATIENCE)
+        changed = engine.podman("diff", gateway.container.id).splitlines()
+        copies = {line.split("/")[2] for line in changed if line.startswith("A /tmp/_MEI")}
+        assert len(copies) == 1
+        assert gateway.container.stop() == 0
+        assert "/tmp/_MEI" not in engine.podman("diff", gateway.container.id)
+
+
+# --- how it ends
+
+
+def test_a_stream_that_is_under_way_is_finished(engine: Engine, built: Built) -> None:
+    with running(engine, built) as gateway, requests.Session() as session:
+        answer = session.post(gateway.url + "/v1/chat/completions", json=STREAM, stream=True, timeout=PATIENCE)
+        pieces = answer.iter_content(None)
+        got = [next(pieces)]
+        reader = threading.Thread(target=lambda: got.extend(pieces))
+        reader.start()
+        assert gateway.container.stop() == 0
+        reader.join(PATIENCE)
+        assert b"".join(got).endswith(b"data: [DONE]\n\n")
+
+
+def test_an_endless_stream_is_cut_before_docker_kills(engine: Engine, built: Built) -> None:
+    with simulated(Behaviour(interval=0.05, tokens=10_000)) as upstream:
+        options = ("--env", f"API_KEY={KEY}", "--env", f"BASE_URL={upstream.base_url}")
+        with running(engine, built, *options, command=["serve"]) as gateway, requests.Session() as session:
+            answer = session.post(gateway.url + "/v1/chat/completions", json=STREAM, stream=True, timeout=PATIENCE)
+            pieces = answer.iter_content(None)
+            next(pieces)
+            began = time.monotonic()
+            assert gateway.container.stop() == 0, "not 137, which it would be had it been killed"
+            assert time.monotonic() - began < 10
+            assert "still under way after 8 s" in gateway.container.logs
+            wait_until(lambda: not upstream.simulator.under_way)
+
+
+# --- what it trusts
+
+
+def test_the_certificates_of_the_image_are_what_it_trusts(engine: Engine, built: Built, tmp_path: Path) -> None:
+    ours, other = trustme.CA(), trustme.CA()
+    issued = ours.issue_cert("localhost")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(tmp_path / "certificate.pem", append=True)
+    tls = {
+        "CHATGPT_SERVER__TLS__CERTIFICATE": str(tmp_path / "certificate.pem"),
+        "CHATGPT_SERVER__TLS__KEY": str(tmp_path / "key.pem"),
+    }
+    with serving("--demo", directory=tmp_path, environment=tls) as upstream:
+        for authority, code in ((ours, 200), (other, 502)):
+            trusted = tmp_path / f"{code}.pem"
+            authority.cert_pem.write_to_path(trusted)
+            options = ("--volume", f"{trusted}:/{debian.CERTIFICATES}:ro", "--env", f"API_KEY={KEY}")
+            address = ("--env", f"BASE_URL=https://localhost:{upstream.port}/v1")
+            with running(engine, built, *options, *address, command=["serve"]) as gateway:
+                assert gateway.ask()["code"] == code
+
+
+# --- the compose files
+
+
+def test_the_compose_file_is_the_original_one_but_for_the_image() -> None:
+    assert yaml.safe_load((COMPOSE / "compose.yaml").read_text("utf-8")) == {
+        "version": "3",
+        "services": {
+            "web": {
+                "image": "${CHATGPT_IMAGE:-chatgpt-platform:latest}",
+                "ports": ["5000:5000"],
+                "restart": "always",
+                "environment": {
+                    "API_KEY": "YourOpenAIApiKey",
+                    "HOUR_LIMIT": 50,
+                    "MINUTE_LIMIT": 3,
+                    "SECOND_LIMIT": 1,
+                    "ROUTE": "api",
+                },
+                "volumes": ["./logs:/app/logs"],
+            }
+        },
+    }
+
+
+class Project:
+    """A compose file that was brought up in a folder of its own."""
+
+    def __init__(self, engine: Engine, command: Sequence[str], folder: Path, file: str, port: int) -> None:
+        self._engine: Final = engine
+        self._command: Final = command
+        self._folder: Final = folder
+        self._file: Final = file
+        self.url: Final = f"http://127.0.0.1:{port}"
+
+    def run(self, *arguments: str) -> str:
+        files = ("-f", self._file, "-f", "upstream.yaml")
+        return self._engine.run(*self._command, *files, *arguments, folder=self._folder, patience=120)
+
+    def container(self) -> Container:
+        (name,) = self._engine.podman(
+            "ps", "--quiet", "--filter", f"label=com.docker.compose.project={self._folder.name}"
+        ).split()
+        return Container(self._engine, name)
+
+    def ask(self) -> dict[str, Any]:
+        """Asked until it serves: compose does not wait for that."""
+        answers: list[requests.Response] = []
+
+        def ask() -> bool:
+            try:
+                answers.append(requests.get(self.url + "/api", params={"prompt": "Hello"}, timeout=PATIENCE))
+            except requests.ConnectionError:
+                return False
+            return True
+
+        wait_until(ask, PATIENCE)
+        body: dict[str, Any] = answers[0].json()
+        return body
+
+
+@pytest.fixture(scope="module")
+def compose() -> list[str]:
+    """The command; its release comes from where this host's pip has its packages from."""
+    place = ROOT / "build" / PODMAN_COMPOSE
+    if not (place / "podman_compose.py").exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(place), PODMAN_COMPOSE]
+        done = subprocess.run(pip, capture_output=True, encoding="utf-8", check=False)
+        if done.returncode != 0:
+            pytest.skip(f"podman-compose cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    return ["env", f"PYTHONPATH={place}", sys.executable, "-m", "podman_compose"]
+
+
+@contextmanager
+def project(engine: Engine, compose: Sequence[str], folder: Path, file: str) -> Iterator[Project]:
+    """The file as it is, but for the key and for a port that is free here, with a model service on this host."""
+    port = free_port()
+    text = (COMPOSE / file).read_text("utf-8")
+    changed = text.replace('"5000:5000"', f'"127.0.0.1:{port}:5000"').replace("YourOpenAIApiKey", KEY)
+    assert changed.count(f":{port}:") == 1
+    (folder / file).write_text(changed, "utf-8")
+    with simulated(host="0.0.0.0") as upstream:
+        address = {"BASE_URL": f"http://host.containers.internal:{upstream.port}/v1"}
+        (folder / "upstream.yaml").write_text(json.dumps({"services": {"web": {"environment": address}}}), "utf-8")
+        made = Project(engine, compose, folder, file, port)
+        try:
+            made.run("up", "--detach")
+            yield made
+            assert {call.headers["authorization"] for call in upstream.simulator.seen} == {f"Bearer {KEY}"}
+        finally:
+            made.run("down", "--volumes")
+
+
+def test_the_compose_file_brought_up(engine: Engine, built: Built, compose: list[str], tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    with project(engine, compose, tmp_path, "compose.yaml") as made:
+        assert made.ask()["code"] == 200
+        assert made.ask()["code"] == 429, "SECOND_LIMIT"
+        assert served_by(made.container()) == ({65532}, {65532}, 0)
+        wait_until(lambda: (logs / "access.log").read_text("utf-8").count('"path":"/api"') == 2)
+        made.run("restart")
+        assert made.ask()["code"] == 200
+        container = made.container()
+        assert container.inspect()["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    text = (logs / "app.log").read_text("utf-8")
+    assert (text.count(" serves http"), text.count("stopped")) == (2, 2)
+    assert KEY not in text
+    with pytest.raises(Failed):
+        engine.podman("inspect", container.id)
+
+
+def test_the_hardened_compose_file_brought_up(
+    engine: Engine, built: Built, compose: list[str], tmp_path: Path
+) -> None:
+    key = tmp_path / "api_key.txt"
+    key.write_text(KEY + "\n", "utf-8")
+    key.chmod(0o400)
+    shutil.chown(key, debian.NONROOT, debian.NONROOT)
+    with project(engine, compose, tmp_path, "compose.hardened.yaml") as made:
+        assert made.ask()["code"] == 200
+        container = made.container()
+        processes = container.processes()
+        assert [each.users for each in processes] == [{65532}, {65532}]
+        assert [each.capabilities for each in processes] == [0, 0]
+        said = container.inspect()
+        assert said["HostConfig"]["ReadonlyRootfs"] is True
+        assert said["HostConfig"]["Memory"] == 512 * 2**20
+        assert said["HostConfig"]["PidsLimit"] == 64
+        assert "no-new-privileges" in str(said["HostConfig"]["SecurityOpt"])
+        assert KEY not in json.dumps(said)
+        assert [line for line in container.logs.splitlines() if "cannot be written" in line] == []
+        engine.podman("healthcheck", "run", container.id)
+        volume = next(each["Source"] for each in said["Mounts"] if each["Destination"] == "/app/logs")
+        wait_until(lambda: '"path":"/api"' in Path(volume, "access.log").read_text("utf-8"))
