@@ -22,6 +22,7 @@ import os
 import platform
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -38,7 +39,6 @@ FOREIGN: Final = (
     "httptools",
     "msgspec",
     "openai",
-    "ssl",
     "tornado.httpserver",
     "tornado.web",
     "urllib.request",
@@ -96,6 +96,7 @@ def take_posix_away() -> None:
         if hasattr(socket, name):
             delattr(socket, name)
     vars(signal)["SIGBREAK"] = SIGBREAK
+    vars(ssl)["enum_certificates"] = lambda store: []  # the system's certificates
     vars(socket)["SO_EXCLUSIVEADDRUSE"] = socket.SO_REUSEADDR
     for module in MODULES:
         sys.modules[module] = None  # type: ignore[assignment] # an import fails
