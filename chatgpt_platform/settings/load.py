@@ -24,7 +24,7 @@ from chatgpt_platform.settings.text import printable
 
 USUAL_FILE: Final = "config/chatgpt.yaml"
 SYSTEM_FILE: Final = "/etc/chatgpt-platform/chatgpt.yaml"
-_WINDOWS_FILE: Final = r"chatgpt-platform\chatgpt.yaml"
+WINDOWS_FILE: Final = r"chatgpt-platform\chatgpt.yaml"
 """Its counterpart, in the folder that %ProgramData% names."""
 LARGEST: Final = 2**20
 _MOST_LINES: Final = 100
@@ -123,7 +123,7 @@ class _File:
 
 def _system_file(environment: Mapping[str, str]) -> str:
     if sys.platform == "win32":
-        return str(Path(environment.get("PROGRAMDATA") or r"C:\ProgramData") / _WINDOWS_FILE)
+        return str(Path(environment.get("PROGRAMDATA") or r"C:\ProgramData") / WINDOWS_FILE)
     else:  # noqa: RET505 - the type checker knows one platform at a time
         return SYSTEM_FILE
 

@@ -72,7 +72,7 @@ def test_each_tool_s_failure_is_seen() -> None:
 
 def test_it_agrees_with_the_program(tmp_path: Path) -> None:
     assert f"$Name = '{service_windows.NAME}'" in SCRIPT
-    folder, file = vars(load)["_WINDOWS_FILE"].split("\\")
+    folder, file = load.WINDOWS_FILE.split("\\")
     assert folder == service_windows.NAME
     assert "$Data = Join-Path $env:ProgramData $Name" in SCRIPT
     assert f"$Config = Join-Path $Data '{file}'" in SCRIPT
