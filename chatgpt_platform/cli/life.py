@@ -1,8 +1,9 @@
-"""A long-running command, on each platform: its event loop, and the signals that stop it and reload it."""
+"""A long-running command, on each platform: its event loop, and what stops it and reloads it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import threading
@@ -20,7 +21,21 @@ else:
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a command to its exit code: on uvloop where there is one, else on the stock loop."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        if sys.platform == "win32":
+            runner.get_loop().set_exception_handler(let_go)
         return runner.run(main)
+
+
+def let_go(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Handle what asyncio's transports on Windows raise where the peer has reset a connection that ends: nothing
+    is wrong, but they leave the socket open. All else is handled as ever."""
+    if isinstance(context.get("exception"), OSError) and "_call_connection_lost" in context.get("message", ""):
+        transport = getattr(getattr(context.get("handle"), "_callback", None), "__self__", None)
+        left = getattr(transport, "_sock", None)
+        if left is not None:
+            left.close()
+    else:
+        loop.default_exception_handler(context)
 
 
 def on_stop(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
@@ -47,6 +62,25 @@ def on_reload(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> No
         _handle(loop, number, reload)
 
 
+class Manager:
+    """Who runs a command, asks it to stop or reload, and is told how it is: this one asks with signals and need
+    not be told."""
+
+    def on_stop(self, loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+        """Call ``stop`` on the loop at each wish to stop."""
+        on_stop(loop, stop)
+
+    def on_reload(self, loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> None:
+        """Call ``reload`` on the loop at each wish to read the settings again."""
+        on_reload(loop, reload)
+
+    def ready(self) -> None:
+        """Calls are taken from now on."""
+
+    def stopping(self, drain: float) -> None:
+        """No new calls; what is under way has ``drain`` seconds."""
+
+
 if sys.platform == "linux":
 
     def _count_by_sender(loop: asyncio.AbstractEventLoop, launcher: int, stop: Callable[[], None]) -> None:
@@ -64,21 +98,23 @@ if sys.platform == "linux":
                 by_launcher = signal.sigwaitinfo(wanted).si_pid == launcher
                 seen[by_launcher] += 1
                 if seen[by_launcher] > seen[not by_launcher]:
-                    _pass_on(loop, stop)
+                    pass_on(loop, stop)
 
         threading.Thread(target=wait, name="wait for signals", daemon=True).start()
 
 
 def _handle(loop: asyncio.AbstractEventLoop, number: int, act: Callable[[], None]) -> None:
     if sys.platform == "win32":
-        signal.signal(number, lambda *_: _pass_on(loop, act))
+        signal.signal(number, lambda *_: pass_on(loop, act))
     else:
         loop.add_signal_handler(number, act)
 
 
-def _pass_on(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
-    if not loop.is_closed():  # the handler outlives the loop
-        loop.call_soon_threadsafe(act)
+def pass_on(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+    """Call ``act`` on the loop, from any thread; nothing once the loop has ended."""
+    with contextlib.suppress(RuntimeError):  # it closes at this very moment
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(act)
 
 
 class Stop:

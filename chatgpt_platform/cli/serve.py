@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from chatgpt_platform import __version__
-from chatgpt_platform.cli import life, privileges, unpacked
-from chatgpt_platform.cli.life import Stop, on_reload, on_stop
+from chatgpt_platform.cli import life, privileges, service_windows, unpacked
+from chatgpt_platform.cli.life import Manager, Stop
 from chatgpt_platform.cli.notify import Notifier
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.observe.logs import Logs
@@ -40,7 +40,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--host", metavar="H", help="the address to listen on (server.host)")
     parser.add_argument("--port", metavar="P", help="the port to listen on (server.port)")
     parser.add_argument("--demo", action="store_true", help="use the built-in simulator: no key, no network")
-    parser.set_defaults(run=run)
+    if sys.platform == "win32":
+        parser.add_argument("--service", action="store_true", help="run under the Windows service manager")
+    parser.set_defaults(run=run, service=False)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -50,20 +52,26 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
     def read() -> Loaded:
         return load(environment, config=arguments.config, flags=given)
 
-    loaded = read()
-    # As root still, where root started this: what was left may be root's.
-    warnings = (*loaded.slips, *unpacked.clear_others(), *privileges.lay_down(loaded.settings))
-    return life.run(_serve(loaded.settings, lambda: read().settings, warnings, environment, demo=arguments.demo))
+    def start(manager: Manager) -> int:
+        loaded = read()
+        # As root still, where root started this: what was left may be root's.
+        warnings = (*loaded.slips, *unpacked.clear_others(), *privileges.lay_down(loaded.settings))
+        return life.run(
+            _serve(loaded.settings, lambda: read().settings, warnings, environment, manager, demo=arguments.demo)
+        )
+
+    return service_windows.host(start, arguments.config) if arguments.service else start(Manager())
 
 
 async def _serve(
     settings: Settings, read_settings: Callable[[], Settings], slips: Sequence[str],
-    environment: Mapping[str, str], *, demo: bool,
+    environment: Mapping[str, str], manager: Manager, *, demo: bool,
 ) -> int:  # fmt: skip
-    loop, stop = asyncio.get_running_loop(), Stop()
-    on_stop(loop, stop)
+    stop = Stop()
+    manager.on_stop(asyncio.get_running_loop(), stop)
     if not demo:
-        return await _Running(settings, read_settings, stop, slips, environment, key_is_real=True).run()
+        running = _Running(settings, read_settings, stop, slips, environment, manager, key_is_real=True)
+        return await running.run()
     # A seventh of the start, so only those who ask for it pay for it.
     from chatgpt_platform.simulator.server import Behaviour, Simulator  # noqa: PLC0415
 
@@ -76,6 +84,7 @@ async def _serve(
             stop,
             slips,
             environment,
+            manager,
             key_is_real=False,
         )
         return await running.run()
@@ -88,7 +97,7 @@ class _Running:
 
     def __init__(
         self, settings: Settings, read_settings: Callable[[], Settings], stop: Stop, slips: Sequence[str],
-        environment: Mapping[str, str], *, key_is_real: bool,
+        environment: Mapping[str, str], manager: Manager, *, key_is_real: bool,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._started: Final = settings
@@ -96,6 +105,7 @@ class _Running:
         self._key_is_real: Final = key_is_real
         self._read_settings: Final = read_settings
         self._stop: Final = stop
+        self._manager: Final = manager
         self._certificate: Final = Certificate(settings.server.tls)
         self._logs = _open_logs(settings)
         self._notifier: Final = Notifier(environment, self._logs.logger)
@@ -113,7 +123,7 @@ class _Running:
             print(_no_listening(error, server.host, server.port), file=sys.stderr)
             return 1
         else:
-            on_reload(asyncio.get_running_loop(), self._reload)
+            self._manager.on_reload(asyncio.get_running_loop(), self._reload)
             _settle_in()
             self._say_ready(port)
             await self._stop.wanted.wait()
@@ -130,6 +140,7 @@ class _Running:
         log, timeout = self._logs.logger, self._settings.server.timeouts.drain
         log.info("stopping: no new calls; what is under way has %g s", timeout)
         self._notifier.stopping(timeout)
+        self._manager.stopping(timeout)
         draining = asyncio.create_task(self._server.drain(timeout), name="drain")
         ending = asyncio.create_task(self._stop.at_once.wait(), name="end at once")
         await asyncio.wait((draining, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -201,6 +212,7 @@ class _Running:
             )  # fmt: skip
         self._logs.flush()
         self._notifier.ready(self._serves)
+        self._manager.ready()
 
 
 def _settle_in() -> None:
@@ -243,6 +255,11 @@ def _is_loopback(host: str) -> bool:
 def _no_listening(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is in use: stop the other program, or choose another port (--port, PORT, server.port)"
+    if error.errno == errno.EACCES and sys.platform == "win32":
+        return (
+            f"port {port} is taken by another program or reserved by Windows (netsh int ipv4 show "
+            "excludedportrange tcp): choose another port (--port, PORT, server.port)"
+        )
     if error.errno == errno.EACCES:
         return f"port {port} may not be used here: choose another, above 1023 (--port, PORT, server.port)"
     reason = error.strerror or str(error)

@@ -18,6 +18,7 @@ import re
 import shutil
 import stat
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,9 @@ packed them. It is unpacked before everything else, and so tells our copies from
 _NAME: Final = re.compile(r"_MEI([0-9a-f]{8})[\w-]+")
 _UNPACKS_WITHIN: Final = 60.0
 """Seconds after which a copy on Windows, where processes cannot be looked at as easily, is not being unpacked."""
+
+_SYNCHRONIZE: Final = 0x0010_0000
+"""The right to await a process's end, on Windows."""
 
 _WANTED_LATER: Final = (
     "encodings.idna", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8_sig", "stringprep",
@@ -70,8 +74,11 @@ class Copy:
     def on_orphaned(self, loop: AbstractEventLoop, act: Callable[[], None]) -> None:
         """Call ``act`` on the loop when the launcher has been killed: nobody hands signals on from then on.
 
-        Linux only; elsewhere the process goes on without its launcher.
+        On Windows too, twice: who killed it, or the service manager that starts it anew, knows nothing of us, and
+        we hold the port. Elsewhere the process goes on without its launcher.
         """
+        if sys.platform == "win32" and self.launcher:
+            _follow_parent(loop, act)
         if sys.platform == "linux" and self.launcher:
             if os.getppid() != self.launcher:
                 loop.call_soon(act)
@@ -177,6 +184,23 @@ if sys.platform != "win32":
             except BlockingIOError:
                 return True
             return False
+
+
+def _follow_parent(loop: AbstractEventLoop, act: Callable[[], None]) -> None:
+    """Windows' way to await a process's end."""
+    import pywintypes  # noqa: PLC0415 - on Windows only; before the others, whose library it loads
+    import win32api  # noqa: PLC0415
+    import win32event  # noqa: PLC0415
+
+    def wait() -> None:
+        win32event.WaitForSingleObject(parent, win32event.INFINITE)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            for _ in range(2):
+                loop.call_soon_threadsafe(act)
+
+    with contextlib.suppress(pywintypes.error):  # it may not be looked at: then nothing can be known
+        parent = win32api.OpenProcess(_SYNCHRONIZE, False, os.getppid())
+        threading.Thread(target=wait, name="the launcher's end", daemon=True).start()
 
 
 def _remove(folder: Path) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ _FLAGS: Final = (
     | getattr(os, "O_BINARY", 0)  # Windows: no CR before each LF
     | getattr(os, "O_NONBLOCK", 0)  # a pipe in the file's place must not stop the gateway
 )
-_REPLACEABLE: Final = os.name != "nt"
+_REPLACEABLE: Final = sys.platform != "win32"
 """Windows lets nobody rename or delete a file that we hold open."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,8 @@ from chatgpt_platform.settings.text import printable
 
 USUAL_FILE: Final = "config/chatgpt.yaml"
 SYSTEM_FILE: Final = "/etc/chatgpt-platform/chatgpt.yaml"
+WINDOWS_FILE: Final = r"chatgpt-platform\chatgpt.yaml"
+"""Its counterpart, in the folder that %ProgramData% names."""
 LARGEST: Final = 2**20
 _MOST_LINES: Final = 100
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
@@ -86,7 +89,7 @@ class _File:
         if named == "":
             self.problems.append('--config: found "", expected the name of a file')
             return
-        for name in (USUAL_FILE, SYSTEM_FILE) if named is None else (named,):
+        for name in (USUAL_FILE, _system_file(environment)) if named is None else (named,):
             try:
                 content = _content(directory / name)
             except FileNotFoundError:
@@ -116,6 +119,13 @@ class _File:
         for trouble in sorted(findings.troubles, key=lambda each: each.line):
             path = f"{trouble.path}: " if trouble.path else ""
             self.problems.append(printable(f"{name}:{trouble.line}: {path}{trouble.text}"))
+
+
+def _system_file(environment: Mapping[str, str]) -> str:
+    if sys.platform == "win32":
+        return str(Path(environment.get("PROGRAMDATA") or r"C:\ProgramData") / WINDOWS_FILE)
+    else:  # noqa: RET505 - the type checker knows one platform at a time
+        return SYSTEM_FILE
 
 
 def _content(path: Path) -> bytes:

@@ -17,7 +17,7 @@ from textwrap import wrap
 from typing import Final
 
 from chatgpt_platform.settings.declaration import Section, Setting, variable
-from chatgpt_platform.settings.load import SYSTEM_FILE, USUAL_FILE, Loaded
+from chatgpt_platform.settings.load import SYSTEM_FILE, USUAL_FILE, WINDOWS_FILE, Loaded
 from chatgpt_platform.settings.schema import SETTINGS, TREE, value_at
 
 SCHEMA_FILE: Final = "config/chatgpt.schema.json"
@@ -37,7 +37,8 @@ environment, the environment over the file, the file over the default. `chatgpt-
 force and where it came from; `chatgpt-platform init` writes an example file.
 
 **The file** is the one that `--config` names, else the one that `CHATGPT_CONFIG` names, else
-`{USUAL_FILE}` in the working directory, else `{SYSTEM_FILE}`, else none. It is YAML
+`{USUAL_FILE}` in the working directory, else `{SYSTEM_FILE}` (on
+Windows `%ProgramData%\\{WINDOWS_FILE}`), else none. It is YAML
 without aliases, tags and merge keys. What cannot be, such as an unknown setting, is an error, and all errors are
 reported at once. `{SCHEMA_FILE}` describes the file to editors.
 

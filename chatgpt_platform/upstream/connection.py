@@ -284,6 +284,7 @@ class Connection(asyncio.Protocol):
         self._lost = self._loop.create_future()
 
     def data_received(self, data: bytes) -> None:
+        data = bytes(data)  # a bytearray on Windows with Python 3.11; what is bytes already is not copied
         offer = self._offer_now
         if offer is not None:
             if offer(data):

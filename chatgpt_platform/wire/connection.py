@@ -151,6 +151,7 @@ class Connection(asyncio.Protocol):
         self._deadline.expect(self._host.timeouts.idle, "idle")
 
     def data_received(self, data: bytes) -> None:
+        data = bytes(data)  # a bytearray on Windows with Python 3.11; what is bytes already is not copied
         if self._stage is _READING and not self._held:
             self._read(data)
         elif self._stage is _ANSWERING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -92,7 +93,7 @@ def _bind(host: str, port: int) -> list[socket.socket]:
     failure: OSError | None = None
     for family, _, _, _, address in dict.fromkeys(found):
         try:
-            bound = socket.create_server((address[0], port, *address[2:]), family=family, backlog=BACKLOG)
+            bound = _listen(family, (address[0], port, *address[2:]))
         except OSError as error:
             failure = error
             if error.errno not in _NOT_HERE:
@@ -107,3 +108,22 @@ def _bind(host: str, port: int) -> list[socket.socket]:
             each.close()
         raise failure
     return sockets
+
+
+def _listen(family: int, address: tuple[object, ...]) -> socket.socket:
+    """Raises OSError."""
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform == "win32":
+            # Windows lets another program take over a port in use, unless the port was taken for one alone.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that just ended hold it
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from support.program import ROOT
 
+NAME = "chatgpt-platform.exe" if sys.platform == "win32" else "chatgpt-platform"
+
 
 @pytest.fixture(scope="session")
 def executable() -> Path:
     """The built file."""
-    file = Path(os.environ.get("CHATGPT_EXECUTABLE") or ROOT / "dist" / "chatgpt-platform").absolute()
+    file = Path(os.environ.get("CHATGPT_EXECUTABLE") or ROOT / "dist" / NAME).absolute()
     if not file.is_file():
         pytest.fail(f"{file} is not there: python3 scripts/test.py --packaging builds it")
     return file

@@ -27,12 +27,16 @@ def environment_of(given: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **given}
 
 
+PROGRAM = (sys.executable, "-m", "chatgpt_platform")
+
+
 def run(
-    *arguments: str, directory: Path, environment: Mapping[str, str] | None = None, text: str = ""
-) -> subprocess.CompletedProcess[str]:
+    *arguments: str, directory: Path, environment: Mapping[str, str] | None = None, text: str = "",
+    command: Sequence[str] = PROGRAM,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """One command, from start to end."""
     return subprocess.run(
-        [sys.executable, "-m", "chatgpt_platform", *arguments],
+        [*command, *arguments],
         cwd=directory, env=environment_of(environment or {}), input=text,
         capture_output=True, encoding="utf-8", timeout=PATIENCE, check=False,
     )  # fmt: skip
@@ -105,14 +109,17 @@ def tls_upstream(authority: trustme.CA, folder: Path) -> Iterator[Program]:
 
 @contextmanager
 def serving(
-    *arguments: str, directory: Path, environment: Mapping[str, str] | None = None, command: Sequence[str] = ()
+    *arguments: str,
+    directory: Path,
+    environment: Mapping[str, str] | None = None,
+    command: Sequence[str] = PROGRAM,
 ) -> Iterator[Program]:
     """``serve`` on a free port of 127.0.0.1, killed at the end if it still runs."""
-    started = [*(command or (sys.executable, "-m", "chatgpt_platform")), "serve", *arguments]
+    started = [*command, "serve", *arguments]
     with subprocess.Popen(
         [*started, "--host", "127.0.0.1", "--port", "0"],
         cwd=directory, env=environment_of(environment or {}),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
     ) as process:  # fmt: skip
         program = Program(process)
         try:
