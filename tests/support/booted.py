@@ -20,56 +20,25 @@ from typing import Final
 
 import pytest
 
+from support import debian, tools
 from support.program import ROOT
+from support.tools import Unavailable
 
 _PATIENCE: Final = 120.0  # seconds: a guard against hanging
-_DEBOOTSTRAP: Final = 900.0
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PACKAGES: Final = ("dbus", "systemd", "systemd-sysv")
-
-
-def need(program: str, package: str) -> None:
-    """Skip the test, with the reason, where ``program`` is missing and ``package`` cannot be installed."""
-    if shutil.which(program) is None and shutil.which("apt-get"):
-        command = ["apt-get", "install", "-q", "-y", "--no-install-recommends", package]
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(command, env=quiet, capture_output=True, check=False, timeout=_PATIENCE)
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not there, and apt-get cannot install {package}")
 
 
 def tree() -> Path:
     """A Debian with systemd, of this machine's own suite; made once, kept in ``build/``. Not to be changed."""
     if getattr(os, "geteuid", lambda: 1)() != 0 or not Path("/sys/fs/cgroup").is_dir():
         pytest.skip("a container that boots takes Linux and root")
-    need("debootstrap", "debootstrap")
-    need("systemd-nspawn", "systemd-container")
     suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-    ready = ROOT / "build" / f"booted-{suite}"
-    if not ready.exists():
-        unfinished = ready.with_suffix(".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.parent.mkdir(exist_ok=True)
-        packages = f"--include={','.join(_PACKAGES)}"
-        command = ["debootstrap", "--variant=minbase", packages, suite, str(unfinished), _mirror(suite)]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=_DEBOOTSTRAP, check=False)
-        assert done.returncode == 0, f"debootstrap: {done.stdout[-2000:]}{done.stderr}"
-        shutil.rmtree(unfinished / "var/cache/apt")
-        unfinished.rename(ready)
-    return ready
-
-
-def _mirror(suite: str) -> str:
-    """Where this machine's own apt gets the suite from."""
-    asked = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(RELEASE) $(SITE)", "Created-By: Packages"],
-        capture_output=True, encoding="utf-8", timeout=_PATIENCE, check=False,
-    )  # fmt: skip
-    for line in asked.stdout.splitlines():
-        release, _, site = line.partition(" ")
-        if release == suite:
-            return site
-    return pytest.skip(f"apt-get knows no mirror of {suite or 'this system'}")
+    try:
+        tools.need(systemd_nspawn="systemd-container")
+        return debian.minimal(ROOT / "build" / "debian" / f"booted-{suite}", _PACKAGES, suite)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
 
 
 class Machine:

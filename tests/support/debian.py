@@ -22,7 +22,8 @@ DISTROLESS: Final = (
 
 CERTIFICATES: Final = "etc/ssl/certs/ca-certificates.crt"
 NONROOT: Final = 65532
-_RELEASE: Final = "bookworm"
+RELEASE: Final = "bookworm"
+"""What both base images are made from."""
 _PATIENCE: Final = 900.0  # seconds, for a slow mirror
 
 
@@ -31,11 +32,11 @@ class _Source(NamedTuple):
     release: str
 
 
-def minimal(folder: Path, packages: Sequence[str]) -> Path:
+def minimal(folder: Path, packages: Sequence[str], release: str = RELEASE) -> Path:
     """A Debian with ``packages`` and what they need, set up by ``debootstrap``. Raises ``Unavailable``."""
     if not _is_made(folder, packages):
         tools.need(debootstrap="debootstrap")
-        source = _source()
+        source = _source(release)
         _run("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", source.release, str(folder),
              source.mirror)  # fmt: skip
         for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
@@ -47,7 +48,7 @@ def minimal(folder: Path, packages: Sequence[str]) -> Path:
 def distroless(folder: Path) -> Path:
     """What distroless's cc-debian12 holds: the same packages, unpacked but not set up. Raises ``Unavailable``."""
     if not _is_made(folder, DISTROLESS):
-        _source()
+        _source(RELEASE)
         downloads = folder.with_name(f"{folder.name}.debs")
         shutil.rmtree(downloads, ignore_errors=True)
         downloads.mkdir()
@@ -81,16 +82,16 @@ def _set_up(folder: Path) -> None:
     (folder / CERTIFICATES).write_text("".join(each.read_text("ascii") for each in authorities), "ascii")
 
 
-def _source() -> _Source:
+def _source(wanted: str) -> _Source:
     """Where apt has this host's packages from. Raises ``Unavailable``."""
     answer = _run(
         "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"
     )
     sources = [line.split() for line in answer.splitlines()]
     for mirror, release, component in (each for each in sources if len(each) == 3):
-        if (release, component) == (_RELEASE, "main"):
+        if (release, component) == (wanted, "main"):
             return _Source(mirror, release)
-    raise Unavailable(f"apt is not set up for Debian 12 ({_RELEASE} main), which the base images are made from")
+    raise Unavailable(f"apt knows no mirror of {wanted} main, which the tree is to be made from")
 
 
 def _is_made(folder: Path, packages: Sequence[str]) -> bool:

@@ -24,7 +24,7 @@ def need(**packages: str) -> None:
         _install(tuple(sorted({packages[program] for program in missing})))
     for program in missing:
         if _find(program) is None:
-            raise Unavailable(f"{program} is not there, and cannot be installed here (Debian's {packages[program]})")
+            raise Unavailable(f"{program} is not there, and Debian's {packages[program]} cannot be installed here")
 
 
 def _find(program: str) -> str | None:
