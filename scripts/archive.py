@@ -24,7 +24,11 @@ from pathlib import Path
 
 NAME = "chatgpt-platform"
 TEXTS = ("LICENSE", "README.md", "README.zh-CN.md", "CHANGELOG.md")
-FOLDERS = {"linux": ("packaging/systemd", "packaging/docker"), "windows": ("packaging/windows",)}
+# Each with its place in the archive: what installs the executable looks for it beside itself.
+FOLDERS = {
+    "linux": {"packaging/systemd": "", "packaging/docker": "docker"},
+    "windows": {"packaging/windows": ""},
+}
 EARLIEST = 315_532_800  # 1980-01-01, where a zip's times begin
 
 
@@ -57,13 +61,13 @@ def main(argv: Sequence[str] | None = None, root: Path = environment.ROOT) -> in
 
 def contents(root: Path, system: str) -> dict[str, bytes]:
     """What goes into a system's archive beside the executable, by its path there."""
-    files = [root / name for name in TEXTS]
-    for folder in FOLDERS[system]:
+    files = {name: root / name for name in TEXTS}
+    for folder, place in FOLDERS[system].items():
         found = [file for file in (root / folder).rglob("*") if file.is_file()]
         if not found:
             raise FileNotFoundError(f"{folder} is empty, and the archive for {system} needs what is in it")
-        files += found
-    return {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
+        files |= {Path(place, file.relative_to(root / folder)).as_posix(): file for file in found}
+    return {name: file.read_bytes() for name, file in files.items()}
 
 
 def tarred(files: Mapping[str, bytes]) -> bytes:

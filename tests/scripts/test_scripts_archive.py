@@ -41,11 +41,11 @@ def test_linux_gets_a_tar_with_what_installs_it(root: Path, monkeypatch: pytest.
         assert program is not None
         assert program.read() == b"this is dist/chatgpt-platform"
     assert set(entries) == {
-        *archive.TEXTS, "chatgpt-platform", "chatgpt-platform.cdx.json", "packaging/systemd/install.sh",
-        "packaging/systemd/chatgpt-platform.service", "packaging/docker/compose.yaml",
+        *archive.TEXTS, "chatgpt-platform", "chatgpt-platform.cdx.json", "install.sh",
+        "chatgpt-platform.service", "docker/compose.yaml",
     }  # fmt: skip
     assert {name for name, entry in entries.items() if entry.mode == 0o755} == {
-        "chatgpt-platform", "packaging/systemd/install.sh",
+        "chatgpt-platform", "install.sh",
     }  # fmt: skip
     assert {(entry.uid, entry.uname, entry.mtime) for entry in entries.values()} == {(0, "", 1_700_000_000)}
 
@@ -55,7 +55,7 @@ def test_windows_gets_a_zip(root: Path) -> None:
     assert (root / "out/chatgpt-platform-windows-x86-64.exe").is_file()
     with zipfile.ZipFile(root / "out/chatgpt-platform-windows-x86-64.zip") as packed:
         assert {name.removeprefix("chatgpt-platform-1.2.3/") for name in packed.namelist()} == {
-            *archive.TEXTS, "chatgpt-platform.exe", "chatgpt-platform.cdx.json", "packaging/windows/install.ps1",
+            *archive.TEXTS, "chatgpt-platform.exe", "chatgpt-platform.cdx.json", "install.ps1",
         }  # fmt: skip
         assert packed.testzip() is None
 
