@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from chatgpt_platform import __version__
-from chatgpt_platform.cli import life, privileges, service_windows, unpacked
+from chatgpt_platform.cli import life, privileges, unpacked
 from chatgpt_platform.cli.life import Manager, Stop
 from chatgpt_platform.cli.notify import Notifier
 from chatgpt_platform.errors import ConfigurationError
@@ -60,7 +60,11 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
             _serve(loaded.settings, lambda: read().settings, warnings, environment, manager, demo=arguments.demo)
         )
 
-    return service_windows.host(start, arguments.config) if arguments.service else start(Manager())
+    if not arguments.service:
+        return start(Manager())
+    from chatgpt_platform.cli import service_windows  # noqa: PLC0415 - on Windows only
+
+    return service_windows.host(start, arguments.config)
 
 
 async def _serve(
