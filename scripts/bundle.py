@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from PyInstaller.archive.readers import CArchiveReader
+from PyInstaller.archive.readers import ArchiveReadError, CArchiveReader
 
 import bench_report
 from chatgpt_platform.cli.unpacked import ONLINE_PARTS
@@ -48,7 +48,7 @@ class Bundle:
         try:
             archive = CArchiveReader(str(executable))
             modules = archive.open_embedded_archive("PYZ.pyz")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, ArchiveReadError) as error:
             raise BundleError(f"{executable}: cannot be read as an executable of PyInstaller: {error}") from None
         self.size = executable.stat().st_size
         self.files = [

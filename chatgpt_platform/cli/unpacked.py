@@ -96,7 +96,9 @@ class Copy:
             loop.add_reader(handle, gone)
 
     def leave(self) -> None:
-        """At the end of this process: remove the folder if its launcher is not there to do it."""
+        """At the end of this process: hold the folder no more; remove it if its launcher is not there to do it."""
+        if self._mark is not None:
+            self._mark.close()
         if sys.platform != "win32" and self.launcher and os.getppid() != self.launcher:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -81,3 +81,24 @@ def test_the_node_lock_has_hashes_and_names_no_host() -> None:
     text = (environment.ROOT / "tests" / "node" / "package-lock.json").read_text("utf-8")
     assert '"integrity": "sha512-' in text
     assert "://" not in text
+
+
+def test_artefacts_are_tested_only_where_they_could_be_built(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[list[str]] = []
+    codes = [3]
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append([str(word) for word in command])
+        return subprocess.CompletedProcess(command, codes.pop(0))
+
+    monkeypatch.setattr(script.environment, "enter", lambda lock: None)
+    monkeypatch.setattr(script.subprocess, "run", run)
+    monkeypatch.setattr(script.sys, "argv", ["test.py", "--packaging", "-k", "image"])
+    assert script.main() == 3
+    assert [command[1].endswith("build.py") for command in commands] == [True]
+    assert "could not be built" in capsys.readouterr().err
+    codes[:] = [0, 1]
+    assert script.main() == 1
+    assert commands[-1][1:] == ["-m", "pytest", "-rs", "--packaging", "-k", "image"]

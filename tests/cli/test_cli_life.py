@@ -1,0 +1,71 @@
+"""Signals to the executable's service, which may come by two ways."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pytest
+
+from support.program import PATIENCE, ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what Linux tells of a signal's sender")
+
+# To this process the test is the launcher.
+SERVICE: Final = """
+import asyncio, os
+from chatgpt_platform.cli import life
+
+async def serve():
+    life._count_by_sender(asyncio.get_running_loop(), os.getppid(), lambda: print("stop", flush=True))
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(serve())
+"""
+
+
+@pytest.fixture
+def service() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", SERVICE], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert line_of(process) == "ready"
+        yield process
+        process.kill()
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def by_launcher(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> None:
+    os.kill(process.pid, number)
+
+
+def by_another(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> None:
+    subprocess.run(["kill", f"-{int(number)}", str(process.pid)], check=True, timeout=PATIENCE)
+
+
+Way = Callable[..., None]
+
+
+@pytest.mark.parametrize("ways", [(by_launcher, by_another), (by_another, by_launcher)])
+def test_two_ways_are_one_wish(service: subprocess.Popen[str], ways: tuple[Way, ...]) -> None:
+    for _ in range(2):
+        for way in ways:
+            way(service)
+        assert line_of(service) == "stop"
+    service.kill()
+    assert service.stdout is not None
+    assert service.stdout.read() == ""
+
+
+@pytest.mark.parametrize("way", [by_launcher, by_another])
+def test_one_way_alone_counts_each_time(service: subprocess.Popen[str], way: Way) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        way(service, number)
+        assert line_of(service) == "stop"
