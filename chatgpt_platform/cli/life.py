@@ -123,6 +123,8 @@ if sys.platform == "linux":
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
         def wait() -> None:
+            # All, or this thread would take those that others wait for, and end the process.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             echoes = Echoes()
             while True:
                 sender = signal.sigwaitinfo(numbers).si_pid

@@ -23,7 +23,9 @@ from chatgpt_platform.cli import life
 
 async def serve():
     numbers = (signal.SIGTERM, signal.SIGINT)
-    life.once_each(asyncio.get_running_loop(), os.getppid(), numbers, lambda: print("stop", flush=True))
+    loop, launcher = asyncio.get_running_loop(), os.getppid()
+    life.once_each(loop, launcher, numbers, lambda: print("stop", flush=True))
+    life.once_each(loop, launcher, [signal.SIGHUP], lambda: print("reload", flush=True))
     print("ready", flush=True)
     await asyncio.Event().wait()
 
@@ -53,6 +55,7 @@ def by_another(process: subprocess.Popen[str], number: signal.Signals = signal.S
 
 
 Way = Callable[..., None]
+HUP: Final = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none, and runs no test that sends it
 
 
 LAUNCHER, OTHER = True, False
@@ -94,3 +97,10 @@ def test_one_way_alone_counts_each_time(service: subprocess.Popen[str], way: Way
     for number in (signal.SIGTERM, signal.SIGINT):
         way(service, number)
         assert line_of(service) == "stop"
+
+
+@linux
+def test_each_signal_has_its_own_meaning(service: subprocess.Popen[str]) -> None:
+    for number, meaning in ((HUP, "reload"), (signal.SIGTERM, "stop"), (HUP, "reload")):
+        by_launcher(service, number)
+        assert line_of(service) == meaning
