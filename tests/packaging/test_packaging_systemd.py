@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
 import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -23,15 +22,25 @@ from chatgpt_platform.simulator.server import Behaviour, Simulator
 from support import booted
 from support.background import Background
 from support.booted import Machine
-from support.program import ROOT
+from support.service import (
+    INSTALL,
+    KEY_FILE,
+    NAME,
+    NEWER,
+    PATIENCE,
+    PROGRAM,
+    SETTINGS,
+    UNIT,
+    Service,
+    drop_in,
+    releases,
+    until,
+)
 
-NAME: Final = "chatgpt-platform"
-SERVICE: Final = ROOT / "packaging" / "systemd"
-INSTALL: Final = "/opt/release/install.sh"
-UNIT: Final = f"etc/systemd/system/{NAME}.service"
 KEY: Final = "sk-0123456789-for-the-tests"
+OTHER_KEY: Final = "sk-another-one-for-the-tests"
+NO_KEY: Final = "two words"
 FIGURE: Final = 1.5  # the most exposure that systemd-analyze may see
-PATIENCE: Final = 120.0  # seconds: a guard against hanging
 LONG: Final = "a b c d e f g h " * 10  # is answered word by word
 
 OPENPTY: Final[Any] = getattr(os, "openpty", None)  # Windows has none, and runs no test of this module
@@ -39,63 +48,10 @@ OPENPTY: Final[Any] = getattr(os, "openpty", None)  # Windows has none, and runs
 
 @pytest.fixture(scope="module")
 def machine(executable: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A booted Debian with an unpacked release in /opt/release, and nothing installed."""
+    """A booted Debian with two releases unpacked in /opt, and nothing installed."""
     with booted.booted(booted.tree(), tmp_path_factory.mktemp("booted")) as machine:
-        archive = machine.root / "opt" / "release"
-        archive.mkdir()
-        for file in (executable, SERVICE / "install.sh", SERVICE / f"{NAME}.service"):
-            shutil.copy(file, archive)
+        releases(machine, executable)
         yield machine
-
-
-class Service:
-    """The installed service, its upstream a simulator of ours."""
-
-    def __init__(self, machine: Machine, port: int) -> None:
-        self.machine: Final = machine
-        self.port: Final = port
-        self.url: Final = f"http://127.0.0.1:{port}"
-
-    def ask(self, **parameters: Any) -> requests.Response:
-        return requests.post(f"{self.url}/chatgpt", json={"prompt": "Hello", **parameters}, timeout=PATIENCE)
-
-    def show(self, name: str) -> str:
-        """A property of the unit."""
-        return self.machine.run("systemctl", "show", f"--property={name}", "--value", NAME).strip()
-
-    def processes(self) -> list[int]:
-        """The launcher and the program, as the machine counts them."""
-        group = self.show("ControlGroup")
-        return [int(line) for line in self.machine.run("cat", f"/sys/fs/cgroup{group}/cgroup.procs").split()]
-
-    def kill(self, name: str, pid: int) -> None:
-        """Send a signal; the shell does it, for the machine has no ``kill`` of its own."""
-        self.machine.run("sh", "-c", f"kill -{name} {pid}")
-
-    def wait_for_restart(self, former: int) -> None:
-        """Until another first process serves in place of ``former``."""
-        idle = {"MainPID=0", f"MainPID={former}"}
-
-        def is_back() -> bool:
-            # Both at once: between two looks it can go down.
-            look = ("systemctl", "show", "--property=MainPID,ActiveState", NAME)
-            said = set(self.machine.run(*look).split())
-            return "ActiveState=active" in said and not said & idle
-
-        until(is_back)
-        assert self.ask().status_code == 200
-
-    def journal(self) -> str:
-        self.machine.run("journalctl", "--sync")
-        return self.machine.run("journalctl", "--quiet", "--output=cat", "--no-pager")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Poll for what no event tells; each look is a process of its own."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -111,20 +67,6 @@ def upstream() -> Iterator[int]:
         background.run(simulator.stop())
 
 
-@contextmanager
-def drop_in(machine: Machine, name: str, *lines: str) -> Iterator[None]:
-    """More lines in the unit's [Service], for a while."""
-    file = machine.root / f"{UNIT}.d" / f"{name}.conf"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("\n".join(["[Service]", *lines, ""]), "utf-8")
-    machine.run("systemctl", "daemon-reload")
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)  # removed with the service
-        machine.run("systemctl", "daemon-reload")
-
-
 @pytest.fixture(scope="module")
 def service(machine: Machine, upstream: int) -> Iterator[Service]:
     port = processes.free_port()
@@ -137,9 +79,16 @@ def service(machine: Machine, upstream: int) -> Iterator[Service]:
 
 
 def traces(machine: Machine) -> list[str]:
-    """What lies about of us outside the archive; the drop-in of these tests does not count."""
-    found = machine.run("find", "/", "-xdev", "-name", "*chatgpt*", "-not", "-path", "/opt/release/*")
+    """What lies about of us outside the archives; the drop-in of these tests does not count."""
+    found = machine.run("find", "/", "-xdev", "-name", "*chatgpt*", "-not", "-path", "/opt/*")
     return [line for line in found.splitlines() if not line.startswith(f"/{UNIT}.d")]
+
+
+def placed(machine: Machine) -> dict[str, str]:
+    """The files of the folders that hold program, configuration, key and unit, each with a digest."""
+    folders = (machine.root / Path(name).parent for name in (PROGRAM, SETTINGS, UNIT))
+    files = [file for folder in folders for file in folder.glob("*") if file.is_file() and not file.is_symlink()]
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def foreign(executable: Path) -> bytes:
@@ -174,11 +123,43 @@ def test_what_cannot_be_installed_is_one_line_and_leaves_nothing(machine: Machin
     assert traces(machine) == []
 
 
+def test_a_first_installation_that_is_refused_leaves_nothing(machine: Machine) -> None:
+    before = [*traces(machine), *placed(machine)]
+    said = machine.run(INSTALL, "--key-file", "-", text=NO_KEY, fails=True)
+    assert "API_KEY_FILE" in said
+    assert "nothing was changed" in said
+    assert NO_KEY not in said
+    assert [*traces(machine), *placed(machine)] == before
+
+
+def test_a_failing_installation_takes_away_only_what_it_made(machine: Machine) -> None:
+    """Neither the folder for temporary files that its caller has, nor what stands in its own way."""
+    theirs, folder = machine.root / "opt/theirs", machine.root / Path(SETTINGS).parent
+    theirs.mkdir()
+    given = {"TMPDIR": "/opt/theirs"}
+    # The first command after the traps are set.
+    early = machine.root / "opt/early"
+    early.mkdir()
+    (early / "mkdir").write_text("#!/bin/sh\nkill -TERM $PPID\n", "utf-8")
+    (early / "mkdir").chmod(0o755)
+    machine.run("sh", "-c", f"PATH=/opt/early:$PATH exec {INSTALL}", environment=given, fails=True)
+    assert theirs.is_dir()
+    folder.touch()
+    assert "cannot be made" in machine.run(INSTALL, environment=given, fails=True)
+    assert theirs.is_dir()
+    folder.unlink()
+    folder.mkdir()
+    machine.run(INSTALL, "--executable", "/opt/foreign", environment=given, fails=True)
+    assert theirs.is_dir()
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+
+
 def test_it_serves_as_soon_as_it_is_installed(service: Service) -> None:
     assert service.ask().json()["code"] == 200, "the upstream answers only calls with a key"
     assert service.show("StatusText") == f"serves http://0.0.0.0:{service.port}"
     modes = {name: (service.machine.root / name).stat() for name in (
-        f"usr/local/bin/{NAME}", UNIT, f"etc/{NAME}/chatgpt.yaml", f"etc/{NAME}/api_key",
+        PROGRAM, UNIT, SETTINGS, KEY_FILE,
     )}  # fmt: skip
     assert [oct(each.st_mode)[-3:] for each in modes.values()] == ["755", "644", "644", "600"]
     assert {(each.st_uid, each.st_gid) for each in modes.values()} == {(0, 0)}
@@ -209,7 +190,7 @@ def test_a_process_of_it_can_do_nothing_else(service: Service) -> None:
 
 
 def test_no_request_fails_while_it_is_reloaded(service: Service) -> None:
-    config = service.machine.root / f"etc/{NAME}/chatgpt.yaml"
+    config = service.machine.root / SETTINGS
     former = config.read_text("utf-8")
     codes: list[int] = []
     enough = threading.Event()
@@ -291,9 +272,7 @@ def test_a_stop_lets_streams_finish(service: Service) -> None:
         reader = threading.Thread(target=read)
         reader.start()
         assert began.wait(PATIENCE)
-        before = time.monotonic()
         service.machine.run("systemctl", "stop", NAME)
-        assert time.monotonic() - before > 1, "there was something to wait for"
         reader.join(PATIENCE)
         assert b"".join(pieces).endswith(b"data: [DONE]\n\n")
         assert service.show("Result") == "success"
@@ -302,19 +281,38 @@ def test_a_stop_lets_streams_finish(service: Service) -> None:
 
 
 def test_a_wrong_configuration_is_said_and_not_tried_again(service: Service) -> None:
-    config = service.machine.root / f"etc/{NAME}/chatgpt.yaml"
-    former, pid = config.read_text("utf-8"), service.show("MainPID")
+    config = service.machine.root / SETTINGS
+    former = config.read_text("utf-8")
     config.write_text("limits: {day: many}\n", "utf-8")
     try:
-        said = service.machine.run(INSTALL, fails=True)
-        assert "chatgpt.yaml:1: limits.day" in said
-        assert "not restarted" in said
-        assert service.show("MainPID") == pid
         service.machine.run("systemctl", "restart", NAME, fails=True)
         assert service.show("ActiveState") == "failed"
+        assert "chatgpt.yaml:1: limits.day" in service.journal()
     finally:
         config.write_text(former, "utf-8")
     service.machine.run("systemctl", "start", NAME)
+
+
+def test_an_upgrade_that_is_refused_changes_nothing(service: Service) -> None:
+    config = service.machine.root / SETTINGS
+    former, pid, good = placed(service.machine), service.show("MainPID"), config.read_text("utf-8")
+    said = service.machine.run(NEWER, "--key-file", "-", text=NO_KEY, fails=True)
+    assert "API_KEY_FILE" in said
+    assert placed(service.machine) == former
+    config.write_text("limits: {day: many}\n", "utf-8")
+    wrong = placed(service.machine)
+    try:
+        said = service.machine.run(NEWER, "--key-file", "-", text=OTHER_KEY, fails=True)
+        assert "chatgpt.yaml:1: limits.day" in said
+        assert "nothing was changed" in said
+        assert placed(service.machine) == wrong
+    finally:
+        config.write_text(good, "utf-8")
+    assert service.show("MainPID") == pid
+    assert service.show("NeedDaemonReload") == "no"
+    assert service.ask().status_code == 200
+    service.machine.run("systemctl", "restart", NAME)
+    assert service.ask().status_code == 200
 
 
 def test_a_port_in_use_is_named_by_the_installation(service: Service) -> None:
@@ -330,29 +328,51 @@ def test_a_port_in_use_is_named_by_the_installation(service: Service) -> None:
 
 
 def test_an_upgrade_keeps_configuration_and_key(service: Service) -> None:
-    config = service.machine.root / f"etc/{NAME}/chatgpt.yaml"
+    root = service.machine.root
+    config = root / SETTINGS
     config.write_text(config.read_text("utf-8") + "# mine\n", "utf-8")
     former = service.show("MainPID")
-    service.machine.run(INSTALL)
+    service.machine.run(NEWER)
     assert service.show("MainPID") != former
+    assert filecmp.cmp(root / PROGRAM, root / Path(NEWER[1:]).with_name(NAME), shallow=False)
+    assert (root / UNIT).read_text("utf-8").endswith("# newer\n")
     assert config.read_text("utf-8").endswith("# mine\n")
-    assert (service.machine.root / f"etc/{NAME}/api_key").read_text("utf-8") == f"{KEY}\n"
+    assert (root / KEY_FILE).read_text("utf-8") == f"{KEY}\n"
+    assert [file for file in placed(service.machine) if file.endswith(".new")] == []
     assert service.ask().status_code == 200
 
 
 def test_without_a_key_callers_bring_their_own(service: Service) -> None:
     service.machine.run(INSTALL, "--remove", "--keep-config")
-    (service.machine.root / f"etc/{NAME}/api_key").unlink()
+    (service.machine.root / KEY_FILE).unlink()
     assert "each caller must bring one" in service.machine.run(INSTALL)
     assert service.ask().status_code == 400
     assert service.ask(api_key="sk-of-a-caller").status_code == 200
+
+
+def test_a_key_put_there_by_hand_counts_from_the_next_run_on(service: Service) -> None:
+    key = service.machine.root / KEY_FILE
+    key.unlink(missing_ok=True)
+    service.machine.run(INSTALL)
+    assert service.ask().status_code == 400
+    key.write_text(f"{OTHER_KEY}\n", "utf-8")
+    key.chmod(0o644)
+    service.machine.run(INSTALL)
+    assert service.ask().status_code == 200
+    assert oct(key.stat().st_mode)[-3:] == "600"
+    assert key.read_text("utf-8") == f"{OTHER_KEY}\n"
+
+
+def test_a_key_in_the_environment_replaces_the_former(service: Service) -> None:
+    assert "sudo --preserve-env=API_KEY ./install.sh" in service.machine.run(INSTALL, "--help")
     service.machine.run(INSTALL, environment={"API_KEY": KEY})
+    assert (service.machine.root / KEY_FILE).read_text("utf-8") == f"{KEY}\n"
     assert service.ask().status_code == 200
 
 
 def test_the_key_is_asked_for_and_not_shown(service: Service) -> None:
     service.machine.run(INSTALL, "--remove", "--keep-config")
-    key = service.machine.root / f"etc/{NAME}/api_key"
+    key = service.machine.root / KEY_FILE
     key.unlink()
     ours, theirs = OPENPTY()
     command = ["setsid", "--ctty", *service.machine.command(INSTALL)]
