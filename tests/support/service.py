@@ -28,6 +28,8 @@ PROGRAM: Final = f"usr/local/bin/{NAME}"
 UNIT: Final = f"etc/systemd/system/{NAME}.service"
 SETTINGS: Final = f"etc/{NAME}/chatgpt.yaml"
 KEY_FILE: Final = f"etc/{NAME}/api_key"
+KEY: Final = "sk-0123456789-for-the-tests"
+"""Of the upstream, as the fixture ``service`` installs it."""
 PATIENCE: Final = 120.0  # seconds: a guard against hanging
 _SOURCE: Final = ROOT / "packaging" / "systemd"
 
