@@ -89,7 +89,7 @@ def test_a_first_installation_that_is_refused_leaves_nothing(machine: Machine) -
     assert [*traces(machine), *placed(machine)] == before
 
 
-def test_a_failing_installation_takes_away_only_what_it_made(machine: Machine) -> None:
+def test_a_failing_installation_takes_away_only_what_it_made(machine: Machine, executable: Path) -> None:
     """Neither the folder for temporary files that its caller has, nor what stands in its own way."""
     theirs, folder = machine.root / "opt/theirs", machine.root / Path(SETTINGS).parent
     theirs.mkdir()
@@ -106,6 +106,7 @@ def test_a_failing_installation_takes_away_only_what_it_made(machine: Machine) -
     assert theirs.is_dir()
     folder.unlink()
     folder.mkdir()
+    (machine.root / "opt/foreign").write_bytes(foreign(executable))
     assert "does not run" in machine.run(INSTALL, "--executable", "/opt/foreign", environment=given, fails=True)
     assert theirs.is_dir()
     assert list(folder.iterdir()) == []
