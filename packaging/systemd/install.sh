@@ -8,8 +8,13 @@ usage: install.sh [--executable FILE] [--key-file FILE]
        install.sh --remove [--keep-config]
 
 Installs the service chatgpt-platform and starts it; run again, it upgrades, and keeps configuration and key.
-The upstream's key comes from --key-file, else from $API_KEY, else it is asked for; without one, each caller
-must bring a key of its own.
+It tries the program and checks the settings first: if something is wrong, nothing is changed.
+The upstream's key comes from --key-file, else from $API_KEY, else from an earlier installation, else it is asked
+for; without one, each caller must bring a key of its own. For $API_KEY write
+
+    sudo --preserve-env=API_KEY ./install.sh
+
+since every user of the machine can read what stands after sudo itself.
 
   --executable FILE  the program (default: chatgpt-platform beside this script)
   --key-file FILE    a file that holds the key; - reads it from standard input
@@ -27,6 +32,8 @@ no_key=$drop_ins/no-key.conf
 folder=/etc/$name
 config=$folder/chatgpt.yaml
 key=$folder/api_key
+# What this run has made and takes away again.
+made='' unpacked=''
 
 fail() {
     printf 'install.sh: %s\n' "$1" >&2
@@ -66,15 +73,21 @@ install_all() {
     umask 077
     trap tidy EXIT
     trap 'exit 130' INT TERM
-    mkdir -p "$folder" && chmod 755 "$folder"
+    drop_staged
+    [ -d "$folder" ] || made=$folder
+    { mkdir -p "$folder" && chmod 755 "$folder"; } || fail "$folder cannot be made; see the line above"
     # The program unpacks itself there; in /tmp no program may be allowed to run.
-    TMPDIR=$(mktemp -d "$folder/unpacked.XXXXXX")
-    export TMPDIR
-    place_program
-    place_config
-    place_key
-    place_unit
+    unpacked=$(mktemp -d "$folder/unpacked.XXXXXX") || fail "$folder cannot be written; see the line above"
+    export TMPDIR="$unpacked"
+    stage_program
+    stage_config
+    stage_key
+    stage_unit
     check_settings
+    # All or nothing.
+    trap '' INT TERM
+    place
+    trap 'exit 130' INT TERM
     systemctl enable --quiet "$name" || fail "systemctl cannot enable $name; see the line above"
     # Not reload: a new program takes a new process. It comes back when the service is ready.
     systemctl restart "$name" 2>/dev/null || fail "$name does not start: $(reason)"
@@ -83,8 +96,14 @@ install_all() {
 }
 
 tidy() {
-    rm -rf "$TMPDIR" "$program.new"
-    rmdir "$folder" 2>/dev/null || true
+    drop_staged
+    [ -z "$unpacked" ] || rm -rf "$unpacked"
+    [ -z "$made" ] || rmdir "$made" 2>/dev/null || true
+}
+
+# The new files stand beside those that they are to replace.
+drop_staged() {
+    rm -f "$program.new" "$config.new" "$key.new" "$unit.new"
 }
 
 reason() {
@@ -93,32 +112,23 @@ reason() {
     printf '%s (more: journalctl -u %s)' "${said:-no word from it}" "$name"
 }
 
-place_program() {
+stage_program() {
     install -m 755 "$executable" "$program.new" || fail "$program.new cannot be written; see the line above"
     said=$("$program.new" version 2>&1) ||
         fail "$executable does not run on this machine ($(uname -m)): $(printf '%s' "$said" | tail -n 1)"
-    mv -f "$program.new" "$program"
 }
 
-place_config() {
-    [ -e "$config" ] && return
-    "$program" init "$config" >/dev/null || fail "$config could not be written; see the line above"
+stage_config() {
+    [ ! -e "$config" ] || return 0
+    "$program.new" init "$config.new" >/dev/null || fail "$config.new cannot be written; see the line above"
     # The service's own user reads it; the key stands in a file of its own.
-    chmod 644 "$config"
+    chmod 644 "$config.new"
 }
 
-place_key() {
-    if [ -n "$given" ]; then
-        # printf is the shell's own: the key is in no process listing.
-        printf '%s\n' "$given" >"$key.new"
-        mv -f "$key.new" "$key"
-        rm -f "$no_key"
-    elif [ ! -e "$key" ] && [ ! -e "$no_key" ]; then
-        mkdir -p "$drop_ins" && chmod 755 "$drop_ins"
-        printf '[Service]\nLoadCredential=\nUnsetEnvironment=API_KEY_FILE\n' >"$no_key"
-        chmod 644 "$no_key"
-        echo "No key was given: each caller must bring one. Run this again with a key to set it."
-    fi
+stage_key() {
+    [ -n "$given" ] || return 0
+    # printf is the shell's own: the key is in no process listing.
+    printf '%s\n' "$given" >"$key.new" || fail "$key.new cannot be written; see the line above"
     given=''
 }
 
@@ -140,32 +150,52 @@ read_key() {
     fi
 }
 
-place_unit() {
+stage_unit() {
     # Older ones know no back-off, and would complain of it at each start.
     version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
-    if [ "${version:-0}" -lt 254 ]; then
-        sed '/^RestartSteps=/d; /^RestartMaxDelaySec=/d' "$here/$name.service" >"$unit.new"
-    else
-        cat "$here/$name.service" >"$unit.new"
-    fi
+    newer=''
+    [ "${version:-0}" -ge 254 ] || newer='/^RestartSteps=/d; /^RestartMaxDelaySec=/d'
+    sed "$newer" "$here/$name.service" >"$unit.new" || fail "$unit.new cannot be written; see the line above"
     chmod 644 "$unit.new"
-    mv -f "$unit.new" "$unit"
-    systemctl daemon-reload || fail "systemctl daemon-reload failed; see the line above"
 }
 
 check_settings() {
-    # As the service sees them: with nothing of this shell's environment.
-    set -- "TMPDIR=$TMPDIR"
-    [ -e "$no_key" ] || set -- "$@" "API_KEY_FILE=$key"
-    env -i "$@" "$program" check --config "$config" >/dev/null ||
-        fail "put right what is named above, then run this again; the service was not restarted"
+    settings=$config
+    [ ! -e "$config.new" ] || settings=$config.new
+    # As the service will see them: with nothing of this shell's environment.
+    set -- "TMPDIR=$unpacked"
+    if [ -e "$key.new" ]; then
+        set -- "$@" "API_KEY_FILE=$key.new"
+    elif [ -e "$key" ]; then
+        set -- "$@" "API_KEY_FILE=$key"
+    fi
+    env -i "$@" "$program.new" check --config "$settings" >/dev/null ||
+        fail "put right what is named above, then run this again; nothing was changed, the service was not restarted"
+}
+
+place() {
+    for file in "$program" "$unit" "$config" "$key"; do
+        [ ! -e "$file.new" ] || mv -f "$file.new" "$file" || fail "$file cannot be replaced; see the line above"
+    done
+    if [ -e "$key" ]; then
+        # Also one that was put there by hand.
+        chmod 600 "$key"
+        rm -f "$no_key"
+    elif [ ! -e "$no_key" ]; then
+        { mkdir -p "$drop_ins" && chmod 755 "$drop_ins"; } || fail "$drop_ins cannot be made; see the line above"
+        printf '[Service]\nLoadCredential=\nUnsetEnvironment=API_KEY_FILE\n' >"$no_key"
+        chmod 644 "$no_key"
+        echo "No key was given: each caller must bring one. Run this again with a key to set it."
+    fi
+    systemctl daemon-reload || fail "systemctl daemon-reload failed; see the line above"
 }
 
 remove() {
     if [ -e "$unit" ]; then
         systemctl disable --quiet --now "$name" || fail "$name cannot be stopped; see the line above"
     fi
-    rm -f "$unit" "$unit.new" "$program" "$program.new"
+    rm -f "$unit" "$program"
+    drop_staged
     systemctl daemon-reload
     systemctl reset-failed "$name" 2>/dev/null || true
     for place in /var/lib /var/cache /var/log; do

@@ -94,9 +94,7 @@ function Invoke-Tool([string]$Tool, [string[]]$Arguments) {
     return $said
 }
 
-function Get-OurService {
-    return Get-Service -Name $Name -ErrorAction SilentlyContinue
-}
+function Get-OurService { return Get-Service -Name $Name -ErrorAction SilentlyContinue }
 
 function Stop-OurService {
     $service = Get-OurService
@@ -133,28 +131,28 @@ function Set-Rights([string]$Path, [string[]]$Grants) {
     [void](Invoke-Tool 'icacls.exe' (@($Path, '/inheritance:r', '/grant:r') + $Grants + @('/q')))
 }
 
-# Everybody may make folders in ProgramData, so somebody else's configuration may lie there, waiting for our key.
-function Assert-Ours {
-    if (-not (Test-Path -LiteralPath $Data)) { return }
-    $owner = (Get-Acl -LiteralPath $Data).GetOwner([Security.Principal.SecurityIdentifier]).Value
+# Everybody may write to ProgramData: somebody else's configuration may lie in our folder, waiting for our key.
+function Assert-Ours([string]$Path) {
+    if ((Get-Item -LiteralPath $Path -Force).Attributes -band [IO.FileAttributes]::ReparsePoint) {
+        throw "$Path is a link; remove it, since its target would be given to the service"
+    }
+    $owner = (Get-Acl -LiteralPath $Path).GetOwner([Security.Principal.SecurityIdentifier]).Value
     $us = [Security.Principal.WindowsIdentity]::GetCurrent().User.Value
     if (@('S-1-5-18', 'S-1-5-32-544', $us) -notcontains $owner) {
-        throw "$Data was not made by an administrator; look at what lies there, then delete it and try again"
+        throw "$Path was not made by an administrator; look at it, then delete it and try again"
     }
 }
 
-# No recursion: the service may write below logs and temp, and a link there would lead an administrator astray.
-# What lies in the folders inherits from them.
+# No recursion: it would follow links that the service made below logs and temp. Files inherit from the folders.
 function Initialize-Data {
-    Assert-Ours
-    foreach ($folder in @($Data, $Logs, $Temp)) {
+    $rights = @("${System}:(OI)(CI)F", "${Administrators}:(OI)(CI)F")
+    if (-not (Test-Path -LiteralPath $Data)) { [void](New-Item -ItemType Directory -Path $Data) }
+    Assert-Ours $Data
+    Set-Rights $Data $rights # from here on nobody else can add to it
+    Get-ChildItem -LiteralPath $Data -Force | ForEach-Object { Assert-Ours $_.FullName }
+    foreach ($folder in @($Logs, $Temp)) {
         if (-not (Test-Path -LiteralPath $folder)) { [void](New-Item -ItemType Directory -Path $folder) }
-        if ((Get-Item -LiteralPath $folder -Force).Attributes -band [IO.FileAttributes]::ReparsePoint) {
-            throw "$folder is a link; remove it, since its target would be given to the service"
-        }
-    }
-    foreach ($folder in @($Data, $Logs, $Temp)) {
-        Set-Rights $folder @("${System}:(OI)(CI)F", "${Administrators}:(OI)(CI)F")
+        Set-Rights $folder $rights
     }
     Get-ChildItem -LiteralPath $Data -File -Force | ForEach-Object {
         [void](Invoke-Tool 'icacls.exe' @($_.FullName, '/setowner', $Administrators, '/q'))
@@ -165,12 +163,8 @@ function Initialize-Data {
 # The virtual account is there as soon as the service is.
 function Grant-Service {
     [void](Invoke-Tool 'icacls.exe' @($Data, '/grant:r', "${Account}:(OI)(CI)RX", '/q'))
-    foreach ($folder in @($Logs, $Temp)) {
-        [void](Invoke-Tool 'icacls.exe' @($folder, '/grant:r', "${Account}:(OI)(CI)M", '/q'))
-    }
-    if (Test-Path -LiteralPath $Key) {
-        Set-Rights $Key @("${System}:F", "${Administrators}:F", "${Account}:R")
-    }
+    $Logs, $Temp | ForEach-Object { [void](Invoke-Tool 'icacls.exe' @($_, '/grant:r', "${Account}:(OI)(CI)M", '/q')) }
+    if (Test-Path -LiteralPath $Key) { Set-Rights $Key @("${System}:F", "${Administrators}:F", "${Account}:R") }
 }
 
 function Install-Program([string]$Source) {
@@ -321,8 +315,14 @@ function Install-All {
     if ($OpenFirewall) { Open-Firewall $port }
     Start-OurService
     Write-Host "$DisplayName is ready on port $port, http://127.0.0.1:$port unless TLS is set up"
-    Write-Host "configuration: $Config"
-    Write-Host "logs: $Logs"
+    Write-Host "configuration: $Config; logs: $Logs"
+}
+
+# Not Remove-Item -Recurse: that of 5.1 goes through a junction, and the service could have made one.
+function Remove-Folder([string]$Path) {
+    if (-not (Test-Path -LiteralPath $Path)) { return }
+    [void](Invoke-Tool 'cmd.exe' @('/d', '/c', 'rd', '/s', '/q', $Path))
+    if (Test-Path -LiteralPath $Path) { throw "$Path cannot be deleted as a whole; something in it is in use" }
 }
 
 function Remove-All {
@@ -331,8 +331,8 @@ function Remove-All {
     Remove-NetFirewallRule -DisplayName $Rule -ErrorAction SilentlyContinue
     if (Test-Path -Path $EventKey) { Remove-Item -Path $EventKey -Recurse }
     Wait-Unused $Installed
-    if (Test-Path -LiteralPath $Program) { Remove-Item -LiteralPath $Program -Recurse -Force }
-    if ($Purge -and (Test-Path -LiteralPath $Data)) { Remove-Item -LiteralPath $Data -Recurse -Force }
+    Remove-Folder $Program
+    if ($Purge) { Remove-Folder $Data }
     Write-Host "$DisplayName is removed"
     if (Test-Path -LiteralPath $Data) { Write-Host "configuration, key and logs stay in $Data (-Purge deletes them)" }
 }

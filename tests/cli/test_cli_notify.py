@@ -34,7 +34,7 @@ WATCHDOG = 0.3  # seconds
 WATCHED = {"WATCHDOG_USEC": str(round(WATCHDOG * 1_000_000))}
 # Windows has none of these, and runs no test that uses them.
 AF_UNIX: Final = getattr(socket, "AF_UNIX", socket.AF_INET)
-SIGHUP, SIGSTOP, SIGCONT = (getattr(signal, name, signal.SIGTERM) for name in ("SIGHUP", "SIGSTOP", "SIGCONT"))
+SIGHUP = getattr(signal, "SIGHUP", signal.SIGTERM)
 
 
 class Manager:
@@ -127,12 +127,28 @@ def test_a_reload_ends_ready_whether_taken_or_refused(manager: Manager, tmp_path
             assert manager.next() == {"READY": "1"}
 
 
-def test_signs_of_life_come_in_time_and_while_draining(manager: Manager, tmp_path: Path) -> None:
+def test_there_are_three_signs_of_life_in_the_watchdog_s_time(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        assert manager.next() == {"WATCHDOG": "1"}
+        if len(pauses) == 7:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    notifier = Notifier({"NOTIFY_SOCKET": manager.address, **WATCHED}, LOG)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(notifier.keep_alive())
+    notifier.close()
+    assert pauses == pytest.approx([WATCHDOG / 3] * 7)
+
+
+def test_signs_of_life_go_on_while_draining(manager: Manager, tmp_path: Path) -> None:
     with watched(manager, tmp_path, environment=WATCHED) as program:
-        began = time.monotonic()
-        for _ in range(7):
-            assert manager.next() == {"WATCHDOG": "1"}
-        assert time.monotonic() - began > WATCHDOG, "no busy loop"
+        assert manager.next() == {"WATCHDOG": "1"}
         pieces: list[bytes] = []
         first = threading.Event()
 
@@ -154,24 +170,13 @@ def test_signs_of_life_come_in_time_and_while_draining(manager: Manager, tmp_pat
         assert program.end() == 0
 
 
-def test_a_process_that_hangs_gives_no_sign_of_life(manager: Manager, tmp_path: Path) -> None:
-    with watched(manager, tmp_path, environment=WATCHED) as program:
-        assert manager.next() == {"WATCHDOG": "1"}
-        program.process.send_signal(SIGSTOP)
-        while not manager.missed(2 * WATCHDOG):
-            pass
-        program.process.send_signal(SIGCONT)
-        assert manager.next() == {"WATCHDOG": "1"}
-
-
 def test_a_loop_that_hangs_gives_no_sign_of_life(manager: Manager) -> None:
     async def live() -> None:
         alive = asyncio.create_task(notifier.keep_alive())
         await asyncio.sleep(0)
         assert manager.next() == {"WATCHDOG": "1"}
-        time.sleep(2 * WATCHDOG)  # noqa: ASYNC251 - this is the hanging
-        assert manager.missed(0.01)
-        await asyncio.sleep(0)
+        assert manager.missed(2 * WATCHDOG), "this wait is the hanging"
+        assert await asyncio.to_thread(manager.next) == {"WATCHDOG": "1"}, "it turns again"
         alive.cancel()
 
     notifier = Notifier({"NOTIFY_SOCKET": manager.address, **WATCHED}, LOG)
@@ -227,8 +232,9 @@ def test_what_cannot_be_told_is_one_warning_and_serving_goes_on(
         program.process.send_signal(signal.SIGTERM)
         assert program.end() == 0
     warnings = [line for line in program.lines if "WARNING" in line]
-    assert [line for line in warnings if part in line] == warnings[:1]
-    assert len(warnings) == len({line.split()[2] for line in warnings}), "each only once"
+    assert len([line for line in warnings if part in line]) == 1
+    # With a watchdog that is not understood there are two things to say.
+    assert len(warnings) == (2 if part == "WATCHDOG_USEC" else 1), "each only once"
 
 
 def test_a_manager_that_reads_late_still_gets_all_in_order(

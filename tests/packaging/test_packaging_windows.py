@@ -196,7 +196,7 @@ def test_the_life_of_the_service(executable: Path, tmp_path: Path, upstream: int
     comes_back(port)
     upgrades(executable, port)
     drains(port)
-    removes()
+    removes(tmp_path)
 
 
 def reloads(upstream: int, port: int) -> None:
@@ -230,7 +230,13 @@ def drains(port: int) -> None:
     until(lambda: list((data() / "temp").glob("_MEI*")) == [] or service_process() == 0)
 
 
-def removes() -> None:
+def removes(folder: Path) -> None:
+    """A link that the service could have made leads nobody astray."""
+    kept = folder / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    for place in ("logs", "temp"):
+        assert shell("cmd", "/c", "mklink", "/J", str(data() / place / "link"), str(kept)).returncode == 0
     done = install("-Remove")
     assert done.returncode == 0, done.stderr
     assert state() == ""
@@ -238,6 +244,19 @@ def removes() -> None:
     done = install("-Remove", "-Purge")
     assert done.returncode == 0, done.stderr
     assert not data().exists()
+    assert (kept / "file").exists()
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_configuration_of_somebody_else_s_is_refused(executable: Path, upstream: int) -> None:
+    written(upstream, free_port())
+    config = str(data() / "chatgpt.yaml")
+    assert shell("icacls", config, "/setowner", "*S-1-5-32-545").returncode == 0  # the users
+    for _ in range(2):  # also when the folder's rights have been set
+        done = install("-Executable", str(executable), "-NoKey")
+        assert done.returncode == 1
+        assert "chatgpt.yaml was not made by an administrator" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.usefixtures("clean")

@@ -105,3 +105,33 @@ def test_failures_restart_it() -> None:
 
 def test_rights_are_not_given_below_what_the_service_can_write() -> None:
     assert not re.search(r"'/t'", SCRIPT, re.IGNORECASE), "a link that the service made there would be followed"
+
+
+def body(name: str) -> str:
+    """The text of a function of the script."""
+    (found,) = (each for each in texts("function_statement") if each.startswith(f"function {name}"))
+    return found
+
+
+def test_what_lies_in_the_folder_is_looked_at_when_nobody_can_add_to_it() -> None:
+    steps = (
+        "New-Item -ItemType Directory -Path $Data",
+        "Assert-Ours $Data",
+        "Set-Rights $Data",
+        "Get-ChildItem -LiteralPath $Data -Force | ForEach-Object { Assert-Ours",
+        "New-Item -ItemType Directory -Path $folder",
+    )
+    places = [body("Initialize-Data").index(step) for step in steps]
+    assert places == sorted(places)
+    assert "ReparsePoint" in body("Assert-Ours")
+    assert "GetOwner" in body("Assert-Ours")
+    installation = body("Install-All")
+    assert installation.index("Initialize-Data") < installation.index("Write-Config")
+    assert installation.index("Initialize-Data") < installation.index("Write-Key")
+
+
+def test_no_junction_is_followed_at_a_removal() -> None:
+    removals = [each for each in texts("command") if each.startswith("Remove-Item ") and "-Recurse" in each]
+    assert removals == ["Remove-Item -Path $EventKey -Recurse"], "the registry has no junctions"
+    assert "Invoke-Tool 'cmd.exe' @('/d', '/c', 'rd', '/s', '/q', $Path)" in body("Remove-Folder")
+    assert body("Remove-All").count("Remove-Folder") == 2
