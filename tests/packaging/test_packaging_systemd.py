@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,8 @@ from chatgpt_platform.simulator.server import Behaviour, Simulator
 from support import booted
 from support.background import Background
 from support.booted import Machine
-from support.program import ROOT
+from support.gateway import wait_until
+from support.program import ROOT, Reader
 
 NAME: Final = "chatgpt-platform"
 SERVICE: Final = ROOT / "packaging" / "systemd"
@@ -34,6 +35,7 @@ FIGURE: Final = 1.5  # the most exposure that systemd-analyze may see
 PATIENCE: Final = 120.0  # seconds: a guard against hanging
 LONG: Final = "a b c d e f g h " * 10  # is answered word by word
 
+until = partial(wait_until, patience=PATIENCE, pause=0.2)  # each look is a process of its own
 OPENPTY: Final[Any] = getattr(os, "openpty", None)  # Windows has none, and runs no test of this module
 
 
@@ -88,14 +90,6 @@ class Service:
     def journal(self) -> str:
         self.machine.run("journalctl", "--sync")
         return self.machine.run("journalctl", "--quiet", "--output=cat", "--no-pager")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Poll for what no event tells; each look is a process of its own."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -272,30 +266,17 @@ def test_a_program_that_hangs_is_killed_and_comes_back(service: Service) -> None
 
 
 def test_a_stop_lets_streams_finish(service: Service) -> None:
-    pieces: list[bytes] = []
-    began = threading.Event()
-    stream = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": LONG}]}
-
-    def read() -> None:
-        with requests.post(f"{service.url}/v1/chat/completions", json=stream, stream=True) as answer:
-            for piece in answer.iter_content(None):
-                pieces.append(piece)
-                began.set()
-
     # The program's own drain counts, even where the unit's patience is shorter.
     with drop_in(service.machine, "impatient", "TimeoutStopSec=500ms"):
         service.machine.run("systemctl", "restart", NAME)
         copies = service.machine.root / "var/cache/private" / NAME
         mine = f"_MEI{int(service.show('MainPID')):08x}*"
         assert len(list(copies.glob(mine))) == 1
-        reader = threading.Thread(target=read)
-        reader.start()
-        assert began.wait(PATIENCE)
+        reader = Reader(service.url, LONG)
         before = time.monotonic()
         service.machine.run("systemctl", "stop", NAME)
         assert time.monotonic() - before > 1, "there was something to wait for"
-        reader.join(PATIENCE)
-        assert b"".join(pieces).endswith(b"data: [DONE]\n\n")
+        assert reader.whole()
         assert service.show("Result") == "success"
         assert list(copies.glob(mine)) == [], "the unpacked copy is gone"
     service.machine.run("systemctl", "start", NAME)
