@@ -20,6 +20,7 @@ import environment  # stands first: it turns away a Python that is too old
 import argparse
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -64,6 +65,9 @@ def what_is_missing() -> str:
         lines.append(
             "this Python has no shared library (--enable-shared): use that of Debian, python.org or Docker"
         )
+    if ssl.OPENSSL_VERSION_INFO < (3,):
+        # Out of support, and under another licence than the one in packaging/notices.
+        lines.append(f"this Python has {ssl.OPENSSL_VERSION}: use one with OpenSSL 3 or newer")
     if sys.platform == "linux":
         for program, package in {"cc": "gcc libc6-dev", "objcopy": "binutils"}.items():
             if shutil.which(program) is None:

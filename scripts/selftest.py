@@ -73,6 +73,7 @@ class Trial:
             ("version --licenses", self.licenses),
             ("init, check", self.settings),
             ("serve --demo: every endpoint, streams, ask, healthcheck, the end", self.serve),
+            ("simulate, check --online", self.check_online),
             ("nothing is left unpacked", self.leaves_nothing),
         ]
 
@@ -111,10 +112,21 @@ class Trial:
             for mode in ([], ["--stream"]):
                 if not self._run("ask", "--url", url, *mode, "Hello").strip():
                     raise SelfTestError("ask printed no answer")
+            if self._run("chat", "--url", url, text="Hello\nAnd again\nexit\n").count("turn ") != 2:
+                raise SelfTestError("chat did not answer twice")
             gateway.stop(PATIENCE)
             if gateway.exit_code != 0:
                 raise SelfTestError(f"serve ended with exit code {gateway.exit_code}")
         self._has_logged()
+
+    def check_online(self) -> None:
+        port = processes.free_port()
+        command = [str(self.executable), "simulate", "--port", str(port)]
+        with processes.Process(command, self.folder, self.folder / "simulated", self.env) as upstream:
+            upstream.wait_until_ready(port, "/healthz", PATIENCE)
+            self.env["BASE_URL"] = f"http://{processes.LOOPBACK}:{port}/v1"
+            if " models: gpt-4o-mini" not in self._run("check", "--online"):
+                raise SelfTestError("check --online lists no models")
 
     def leaves_nothing(self) -> None:
         left = [path.name for path in self.unpacked.iterdir()]
@@ -126,12 +138,12 @@ class Trial:
         if len(lines) < len(POSTS) + len(STREAMS):
             raise SelfTestError(f"the access log has {len(lines)} lines")
 
-    def _run(self, *arguments: str, code: int = 0) -> str:
+    def _run(self, *arguments: str, code: int = 0, text: str = "") -> str:
         done = subprocess.run(
             [str(self.executable), *arguments],
             cwd=self.folder,
             env=self.env,
-            stdin=subprocess.DEVNULL,
+            input=text.encode(),
             capture_output=True,
             timeout=PATIENCE,
             check=False,

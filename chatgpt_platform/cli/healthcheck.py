@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from chatgpt_platform.settings.load import load
+from chatgpt_platform.upstream import authorities
 
 TIMEOUT: Final = 3.0
 _EVERY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
         print(f"healthcheck: {url}: expected an address such as http://127.0.0.1:5000", file=sys.stderr)
         return 2
     # The configuration means this machine's own gateway, whose certificate is hardly made out to 127.0.0.1.
-    trust = None if arguments.url else _anybody()
+    trust = authorities.context() if arguments.url else _anybody()
     # An empty ProxyHandler: a proxy of the environment must not stand between.
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)

@@ -7,7 +7,9 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from chatgpt_platform.cli import unpacked
@@ -46,20 +48,12 @@ def on_stop(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
     copy = unpacked.current()
     if copy is not None:
         copy.on_orphaned(loop, stop)
-    if copy is not None and sys.platform == "linux":
-        _count_by_sender(loop, copy.launcher, stop)
-        return
-    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
-        number = getattr(signal, name, None)
-        if number is not None:
-            _handle(loop, number, stop)
+    _on_signals(loop, ("SIGTERM", "SIGINT", "SIGBREAK"), stop)
 
 
 def on_reload(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> None:
     """Call ``reload`` on the loop at each SIGHUP; Windows has no such signal."""
-    number = getattr(signal, "SIGHUP", None)
-    if number is not None:
-        _handle(loop, number, reload)
+    _on_signals(loop, ("SIGHUP",), reload)
 
 
 class Manager:
@@ -81,33 +75,62 @@ class Manager:
         """No new calls; what is under way has ``drain`` seconds."""
 
 
+class Echoes:
+    """Which signals are new wishes, where one may come as two signals.
+
+    A terminal, pkill and a supervisor may signal all of the executable's processes, and its launcher hands on what
+    it gets: then one signal comes from it and one from elsewhere, in either order.
+    """
+
+    WITHIN: Final = 2.0
+    """Seconds between the two, at most; a launcher that gets no processor time may be late."""
+
+    def __init__(self) -> None:
+        self._unpaired: Final[dict[bool, deque[float]]] = {True: deque(), False: deque()}
+
+    def is_new(self, *, by_launcher: bool, now: float) -> bool:
+        """Take one signal; ``now`` in seconds, of any clock that does not jump."""
+        others = self._unpaired[not by_launcher]
+        while others and others[0] < now - self.WITHIN:
+            others.popleft()
+        if others:
+            others.popleft()
+            return False
+        self._unpaired[by_launcher].append(now)
+        return True
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, names: Iterable[str], act: Callable[[], None]) -> None:
+    """Call ``act`` on the loop at each of these signals that this platform has."""
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    copy = unpacked.current()
+    if sys.platform == "win32":
+        for number in numbers:
+            signal.signal(number, lambda *_: pass_on(loop, act))
+    elif sys.platform == "linux" and copy is not None:
+        once_each(loop, copy.launcher, numbers, act)
+    else:
+        for number in numbers:
+            loop.add_signal_handler(number, act)
+
+
 if sys.platform == "linux":
 
-    def _count_by_sender(loop: asyncio.AbstractEventLoop, launcher: int, stop: Callable[[], None]) -> None:
-        """Call ``stop`` once for each wish, where one may come as two signals.
-
-        A terminal, pkill and a supervisor may signal all processes, and the launcher hands on what it gets. So of
-        the launcher's signals and everybody else's only the longer row counts.
-        """
-        wanted = (signal.SIGTERM, signal.SIGINT)
-        signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    def once_each(
+        loop: asyncio.AbstractEventLoop, launcher: int, numbers: Sequence[int], act: Callable[[], None]
+    ) -> None:
+        """Call ``act`` on the loop at each of these signals but those that are another's echo."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
         def wait() -> None:
-            seen = {True: 0, False: 0}
+            echoes = Echoes()
             while True:
-                by_launcher = signal.sigwaitinfo(wanted).si_pid == launcher
-                seen[by_launcher] += 1
-                if seen[by_launcher] > seen[not by_launcher]:
-                    pass_on(loop, stop)
+                sender = signal.sigwaitinfo(numbers).si_pid
+                if echoes.is_new(by_launcher=sender == launcher, now=time.monotonic()):
+                    pass_on(loop, act)
 
+        # Only sigwaitinfo tells who sent a signal, and it waits.
         threading.Thread(target=wait, name="wait for signals", daemon=True).start()
-
-
-def _handle(loop: asyncio.AbstractEventLoop, number: int, act: Callable[[], None]) -> None:
-    if sys.platform == "win32":
-        signal.signal(number, lambda *_: pass_on(loop, act))
-    else:
-        loop.add_signal_handler(number, act)
 
 
 def pass_on(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:

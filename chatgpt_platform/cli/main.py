@@ -41,6 +41,7 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _fill_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A console or a file that lacks a character shows its escape; it never ends the program.
@@ -55,6 +56,18 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
         return _run(argv, environment)
     finally:
         copy.leave()
+
+
+def _fill_standard_streams() -> None:
+    """Open the null device in place of each of the three that this process was started without.
+
+    Else a socket would get its number, and what is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 def _run(argv: Sequence[str] | None, environment: Mapping[str, str] | None) -> int:

@@ -44,6 +44,8 @@ if sys.platform != "win32":
         copy = unpacked.current()
         if copy is not None and not _may_signal_others():
             return (_why_not(wanted, "its launcher, which stays root, could not hand signals on"),)
+        if copy is not None and not _may_read(sys.executable, uid, gid):
+            return (_why_not(wanted, f"it cannot read {sys.executable}, from which modules come as it runs"),)
         if copy is not None:
             _open_to_all(copy.folder)
         if logs:
@@ -63,6 +65,22 @@ if sys.platform != "win32":
             f"(docker run --user {wanted}, in a compose file user: {wanted}), or leave root the capabilities "
             "CHOWN, SETUID, SETGID and KILL"
         )
+
+    def _may_read(path: str, uid: int, gid: int) -> bool:
+        """Whether a file, in all the folders on the way to it, is open to a user; asked as this user."""
+        groups = os.getgroups()
+        try:
+            os.setgroups([])
+            os.setegid(gid)
+            os.seteuid(uid)
+            return os.access(path, os.R_OK, effective_ids=True)
+        except OSError:  # it cannot become this user, as is told later on
+            return True
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            with contextlib.suppress(OSError):
+                os.setgroups(groups)
 
     def _may_signal_others() -> bool:
         """Whether root's processes here may signal another user's; a container can have that taken from it."""

@@ -30,6 +30,9 @@ _COLLECT_AFTER: Final = (50_000, 10, 10)
 """New objects, and younger collections, after which the garbage collector looks; next to nothing here is garbage
 that reference counts do not free."""
 
+SETTLES_AFTER: Final = 0.5
+"""Seconds after which a gateway that is ready does what would only have delayed its start."""
+
 FLUSH_EVERY: Final = 0.25
 """Seconds between two writes of the log files: a kill at any moment loses no more."""
 
@@ -127,9 +130,10 @@ class _Running:
             print(_no_listening(error, server.host, server.port), file=sys.stderr)
             return 1
         else:
-            self._manager.on_reload(asyncio.get_running_loop(), self._reload)
-            _settle_in()
+            loop = asyncio.get_running_loop()
+            self._manager.on_reload(loop, self._reload)
             self._say_ready(port)
+            loop.call_later(SETTLES_AFTER, _settle_in)
             await self._stop.wanted.wait()
             return await self._drain()
         finally:

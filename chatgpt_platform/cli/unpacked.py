@@ -38,24 +38,26 @@ _NAME: Final = re.compile(r"_MEI([0-9a-f]{8})[\w-]+")
 _UNPACKS_WITHIN: Final = 60.0
 """Seconds after which a copy on Windows, where processes cannot be looked at as easily, is not being unpacked."""
 
+_CLOCKS_DIFFER_BY: Final = 2.0
+"""Seconds between the clocks of processes and of files, at most."""
+
 _SYNCHRONIZE: Final = 0x0010_0000
 """The right to await a process's end, on Windows."""
 
 _WANTED_LATER: Final = (
-    "encodings.idna", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8_sig", "stringprep",
-    "unicodedata",
+    "chatgpt_platform.settings.yaml_nodes", "encodings.idna", "encodings.punycode", "encodings.unicode_escape",
+    "encodings.utf_8_sig", "stringprep", "unicodedata",
 )  # fmt: skip
-"""Modules that a gateway may need long after its start: a host name that is not ASCII, the first query with an
-escape, a file with a mark."""
+"""Modules that a gateway may need long after its start: a file of settings where there was none, a host name
+that is not ASCII, the first query with an escape, a file with a mark."""
 
 
 class Copy:
     """The folder that this process runs from, held against those who clear away; ``launcher`` is a process id."""
 
-    def __init__(self, folder: Path, executable: str = sys.executable) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
         self.launcher: Final = _launcher_of(folder)
-        self._executable: Final = executable
         self._mark: IO[bytes] | None = None
 
     def hold(self) -> None:
@@ -64,10 +66,11 @@ class Copy:
         with contextlib.suppress(OSError):
             self._mark = (self.folder / ONLINE_PARTS).open("rb")
             if sys.platform != "win32":
-                fcntl.flock(self._mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                fcntl.flock(self._mark, fcntl.LOCK_SH)  # at most for as long as another looks
 
     def load_all(self) -> None:
-        """Import what is wanted later, so that this process goes on when its folder is cleaned away under it."""
+        """Import what is wanted later: this process shall go on when its folder is cleaned away under it, or the
+        executable replaced."""
         for name in _WANTED_LATER:
             importlib.import_module(name)
 
@@ -80,20 +83,7 @@ class Copy:
         if sys.platform == "win32" and self.launcher:
             _follow_parent(loop, act)
         if sys.platform == "linux" and self.launcher:
-            if os.getppid() != self.launcher:
-                loop.call_soon(act)
-                return
-            try:
-                handle = os.pidfd_open(self.launcher)
-            except (OSError, AttributeError):  # a kernel before 5.3
-                return
-
-            def gone() -> None:
-                loop.remove_reader(handle)
-                os.close(handle)
-                act()
-
-            loop.add_reader(handle, gone)
+            _follow(self.launcher, loop, act)
 
     def leave(self) -> None:
         """At the end of this process: hold the folder no more; remove it if its launcher is not there to do it."""
@@ -129,18 +119,16 @@ class Copy:
         def _is_abandoned(self, folder: Path, about: os.stat_result) -> bool:
             return about.st_uid == os.geteuid() and not _is_held(folder) and not self._is_starting(folder)
 
-    def _is_starting(self, folder: Path) -> bool:
-        """Whether the launcher of this copy lives: it may not have come so far that its child holds the copy."""
-        launcher = _launcher_of(folder)
-        if launcher == self.launcher:  # ours has this copy only; in a container it had the same number before
-            return False
-        try:
-            program = str(Path(f"/proc/{launcher}/exe").readlink())
-            return program.removesuffix(" (deleted)") == self._executable
-        except FileNotFoundError:
-            return not Path("/proc/self").exists()  # nothing can be told
-        except OSError:
-            return True
+        def _is_starting(self, folder: Path) -> bool:
+            """Whether the launcher of this copy lives: it may not have come so far that its child holds it."""
+            launcher = _launcher_of(folder)
+            if launcher == self.launcher:  # ours has its copy; in a container it had the same number before
+                return False
+            try:
+                # One that began after the copy was made is another process, by the same number.
+                return _began(launcher) <= folder.stat().st_mtime + _CLOCKS_DIFFER_BY
+            except FileNotFoundError:
+                return not Path("/proc/self").exists()  # nothing can be told
 
 
 def current() -> Copy | None:
@@ -176,7 +164,42 @@ def _launcher_of(folder: Path) -> int:
     return int(name[1], 16) if name else 0
 
 
+if sys.platform == "linux":
+
+    def _follow(launcher: int, loop: AbstractEventLoop, act: Callable[[], None]) -> None:
+        """Call ``act`` once the launcher, our parent, has ended."""
+        try:
+            handle = os.pidfd_open(launcher)
+        except ProcessLookupError:
+            loop.call_soon(act)
+            return
+        except (OSError, AttributeError):  # a kernel before 5.3
+            return
+
+        def gone() -> None:
+            loop.remove_reader(handle)
+            os.close(handle)
+            act()
+
+        if os.getppid() != launcher:  # it ended just before, and its number may be another's
+            os.close(handle)
+            loop.call_soon(act)
+        else:
+            loop.add_reader(handle, gone)
+
+
 if sys.platform != "win32":
+
+    def _began(process: int) -> float:
+        """When a process began, in seconds since the epoch. Raises FileNotFoundError where none lives.
+
+        Fields 3 and 22 of proc_pid_stat(5): its state, and clock ticks since the machine was started.
+        """
+        fields = Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        if fields[0] in "ZX":  # it has ended, and its parent has not asked yet
+            raise FileNotFoundError
+        ticks = int(fields[19])
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
     def _is_held(folder: Path) -> bool:
         """Whether a running process holds this copy."""

@@ -6,6 +6,7 @@ its OpenSSL to systems that keep their authorities elsewhere.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,8 @@ BUNDLES: Final = (
     "/etc/ssl/cert.pem",  # Alpine, macOS
 )
 """Where systems keep all their authorities in one file."""
+
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 
 
 def context(bundles: Iterable[str] = BUNDLES) -> ssl.SSLContext:
@@ -39,8 +42,13 @@ def context(bundles: Iterable[str] = BUNDLES) -> ssl.SSLContext:
 
 
 def _has_authorities(made: ssl.SSLContext) -> bool:
-    if made.cert_store_stats()["x509_ca"]:
-        return True
-    # OpenSSL reads a folder's files only when it meets a certificate.
-    folder = ssl.get_default_verify_paths().capath
-    return folder is not None and any(Path(folder).iterdir())
+    return bool(made.cert_store_stats()["x509_ca"]) or _is_hashed(ssl.get_default_verify_paths().capath)
+
+
+def _is_hashed(folder: str | None) -> bool:
+    """Whether OpenSSL can find anybody there: it reads a folder's files only when it meets a certificate, by the
+    hash of their subjects."""
+    try:
+        return folder is not None and any(_HASHED.fullmatch(each.name) for each in Path(folder).iterdir())
+    except OSError:
+        return False

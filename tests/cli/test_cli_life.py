@@ -11,17 +11,19 @@ from typing import Final
 
 import pytest
 
+from chatgpt_platform.cli import life
 from support.program import PATIENCE, ROOT
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what Linux tells of a signal's sender")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="what Linux tells of a signal's sender")
 
 # To this process the test is the launcher.
 SERVICE: Final = """
-import asyncio, os
+import asyncio, os, signal
 from chatgpt_platform.cli import life
 
 async def serve():
-    life._count_by_sender(asyncio.get_running_loop(), os.getppid(), lambda: print("stop", flush=True))
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    life.once_each(asyncio.get_running_loop(), os.getppid(), numbers, lambda: print("stop", flush=True))
     print("ready", flush=True)
     await asyncio.Event().wait()
 
@@ -53,6 +55,28 @@ def by_another(process: subprocess.Popen[str], number: signal.Signals = signal.S
 Way = Callable[..., None]
 
 
+LAUNCHER, OTHER = True, False
+
+
+@pytest.mark.parametrize(
+    ("signals", "wishes"),
+    [
+        ([(LAUNCHER, 0)], 1),
+        ([(LAUNCHER, 0), (OTHER, 0.1)], 1),
+        ([(OTHER, 0), (LAUNCHER, 1.9)], 1),
+        ([(OTHER, 0), (LAUNCHER, 2.1)], 2),  # too late for an echo
+        ([(LAUNCHER, 0), (LAUNCHER, 0.1)], 2),
+        ([(OTHER, 0), (OTHER, 0.1), (LAUNCHER, 0.2), (LAUNCHER, 0.3)], 2),
+        ([(OTHER, 0), (LAUNCHER, 0), (LAUNCHER, 1), (OTHER, 1)], 2),
+        ([(OTHER, 0), (LAUNCHER, 9), (OTHER, 99)], 3),  # one that got lost spoils nothing later
+    ],
+)
+def test_an_echo_is_the_other_ways_soon_after(signals: list[tuple[bool, float]], wishes: int) -> None:
+    echoes = life.Echoes()
+    assert sum(echoes.is_new(by_launcher=way, now=100 + when) for way, when in signals) == wishes
+
+
+@linux
 @pytest.mark.parametrize("ways", [(by_launcher, by_another), (by_another, by_launcher)])
 def test_two_ways_are_one_wish(service: subprocess.Popen[str], ways: tuple[Way, ...]) -> None:
     for _ in range(2):
@@ -64,6 +88,7 @@ def test_two_ways_are_one_wish(service: subprocess.Popen[str], ways: tuple[Way, 
     assert service.stdout.read() == ""
 
 
+@linux
 @pytest.mark.parametrize("way", [by_launcher, by_another])
 def test_one_way_alone_counts_each_time(service: subprocess.Popen[str], way: Way) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):

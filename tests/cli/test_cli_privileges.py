@@ -148,7 +148,7 @@ def test_what_was_unpacked_can_be_read_by_the_user_and_not_changed(folder: Path)
     told = in_a_child(
         """
         copy = folder / "_MEI00000001own"
-        sys._MEIPASS = str(copy)
+        sys._MEIPASS, sys.executable = str(copy), str(folder)
         lay_down(settings_for())
         writable = [name for name in (".", "a.so", "inner/b.zip") if os.access(copy / name, os.W_OK)]
         print(json.dumps([(copy / "inner/b.zip").read_text(), os.access(copy / "c", os.X_OK), writable]))
@@ -158,6 +158,24 @@ def test_what_was_unpacked_can_be_read_by_the_user_and_not_changed(folder: Path)
     assert told == ["x", True, []]
     assert stat.S_IMODE((copy / "inner/b.zip").stat().st_mode) == 0o644
     assert owner(copy)[0] == 0
+
+
+@root
+def test_an_executable_that_the_user_cannot_read_keeps_root(folder: Path) -> None:
+    """Modules are read from it as it runs: without them a later import would fail."""
+    hidden = folder / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "chatgpt-platform").write_text("x", "utf-8")
+    warnings, ids = in_a_child(
+        """
+        sys._MEIPASS, sys.executable = str(folder), str(folder / "hidden" / "chatgpt-platform")
+        print(json.dumps([lay_down(settings_for()), [os.getuid(), os.geteuid(), os.getegid()]]))
+        """,
+        folder,
+    )
+    (warning,) = warnings
+    assert f"it cannot read {hidden / 'chatgpt-platform'}" in warning
+    assert ids == [0, 0, 0]
 
 
 @root
@@ -222,6 +240,7 @@ def test_root_stays_root_where_its_launcher_could_not_signal_another_user(
         monkeypatch.setattr(os, name, lambda _: None)
     monkeypatch.setattr(os, "setuid", lambda number: None if number else forbidden())
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(privileges, "_may_read", lambda *_: True)
     monkeypatch.setattr(Path, "read_text", lambda *_: f"Uid:\t0\nCapEff:\t{held}\nSeccomp:\t0\n")
     assert privileges.lay_down(settings_for()) == (), "without a launcher there is nothing to hand on"
     monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path), raising=False)

@@ -9,7 +9,6 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 
@@ -17,7 +16,6 @@ from chatgpt_platform.cli import unpacked
 from chatgpt_platform.cli.unpacked import ONLINE_PARTS, Copy
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes and locks of POSIX")
-PROGRAM: Final = str(Path(sys.executable).resolve())
 
 
 @pytest.fixture
@@ -31,17 +29,19 @@ def dead() -> int:
 @pytest.fixture
 def launcher() -> Iterator[int]:
     """The process id of a launcher that lives."""
-    with subprocess.Popen([PROGRAM, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    ) as process:
         yield process.pid
 
 
-def copy_of(launcher: int, folder: Path, end: str = "abcdef", *, executable: str = PROGRAM) -> Copy:
+def copy_of(launcher: int, folder: Path, end: str = "abcdef") -> Copy:
     home = folder / f"_MEI{launcher:08x}{end}"
     home.mkdir()
     with zipfile.ZipFile(home / ONLINE_PARTS, "w") as parts:
         parts.writestr("online_part_of_a_test.py", "here = True")
     (home / "library.so").write_bytes(b"x")
-    return Copy(home, executable)
+    return Copy(home)
 
 
 def names(folder: Path) -> set[str]:
@@ -70,9 +70,11 @@ def test_what_a_launcher_still_unpacks_is_not(tmp_path: Path, dead: int, launche
     assert others.folder.exists()
 
 
-def test_a_process_id_that_another_program_has_is_no_launcher(tmp_path: Path, dead: int, launcher: int) -> None:
-    ours = copy_of(dead, tmp_path, executable="/opt/chatgpt-platform")
-    copy_of(launcher, tmp_path)
+def test_a_process_that_began_later_is_no_launcher(tmp_path: Path, dead: int, launcher: int) -> None:
+    """Process ids come again, and after a restart of the machine soon."""
+    ours, left = copy_of(dead, tmp_path), copy_of(launcher, tmp_path)
+    long_ago = left.folder.stat().st_mtime - 60
+    os.utime(left.folder, (long_ago, long_ago))
     assert ours.clear_others() == 1
 
 

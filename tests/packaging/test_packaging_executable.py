@@ -161,14 +161,18 @@ def test_it_goes_on_when_its_folder_is_cleaned_away(executable: Path, unpacked: 
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     with tls_upstream(authority, tmp_path) as upstream:
-        settings = tmp_path / "chatgpt.yaml"
-        settings.write_text(f"upstreams: [{{base_url: '{upstream.url}/v1', api_keys: [placeholder]}}]\n")
-        given = {"SSL_CERT_FILE": str(tmp_path / "authority.pem")}
-        with served(executable, unpacked, "--config", str(settings), environment=given) as program:
+        settings = tmp_path / "config" / "chatgpt.yaml"
+        given = {
+            "BASE_URL": f"{upstream.url}/v1", "API_KEY": "placeholder",
+            "SSL_CERT_FILE": str(tmp_path / "authority.pem"),
+        }  # fmt: skip
+        with served(executable, unpacked, environment=given) as program:
             (copy,) = unpacked.iterdir()
+            wait_until(lambda: "yaml/_yaml" in Path(f"/proc/{child_of(program)}/maps").read_text("utf-8"))
             shutil.rmtree(copy)
             _ask_everything(program)
-            settings.write_text(settings.read_text() + "logging: {level: debug}\n")
+            settings.parent.mkdir()
+            settings.write_text("logging: {level: debug}\n")
             os.kill(program.process.pid, HUP)
             program.wait_for("changed: logging.level")
             settings.write_text("nonsense: [\n")

@@ -1,6 +1,7 @@
 """scripts/build.py, bundle.py, selftest.py: what they decide; the build itself is run by tests/packaging."""
 
 import shutil
+import ssl
 import sys
 import sysconfig
 from pathlib import Path
@@ -31,8 +32,10 @@ def test_the_build_lock_pins_what_is_compiled_here() -> None:
 def test_what_is_missing_is_told_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: 0)
-    shared, compiler, binutils = build.what_is_missing().splitlines()
+    monkeypatch.setattr(ssl, "OPENSSL_VERSION_INFO", (1, 1, 1, 23, 15))
+    shared, openssl, compiler, binutils = build.what_is_missing().splitlines()
     assert "--enable-shared" in shared
+    assert "OpenSSL 3" in openssl
     assert compiler.endswith("apt install gcc libc6-dev")
     assert binutils.endswith("apt install binutils")
     monkeypatch.undo()

@@ -48,6 +48,19 @@ def test_a_folder_of_authorities_is_enough(nowhere: Path) -> None:
     assert known(nowhere / "bundle.pem") == 0  # which OpenSSL has not looked at yet
 
 
+def test_a_folder_that_openssl_cannot_search_is_not(nowhere: Path) -> None:
+    """As on RHEL 8: the bundle lies in the folder, under a name that is no hash."""
+    bundle = nowhere / "empty" / "ca-bundle.crt"
+    bundle.write_bytes(CERTIFICATE)
+    assert known(bundle) == 1
+
+
+def test_a_folder_that_is_none_is_not(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (nowhere / "bundle.pem").write_bytes(CERTIFICATE)
+    monkeypatch.setenv("SSL_CERT_DIR", str(nowhere / "bundle.pem"))
+    assert known(nowhere / "bundle.pem") == 1
+
+
 def test_checks_are_on(nowhere: Path) -> None:
     made = authorities.context(())
     assert made.check_hostname
