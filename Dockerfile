@@ -13,16 +13,15 @@ COPY . .
 # Read by pip where it is given.
 ARG PIP_INDEX_URL
 # The commit that `chatgpt-platform version` tells: .git is not sent to the build.
-ARG COMMIT=
+ARG COMMIT=unknown
 RUN python3 scripts/build.py && mkdir -p /image/logs
 
 FROM ${RUNTIME_IMAGE}
-ARG COMMIT=
-ARG VERSION=
+ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="chatgpt-platform" \
       org.opencontainers.image.description="Share one OpenAI-compatible model service with a group." \
       org.opencontainers.image.licenses="GPL-3.0-or-later" \
-      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="${COMMIT}"
 COPY --from=build /src/dist/chatgpt-platform /chatgpt-platform
 # For a start as 65532, and for a named volume, which takes this owner over.

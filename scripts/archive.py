@@ -3,7 +3,8 @@
     python3 scripts/archive.py --platform linux-x86-64 dist out
 
 `out` gets the bare executable, an archive of it with what installs it (tar.gz; for Windows zip), and the bill of
-materials. The same inputs give the same archive: its times are SOURCE_DATE_EPOCH, and its owner is nobody.
+materials. What lies in the checkout but not under version control, such as a key, is left out. The same inputs
+give the same archive: its times are SOURCE_DATE_EPOCH, and its owner is nobody.
 """
 
 import environment  # stands first: it turns away a Python that is too old
@@ -14,6 +15,7 @@ import gzip
 import io
 import os
 import shutil
+import subprocess
 import sys
 import tarfile
 import tomllib
@@ -63,11 +65,20 @@ def contents(root: Path, system: str) -> dict[str, bytes]:
     """What goes into a system's archive beside the executable, by its path there."""
     files = {name: root / name for name in TEXTS}
     for folder, place in FOLDERS[system].items():
-        found = [file for file in (root / folder).rglob("*") if file.is_file()]
+        found = tracked(root, folder)
         if not found:
-            raise FileNotFoundError(f"{folder} is empty, and the archive for {system} needs what is in it")
+            raise FileNotFoundError(f"git knows no file in {folder}, and the archive for {system} needs them")
         files |= {Path(place, file.relative_to(root / folder)).as_posix(): file for file in found}
     return {name: file.read_bytes() for name, file in files.items()}
+
+
+def tracked(root: Path, folder: str) -> list[Path]:
+    """The files under version control in a folder of the checkout. Raises OSError where git cannot tell them."""
+    asked = subprocess.run(["git", "ls-files", "-z", "--", folder], cwd=root, capture_output=True, check=False)
+    if asked.returncode != 0:
+        reason = asked.stderr.decode(errors="replace").partition("\n")[0]
+        raise OSError(f"git ls-files failed: {reason}")
+    return [root / os.fsdecode(name) for name in asked.stdout.split(b"\0") if name]
 
 
 def tarred(files: Mapping[str, bytes]) -> bytes:

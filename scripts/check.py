@@ -63,12 +63,13 @@ def layers(root: Path) -> str:
 
 
 def versions(root: Path) -> str:
-    """pyproject.toml, `chatgpt_platform.__version__` and the newest heading of CHANGELOG.md name one version."""
+    """pyproject.toml, `chatgpt_platform.__version__`, the image and CHANGELOG.md's newest heading: one version."""
     found = {
         "pyproject.toml": tomllib.loads(_read(root / "pyproject.toml"))["project"]["version"],
         "chatgpt_platform/__init__.py": _first(
             r'^__version__(?:: \w+)? = "([^"]+)"', root, "chatgpt_platform/__init__.py"
         ),
+        "Dockerfile": _first(r'opencontainers\.image\.version="([^"]+)"', root, "Dockerfile"),
         # "Unreleased" may stand above it.
         "CHANGELOG.md": _first(r"^## \[?v?(\d[^\]\s]*)", root, "CHANGELOG.md"),
     }
@@ -116,7 +117,7 @@ CHECKS: dict[str, Callable[[Path], str]] = {
     "mypy (Linux)": types_on_linux,
     "mypy (Windows)": types_on_windows,
     "import contracts": layers,
-    "version and CHANGELOG.md agree": versions,
+    "versions agree": versions,
     "locks are up to date": locks,
     "no local paths or registry hosts": local_names,
     "READMEs agree": readmes,

@@ -4,10 +4,12 @@
     python3 scripts/test.py tests/limits -k store  the checks, then pytest with these arguments
     python3 scripts/test.py --packaging            builds the executable and tests it, the image, the unit
 
-The last line is pytest's own. The exit code is 0 only if the checks and the tests passed. The tests with the
-official Node SDK need `npm`; without it, or without a network the first time, they are skipped. The tests of the
-artefacts install Debian packages where root runs them; whatever they cannot have they are skipped for, with the
-reason.
+$CHATGPT_EXECUTABLE names a file that is tested in place of one that is built. The last line is pytest's own. The
+exit code is 0 only if the checks and the tests passed.
+
+The tests with the official Node SDK need `npm`; without it, or without a network the first time, they are skipped.
+The tests of the artefacts install Debian packages where root runs them; what they cannot have they are skipped
+for, with the reason, and with --no-skips they fail.
 """
 
 import environment  # stands first: it turns away a Python that is too old
@@ -46,12 +48,24 @@ def install_node_packages(folder: Path) -> None:
     print(f"npm ci failed, so the tests with the Node SDK are skipped: {reason}", flush=True)
 
 
+def provide_executable() -> int:
+    """Builds what is to be tested, unless $CHATGPT_EXECUTABLE names it; the exit code, a failure is told."""
+    if given := os.environ.get("CHATGPT_EXECUTABLE"):
+        if Path(environment.ROOT, given).is_file():
+            return 0
+        print(f"CHATGPT_EXECUTABLE={given}: no such file; leave it out to build one", file=sys.stderr)
+        return 2
+    built = subprocess.run([sys.executable, BUILD], check=False).returncode
+    if built != 0:
+        print("The executable could not be built, so there is nothing to test.", file=sys.stderr)
+    return built
+
+
 def main() -> int:
     environment.enter("dev")
     if "--packaging" in sys.argv:
-        checked = subprocess.run([sys.executable, BUILD], check=False).returncode
+        checked = provide_executable()
         if checked != 0:
-            print("The executable could not be built, so there is nothing to test.", file=sys.stderr)
             return checked
     else:
         checked = check.main()

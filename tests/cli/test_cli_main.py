@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import requests
 
 from chatgpt_platform.cli.main import COMMANDS, main, parser
-from support.program import PATIENCE, environment_of, serving
+from support.program import PATIENCE, ROOT, environment_of, serving
 
 
 def test_every_command_is_a_module_and_in_the_help() -> None:
@@ -19,6 +21,14 @@ def test_every_command_is_a_module_and_in_the_help() -> None:
     for command in COMMANDS:
         assert callable(importlib.import_module(f"chatgpt_platform.cli.{command}").run)
         assert command in words
+
+
+def test_what_pyproject_names_can_be_started(capsys: pytest.CaptureFixture[str]) -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    assert list(scripts) == ["chatgpt-platform"]
+    for name, place in scripts.items():
+        assert EntryPoint(name, place, "console_scripts").load()(["version"], {}) == 0
+        assert capsys.readouterr().out.startswith(f"{name} ")
 
 
 def test_a_command_that_there_is_not_names_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:

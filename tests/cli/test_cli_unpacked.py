@@ -90,7 +90,8 @@ def test_other_programs_copies_are_left_alone(tmp_path: Path, dead: int, launche
     others = tmp_path / f"_MEI{dead:08x}zzzzzz"
     others.mkdir()
     (tmp_path / f"_MEI{dead:08x}file").write_text(ONLINE_PARTS, "utf-8")
-    elsewhere = copy_of(dead, tmp_path / "..", "linked")
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = copy_of(dead, tmp_path / "elsewhere", "linked")
     (tmp_path / f"_MEI{dead:08x}link").symlink_to(elsewhere.folder)
     before = names(tmp_path)
     assert ours.clear_others() == 0

@@ -6,7 +6,6 @@ Another platform can show it only with stand-ins; the release workflow runs the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import signal
 import socket
@@ -28,39 +27,11 @@ from chatgpt_platform.cli.unpacked import Copy
 from chatgpt_platform.simulator.server import Behaviour, Simulator
 from support.background import Background
 from support.gateway import wait_until
-from support.program import PATIENCE, ROOT, Program, environment_of, run, serving
+from support.program import PATIENCE, ROOT, Program, Reader, environment_of, run, serving
 from support.windows import SIGBREAK
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="takes away what Windows does not have")
 WINDOWS: Final = (sys.executable, str(ROOT / "tests" / "support" / "windows.py"))
-STREAM: Final = {
-    "model": "gpt-4o-mini",
-    "stream": True,
-    "messages": [{"role": "user", "content": "a b c d e f g h " * 20}],
-}
-
-
-class Reader(threading.Thread):
-    """Reads a streamed answer to its end."""
-
-    def __init__(self, program: Program) -> None:
-        super().__init__(daemon=True)
-        self.began = threading.Event()
-        self.got = b""
-        self._url = program.url + "/v1/chat/completions"
-        self.start()
-        assert self.began.wait(PATIENCE)
-
-    def run(self) -> None:
-        cut = contextlib.suppress(requests.RequestException)
-        with cut, requests.post(self._url, json=STREAM, stream=True) as answer:
-            for piece in answer.iter_content(None):
-                self.got += piece
-                self.began.set()
-
-    def whole(self) -> bool:
-        self.join(PATIENCE)
-        return self.got.endswith(b"data: [DONE]\n\n")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +59,7 @@ def test_the_stand_in_lacks_what_windows_lacks(call: str) -> None:
 def test_it_serves_and_drains(tmp_path: Path, wish: int) -> None:
     with serving("--demo", directory=tmp_path, command=WINDOWS) as program:
         assert requests.get(program.url + "/chatgpt", params={"prompt": "Hello"}).json()["code"] == 200
-        reader = Reader(program)
+        reader = Reader(program.url)
         program.process.send_signal(wish)
         program.wait_for("stopping")
         assert requests.get(program.url + "/readyz").status_code == 503
@@ -99,7 +70,7 @@ def test_it_serves_and_drains(tmp_path: Path, wish: int) -> None:
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     with serving("--demo", directory=tmp_path, command=WINDOWS) as program:
-        Reader(program)
+        Reader(program.url)
         program.process.send_signal(signal.SIGINT)
         program.wait_for("stopping")
         program.process.send_signal(SIGBREAK)
@@ -263,7 +234,7 @@ def turned_away(program: Program) -> bool:
 def test_a_service_drains(tmp_path: Path, wish: str) -> None:
     drain = {"CHATGPT_SERVER__TIMEOUTS__DRAIN": "20s"}
     with service(directory=tmp_path, environment=drain) as program:
-        reader = Reader(program)
+        reader = Reader(program.url)
         assert program.process.stdin is not None
         program.process.stdin.write(wish + "\n")
         program.process.stdin.flush()

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-import socket
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +23,11 @@ import yaml
 
 from chatgpt_platform import __version__
 from chatgpt_platform.simulator.server import Behaviour
-from support import containers, debian, host_pip, tools
+from processes import free_port
+from support import compose, containers, debian, host_pip, tools
 from support.containers import Container, Engine, Failed
 from support.gateway import wait_until
-from support.program import ROOT, serving
+from support.program import ROOT, Reader, serving
 from support.simulated import KEY, simulated
 from support.tools import Unavailable
 
@@ -37,9 +35,6 @@ from support.tools import Unavailable
 BUILD_PACKAGES: Final = ("python3", "python3-venv", "libpython3.11", "gcc", "libc6-dev", "ca-certificates")
 COMMIT: Final = "0123456789ab"
 USER: Final = "65532:65532"
-COMPOSE: Final = ROOT / "packaging" / "docker"
-PODMAN_COMPOSE: Final = "podman-compose==1.6.0"
-STREAM: Final = {"stream": True, "messages": [{"role": "user", "content": "a b c d e f g h " * 20}], "model": "m"}
 PATIENCE: Final = 30.0
 
 pytestmark = pytest.mark.skipif(
@@ -82,7 +77,7 @@ def built(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Built:
     image, said = engine.build(
         ROOT,
         "chatgpt-platform",
-        {"BUILD_IMAGE": build, "RUNTIME_IMAGE": base, "COMMIT": COMMIT, "VERSION": __version__},
+        {"BUILD_IMAGE": build, "RUNTIME_IMAGE": base, "COMMIT": COMMIT},
         host_pip.carried(tmp_path_factory.mktemp("pip") / "pip.conf"),
     )
     return Built(image, base, said)
@@ -114,12 +109,6 @@ def running(
     with engine.container(built.image, *command, options=(*own, *options)) as container:
         container.wait_for(" serves http")
         yield Running(container, port)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def root_owned(tmp_path: Path) -> Path:
@@ -289,27 +278,19 @@ def test_what_a_kill_has_left_is_cleared_though_it_is_roots(engine: Engine, buil
 
 
 def test_a_stream_that_is_under_way_is_finished(engine: Engine, built: Built) -> None:
-    with running(engine, built) as gateway, requests.Session() as session:
-        answer = session.post(gateway.url + "/v1/chat/completions", json=STREAM, stream=True, timeout=PATIENCE)
-        pieces = answer.iter_content(None)
-        got = [next(pieces)]
-        reader = threading.Thread(target=lambda: got.extend(pieces))
-        reader.start()
+    with running(engine, built) as gateway:
+        reader = Reader(gateway.url)
         assert gateway.container.stop() == 0
-        reader.join(PATIENCE)
-        assert b"".join(got).endswith(b"data: [DONE]\n\n")
+        assert reader.whole()
 
 
 def test_an_endless_stream_is_cut_before_docker_kills(engine: Engine, built: Built) -> None:
     with simulated(Behaviour(interval=0.05, tokens=10_000)) as upstream:
         options = ("--env", f"API_KEY={KEY}", "--env", f"BASE_URL={upstream.base_url}")
-        with running(engine, built, *options, command=["serve"]) as gateway, requests.Session() as session:
-            answer = session.post(gateway.url + "/v1/chat/completions", json=STREAM, stream=True, timeout=PATIENCE)
-            pieces = answer.iter_content(None)
-            next(pieces)
-            began = time.monotonic()
+        with running(engine, built, *options, command=["serve"]) as gateway:
+            reader = Reader(gateway.url)
             assert gateway.container.stop() == 0, "not 137, which it would be had it been killed"
-            assert time.monotonic() - began < 10
+            assert not reader.whole()
             assert "still under way after 8 s" in gateway.container.logs
             wait_until(lambda: not upstream.simulator.under_way)
 
@@ -340,8 +321,15 @@ def test_the_certificates_of_the_image_are_what_it_trusts(engine: Engine, built:
 # --- the compose files
 
 
+def test_one_line_builds_it_wherever_it_is_told() -> None:
+    places = ("Dockerfile", "README.md", "README.zh-CN.md", "packaging/docker/compose.yaml")
+    told = [re.findall(r"docker build .+", (ROOT / place).read_text("utf-8")) for place in places]
+    line = 'docker build -t chatgpt-platform --build-arg COMMIT="$(git rev-parse --short=12 HEAD)" .'
+    assert told == [[line]] * len(places)
+
+
 def test_the_compose_file_is_the_original_one_but_for_the_image() -> None:
-    assert yaml.safe_load((COMPOSE / "compose.yaml").read_text("utf-8")) == {
+    assert yaml.safe_load((compose.FILES / "compose.yaml").read_text("utf-8")) == {
         "version": "3",
         "services": {
             "web": {
@@ -361,77 +349,17 @@ def test_the_compose_file_is_the_original_one_but_for_the_image() -> None:
     }
 
 
-class Project:
-    """A compose file that was brought up in a folder of its own."""
-
-    def __init__(self, engine: Engine, command: Sequence[str], folder: Path, file: str, port: int) -> None:
-        self._engine: Final = engine
-        self._command: Final = command
-        self._folder: Final = folder
-        self._file: Final = file
-        self.url: Final = f"http://127.0.0.1:{port}"
-
-    def run(self, *arguments: str) -> str:
-        files = ("-f", self._file, "-f", "upstream.yaml")
-        return self._engine.run(*self._command, *files, *arguments, folder=self._folder, patience=120)
-
-    def container(self) -> Container:
-        (name,) = self._engine.podman(
-            "ps", "--quiet", "--filter", f"label=com.docker.compose.project={self._folder.name}"
-        ).split()
-        return Container(self._engine, name)
-
-    def ask(self) -> dict[str, Any]:
-        """Asked until it serves: compose does not wait for that."""
-        answers: list[requests.Response] = []
-
-        def ask() -> bool:
-            try:
-                answers.append(requests.get(self.url + "/api", params={"prompt": "Hello"}, timeout=PATIENCE))
-            except requests.ConnectionError:
-                return False
-            return True
-
-        wait_until(ask, PATIENCE)
-        body: dict[str, Any] = answers[0].json()
-        return body
-
-
 @pytest.fixture(scope="module")
-def compose() -> list[str]:
-    """The command; its release comes from where this host's pip has its packages from."""
-    place = ROOT / "build" / PODMAN_COMPOSE
-    if not (place / "podman_compose.py").exists():
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(place), PODMAN_COMPOSE]
-        done = subprocess.run(pip, capture_output=True, encoding="utf-8", check=False)
-        if done.returncode != 0:
-            pytest.skip(f"podman-compose cannot be installed: {done.stderr.strip().splitlines()[-1]}")
-    return ["env", f"PYTHONPATH={place}", sys.executable, "-m", "podman_compose"]
+def command() -> list[str]:
+    try:
+        return compose.installed(ROOT / "build")
+    except Unavailable as reason:
+        pytest.skip(str(reason))
 
 
-@contextmanager
-def project(engine: Engine, compose: Sequence[str], folder: Path, file: str) -> Iterator[Project]:
-    """The file as it is, but for the key and for a port that is free here, with a model service on this host."""
-    port = free_port()
-    text = (COMPOSE / file).read_text("utf-8")
-    changed = text.replace('"5000:5000"', f'"127.0.0.1:{port}:5000"').replace("YourOpenAIApiKey", KEY)
-    assert changed.count(f":{port}:") == 1
-    (folder / file).write_text(changed, "utf-8")
-    with simulated(host="0.0.0.0") as upstream:
-        address = {"BASE_URL": f"http://host.containers.internal:{upstream.port}/v1"}
-        (folder / "upstream.yaml").write_text(json.dumps({"services": {"web": {"environment": address}}}), "utf-8")
-        made = Project(engine, compose, folder, file, port)
-        try:
-            made.run("up", "--detach")
-            yield made
-            assert {call.headers["authorization"] for call in upstream.simulator.seen} == {f"Bearer {KEY}"}
-        finally:
-            made.run("down", "--volumes")
-
-
-def test_the_compose_file_brought_up(engine: Engine, built: Built, compose: list[str], tmp_path: Path) -> None:
+def test_the_compose_file_brought_up(engine: Engine, built: Built, command: list[str], tmp_path: Path) -> None:
     logs = tmp_path / "logs"
-    with project(engine, compose, tmp_path, "compose.yaml") as made:
+    with compose.up(engine, command, tmp_path, "compose.yaml") as made:
         assert made.ask()["code"] == 200
         assert made.ask()["code"] == 429, "SECOND_LIMIT"
         assert served_by(made.container()) == ({65532}, {65532}, 0)
@@ -448,13 +376,13 @@ def test_the_compose_file_brought_up(engine: Engine, built: Built, compose: list
 
 
 def test_the_hardened_compose_file_brought_up(
-    engine: Engine, built: Built, compose: list[str], tmp_path: Path
+    engine: Engine, built: Built, command: list[str], tmp_path: Path
 ) -> None:
     key = tmp_path / "api_key.txt"
     key.write_text(KEY + "\n", "utf-8")
     key.chmod(0o400)
     shutil.chown(key, debian.NONROOT, debian.NONROOT)
-    with project(engine, compose, tmp_path, "compose.hardened.yaml") as made:
+    with compose.up(engine, command, tmp_path, "compose.hardened.yaml") as made:
         assert made.ask()["code"] == 200
         container = made.container()
         processes = container.processes()

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 import requests
 
+from support.program import Reader
 from support.service import KEY_FILE, NAME, PATIENCE, PROGRAM, SETTINGS, UNIT, Service, drop_in, until
 
 FIGURE: Final = 1.5  # the most exposure that systemd-analyze may see
@@ -114,28 +115,15 @@ def test_a_program_that_hangs_is_killed_and_comes_back(service: Service) -> None
 
 
 def test_a_stop_lets_streams_finish(service: Service) -> None:
-    pieces: list[bytes] = []
-    began = threading.Event()
-    stream = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": LONG}]}
-
-    def read() -> None:
-        with requests.post(f"{service.url}/v1/chat/completions", json=stream, stream=True) as answer:
-            for piece in answer.iter_content(None):
-                pieces.append(piece)
-                began.set()
-
     # The program's own drain counts, even where the unit's patience is shorter.
     with drop_in(service.machine, "impatient", "TimeoutStopSec=500ms"):
         service.machine.run("systemctl", "restart", NAME)
         copies = service.machine.root / "var/cache/private" / NAME
         mine = f"_MEI{int(service.show('MainPID')):08x}*"
         assert len(list(copies.glob(mine))) == 1
-        reader = threading.Thread(target=read)
-        reader.start()
-        assert began.wait(PATIENCE)
+        reader = Reader(service.url, LONG)
         service.machine.run("systemctl", "stop", NAME)
-        reader.join(PATIENCE)
-        assert b"".join(pieces).endswith(b"data: [DONE]\n\n")
+        assert reader.whole()
         assert service.show("Result") == "success"
         assert list(copies.glob(mine)) == [], "the unpacked copy is gone"
     service.machine.run("systemctl", "start", NAME)

@@ -12,17 +12,18 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 import requests
 
-from support.program import PATIENCE, ROOT, environment_of
+from processes import free_port
+from support.gateway import wait_until
+from support.program import PATIENCE, ROOT, Reader, environment_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="needs Windows, and an elevated shell there")
 
@@ -30,12 +31,9 @@ NAME: Final = "chatgpt-platform"
 INSTALL: Final = ROOT / "packaging" / "windows" / "install.ps1"
 GROUP: Final[int] = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 CTRL_BREAK: Final = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
-STREAM: Final = {
-    "model": "gpt-4o-mini",
-    "stream": True,
-    "messages": [{"role": "user", "content": "a b c d e f g h " * 20}],
-}
 KEY: Final = "test-key-windows-1"
+
+until = partial(wait_until, patience=60, pause=0.1)  # many a look is a process of its own
 
 
 def data() -> Path:
@@ -50,18 +48,6 @@ def shell(*arguments: str) -> subprocess.CompletedProcess[str]:
 def install(*arguments: str) -> subprocess.CompletedProcess[str]:
     started = ("powershell", "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", "-File", str(INSTALL))
     return shell(*started, *arguments)
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def answers(port: int) -> bool:
@@ -85,29 +71,6 @@ def service_process() -> int:
 def state() -> str:
     found = re.search(r"STATE\s+: \d+\s+(\w+)", shell("sc.exe", "query", NAME).stdout)
     return found[1] if found else ""
-
-
-class Reader(threading.Thread):
-    """Reads a streamed answer to its end."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(daemon=True)
-        self.began = threading.Event()
-        self.got = b""
-        self._url = f"http://127.0.0.1:{port}/v1/chat/completions"
-        self.start()
-        assert self.began.wait(PATIENCE)
-
-    def run(self) -> None:
-        cut = contextlib.suppress(requests.RequestException)
-        with cut, requests.post(self._url, json=STREAM, stream=True) as answer:
-            for piece in answer.iter_content(None):
-                self.got += piece
-                self.began.set()
-
-    def whole(self) -> bool:
-        self.join(PATIENCE)
-        return self.got.endswith(b"data: [DONE]\n\n")
 
 
 @contextmanager
@@ -134,7 +97,7 @@ def test_ctrl_break_drains_and_nothing_is_left(executable: Path, tmp_path: Path)
     with console(executable, tmp_path, "serve", "--demo", "--host", "127.0.0.1", "--port", str(port)) as process:
         until(lambda: answers(port))
         assert len(unpacked(tmp_path)) == 1
-        reader = Reader(port)
+        reader = Reader(f"http://127.0.0.1:{port}")
         process.send_signal(CTRL_BREAK)
         assert reader.whole()
         assert process.wait(PATIENCE) == 0
@@ -222,7 +185,7 @@ def upgrades(executable: Path, port: int) -> None:
 
 
 def drains(port: int) -> None:
-    reader = Reader(port)
+    reader = Reader(f"http://127.0.0.1:{port}")
     assert shell("powershell", "-NoProfile", "-Command", f"Stop-Service {NAME}").returncode == 0
     assert reader.whole()
     assert state() == "STOPPED"

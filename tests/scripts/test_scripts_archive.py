@@ -1,5 +1,6 @@
 """scripts/archive.py: what a user unpacks."""
 
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -19,6 +20,8 @@ def root(tmp_path: Path) -> Path:
     ):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"this is {name}", "utf-8")
+    for command in (["init", "--quiet"], ["add", "packaging"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n', "utf-8")
     return tmp_path
 
@@ -48,6 +51,21 @@ def test_linux_gets_a_tar_with_what_installs_it(root: Path, monkeypatch: pytest.
         "chatgpt-platform", "install.sh",
     }  # fmt: skip
     assert {(entry.uid, entry.uname, entry.mtime) for entry in entries.values()} == {(0, "", 1_700_000_000)}
+
+
+def test_what_git_does_not_know_is_not_packed(root: Path) -> None:
+    for name in ("packaging/docker/api_key.txt", "packaging/docker/logs/app.log", "packaging/systemd/notes"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("sk-of-mine", "utf-8")
+    assert pack(root, "linux-x86-64") == 0
+    with tarfile.open(root / "out/chatgpt-platform-linux-x86-64.tar.gz") as tar:
+        assert [name for name in tar.getnames() if name.endswith(("api_key.txt", "app.log", "notes"))] == []
+
+
+def test_without_git_nothing_is_packed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / ".git").rename(root / "elsewhere")
+    assert pack(root, "linux-x86-64") == 1
+    assert "git ls-files failed" in capsys.readouterr().err
 
 
 def test_windows_gets_a_zip(root: Path) -> None:

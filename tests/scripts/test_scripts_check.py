@@ -25,6 +25,11 @@ def root(tmp_path: Path) -> Path:
     write(tmp_path, "pyproject.toml", PYPROJECT)
     write(tmp_path, "chatgpt_platform/__init__.py", '"""Doc."""\n\n__version__: Final = "1.2.3"\n')
     write(tmp_path, "CHANGELOG.md", "# Changelog\n\n## Unreleased\n\n## [1.2.3] - 2026-01-01\n\n## [1.2.2]\n")
+    write(
+        tmp_path,
+        "Dockerfile",
+        'LABEL org.opencontainers.image.title="x" \\\n  org.opencontainers.image.version="1.2.3"\n',
+    )
     for name in lock.NAMES:
         write(tmp_path, f"packaging/locks/{name}", lock.header(lock.inputs_digest(PYPROJECT)) + "x==1\n")
     return tmp_path
@@ -45,6 +50,8 @@ def test_versions_that_agree(root: Path) -> None:
         ("pyproject.toml", PYPROJECT.replace("1.2.3", "1.2.4")),
         ("chatgpt_platform/__init__.py", '__version__ = "1.3.0"\n'),
         ("chatgpt_platform/__init__.py", ""),
+        ("Dockerfile", 'LABEL org.opencontainers.image.version="1.2.2"'),
+        ("Dockerfile", 'LABEL org.opencontainers.image.version="${VERSION}"'),
         ("CHANGELOG.md", "## [1.2.4]\n\n## [1.2.3]\n"),
         ("CHANGELOG.md", "## Unreleased\n"),
     ],
@@ -55,6 +62,7 @@ def test_versions_that_differ_are_all_named(root: Path, file: str, text: str) ->
     assert [line.partition(":")[0] for line in problem.splitlines()] == [
         "pyproject.toml",
         "chatgpt_platform/__init__.py",
+        "Dockerfile",
         "CHANGELOG.md",
     ]
 

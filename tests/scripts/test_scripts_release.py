@@ -44,6 +44,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     write(root, "pyproject.toml", '[project]\nversion = "1.2.3"\n')
     write(root, "chatgpt_platform/__init__.py", '__version__ = "1.2.3"\n')
+    write(root, "Dockerfile", 'LABEL org.opencontainers.image.version="1.2.3"\n')
     write(root, "CHANGELOG.md", CHANGELOG)
     git(root, "init", "--quiet", "--initial-branch=main")
     commit(root)

@@ -1,7 +1,8 @@
-"""scripts/test.py: the Node packages are installed once, and a failure of npm is told, not raised."""
+"""scripts/test.py: Node packages are installed once, a failure of npm is told; what is built and tested."""
 
 import importlib.util
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -83,22 +84,69 @@ def test_the_node_lock_has_hashes_and_names_no_host() -> None:
     assert "://" not in text
 
 
-def test_artefacts_are_tested_only_where_they_could_be_built(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    commands: list[list[str]] = []
-    codes = [3]
+class Runs:
+    """Stands in for what is run: notes the commands, and ends them with ``codes``."""
 
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
-        commands.append([str(word) for word in command])
-        return subprocess.CompletedProcess(command, codes.pop(0))
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+        self.codes: list[int] = []
 
+    def run(self, command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        self.commands.append([str(word) for word in command[1:]])
+        return subprocess.CompletedProcess(command, self.codes.pop(0))
+
+
+@pytest.fixture
+def runs(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    runs = Runs()
+    monkeypatch.delenv("CHATGPT_EXECUTABLE", raising=False)
     monkeypatch.setattr(script.environment, "enter", lambda lock: None)
-    monkeypatch.setattr(script.subprocess, "run", run)
+    monkeypatch.setattr(script.subprocess, "run", runs.run)
     monkeypatch.setattr(script.sys, "argv", ["test.py", "--packaging", "-k", "image"])
+    return runs
+
+
+PYTEST = ["-m", "pytest", "-rs", "--packaging", "-k", "image"]
+
+
+def test_artefacts_are_tested_only_where_they_could_be_built(
+    script: ModuleType, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs.codes = [3]
     assert script.main() == 3
-    assert [command[1].endswith("build.py") for command in commands] == [True]
+    assert runs.commands == [[str(script.BUILD)]]
     assert "could not be built" in capsys.readouterr().err
-    codes[:] = [0, 1]
+    runs.codes = [0, 1]
     assert script.main() == 1
-    assert commands[-1][1:] == ["-m", "pytest", "-rs", "--packaging", "-k", "image"]
+    assert runs.commands[1:] == [[str(script.BUILD)], PYTEST]
+
+
+def test_an_executable_that_is_given_is_tested_and_none_is_built(
+    script: ModuleType, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script.environment, "ROOT", Path(__file__).parent)
+    monkeypatch.setenv("CHATGPT_EXECUTABLE", Path(__file__).name)  # relative to the checkout, wherever one is
+    runs.codes = [0]
+    assert script.main() == 0
+    assert runs.commands == [PYTEST]
+
+
+def test_an_executable_that_is_given_and_missing_is_one_line(
+    script: ModuleType, runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHATGPT_EXECUTABLE", "dist/misspelt")
+    assert script.main() == 2
+    assert runs.commands == []
+    assert capsys.readouterr().err == "CHATGPT_EXECUTABLE=dist/misspelt: no such file; leave it out to build one\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there these tests run, and change the machine")
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["--no-skips"], 1)])
+def test_a_skip_is_a_failure_where_none_is_expected(options: list[str], code: int) -> None:
+    command = [sys.executable, "-m", "pytest", "-rs", "--packaging", *options]
+    done = subprocess.run(
+        [*command, "-k", "ctrl_break", "tests/packaging/test_packaging_windows.py"],
+        cwd=environment.ROOT, capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout
+    assert "needs Windows" in done.stdout

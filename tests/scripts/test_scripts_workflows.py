@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import environment
+from support import debian
 
 NODE = environment.ROOT / "tests" / "node"
 WORKFLOWS = sorted((environment.ROOT / ".github" / "workflows").glob("*.yml"))
@@ -133,6 +134,49 @@ def test_the_scripts_that_it_calls_are_there(workflow: Path) -> None:
     for name in re.findall(r"packaging/release/[\w.-]+\.sh|scripts/\w+\.py", text):
         if name != "scripts/build.py":
             assert (environment.ROOT / name).is_file(), name
+
+
+def commands(workflow: str) -> dict[str, str]:
+    """All that each job runs."""
+    found = jobs(environment.ROOT / ".github" / "workflows" / workflow)
+    return {name: "\n".join(step.get("run", "") for step in job.get("steps", ())) for name, job in found.items()}
+
+
+def test_each_test_of_artefacts_runs_in_some_job_and_none_is_skipped_there() -> None:
+    on_linux, on_windows = commands("ci.yml")["packaging"], commands("build.yml")["try-windows"]
+    everything = "scripts/test.py --packaging --no-skips"
+    windows = "tests/packaging/test_packaging_windows.py"
+    assert f"{everything} --ignore={windows}" in on_linux
+    assert f"{everything} {windows}" in on_windows
+    for name in re.findall(r"tests/\S+", on_linux + on_windows):
+        assert (environment.ROOT / name).is_file(), name
+
+
+def test_the_artefacts_are_tested_on_the_debian_of_the_image() -> None:
+    container = jobs(environment.ROOT / ".github" / "workflows" / "ci.yml")["packaging"]["container"]
+    assert container["image"] == "debian:12"
+    assert debian.RELEASE == "bookworm"
+
+
+# Each with its glibc.
+SYSTEMS = {"debian:11": "2.31", "ubuntu:20.04": "2.31", "almalinux:9": "2.34", "ubuntu:24.04": "2.39"}
+
+
+def test_one_glibc_is_promised_and_tried() -> None:
+    (most,) = re.findall(r"--max-glibc (\S+)", commands("build.yml")["linux"])
+    tried = jobs(environment.ROOT / ".github" / "workflows" / "build.yml")["try-linux"]["strategy"]["matrix"][
+        "image"
+    ]
+    assert min(tuple(map(int, SYSTEMS[image].split("."))) for image in tried) == tuple(map(int, most.split(".")))
+    for readme in ("README.md", "README.zh-CN.md"):
+        assert most in (environment.ROOT / readme).read_text("utf-8")
+
+
+def test_what_was_not_pushed_has_no_digest_to_note() -> None:
+    steps = jobs(environment.ROOT / ".github" / "workflows" / "release.yml")["image"]["steps"]
+    after = steps[next(number for number, step in enumerate(steps) if step.get("id") == "build") + 1 :]
+    assert after
+    assert {step.get("if") for step in after} == {"github.ref_type == 'tag'"}
 
 
 @needs_shellcheck

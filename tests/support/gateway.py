@@ -123,9 +123,9 @@ def gateway(
     assert running.loud() == []
 
 
-def wait_until(condition: Callable[[], bool], patience: float = 10.0) -> None:
-    """Poll for what no event tells; the deadline only guards against hanging."""
+def wait_until(condition: Callable[[], bool], patience: float = 10.0, pause: float = 0.005) -> None:
+    """Poll for what no event tells, every ``pause`` seconds; the deadline only guards against hanging."""
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
+        time.sleep(pause)

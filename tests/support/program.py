@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
@@ -78,6 +79,33 @@ class Program:
             self.lines.append(line.rstrip("\n"))
             self._queue.put(line)
         self._queue.put(None)
+
+
+class Reader(threading.Thread):
+    """Reads a streamed answer to ``prompt`` to its end; it is there when the first piece has come."""
+
+    def __init__(self, url: str, prompt: str = "a b c d e f g h " * 20) -> None:
+        super().__init__(daemon=True)
+        self.got = b""
+        self._began = threading.Event()
+        self._url = url + "/v1/chat/completions"
+        self._asked = {
+            "model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": prompt}],
+        }  # fmt: skip
+        self.start()
+        assert self._began.wait(PATIENCE)
+
+    def run(self) -> None:
+        cut = contextlib.suppress(requests.RequestException)
+        with cut, requests.post(self._url, json=self._asked, stream=True, timeout=PATIENCE) as answer:
+            for piece in answer.iter_content(None):
+                self.got += piece
+                self._began.set()
+
+    def whole(self) -> bool:
+        """Whether the answer was complete when it ended."""
+        self.join(PATIENCE)
+        return self.got.endswith(b"data: [DONE]\n\n")
 
 
 def child_of(program: Program) -> int:

@@ -9,15 +9,16 @@ with drop_in(machine, "name", "Environment=PORT=5000"):
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import requests
 
 from support.booted import Machine
+from support.gateway import wait_until
 from support.program import ROOT
 
 NAME: Final = "chatgpt-platform"
@@ -88,12 +89,8 @@ class Service:
         return self.machine.run("journalctl", "--quiet", "--output=cat", "--no-pager")
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Poll for what no event tells; each look is a process of its own."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
+until = partial(wait_until, patience=PATIENCE, pause=0.2)
+"""For what no event tells; each look is a process of its own."""
 
 
 @contextmanager
