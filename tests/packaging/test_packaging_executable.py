@@ -156,8 +156,10 @@ def test_the_next_start_clears_what_a_kill_left(executable: Path, unpacked: Path
     assert other.exists()
 
 
-def test_it_goes_on_when_its_folder_is_cleaned_away(executable: Path, unpacked: Path, tmp_path: Path) -> None:
-    """Everything that a gateway does is asked of it afterwards for the first time."""
+def test_it_goes_on_when_its_files_are_cleaned_away(executable: Path, unpacked: Path, tmp_path: Path) -> None:
+    """Everything that a gateway does is asked of it for the first time after its folder has gone, and another
+    file stands in place of the executable."""
+    program_file = Path(shutil.copy(executable, tmp_path / "chatgpt-platform"))
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     with tls_upstream(authority, tmp_path) as upstream:
@@ -166,10 +168,12 @@ def test_it_goes_on_when_its_folder_is_cleaned_away(executable: Path, unpacked: 
             "BASE_URL": f"{upstream.url}/v1", "API_KEY": "placeholder",
             "SSL_CERT_FILE": str(tmp_path / "authority.pem"),
         }  # fmt: skip
-        with served(executable, unpacked, environment=given) as program:
+        with served(program_file, unpacked, environment=given) as program:
             (copy,) = unpacked.iterdir()
             wait_until(lambda: "yaml/_yaml" in Path(f"/proc/{child_of(program)}/maps").read_text("utf-8"))
             shutil.rmtree(copy)
+            (tmp_path / "newer").write_bytes(b"x" * program_file.stat().st_size)
+            (tmp_path / "newer").rename(program_file)
             _ask_everything(program)
             settings.parent.mkdir()
             settings.write_text("logging: {level: debug}\n")
