@@ -84,6 +84,13 @@ def _set_up(folder: Path) -> None:
 
 def _source(wanted: str) -> _Source:
     """Where apt has this host's packages from. Raises ``Unavailable``."""
+    for attempt in (_find_source, _update, _find_source):
+        if source := attempt(wanted):
+            return source
+    raise Unavailable(f"apt knows no mirror of {wanted} main, which the tree is to be made from")
+
+
+def _find_source(wanted: str) -> _Source | None:
     answer = _run(
         "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"
     )
@@ -91,7 +98,12 @@ def _source(wanted: str) -> _Source:
     for mirror, release, component in (each for each in sources if len(each) == 3):
         if (release, component) == (wanted, "main"):
             return _Source(mirror, release)
-    raise Unavailable(f"apt knows no mirror of {wanted} main, which the tree is to be made from")
+    return None
+
+
+def _update(_: str) -> None:
+    """Only what apt has lists of is told by it."""
+    _run("apt-get", "-q", "update")
 
 
 def _is_made(folder: Path, packages: Sequence[str]) -> bool:
