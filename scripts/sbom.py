@@ -152,11 +152,11 @@ def _library(library: Path, distributions: Iterable[str]) -> Component | None:
     purl = (
         PackageURL("deb", platform.freedesktop_os_release()["ID"], *package)
         if package
-        else PackageURL("generic", None, family)
+        else PackageURL("generic", None, family, VERSIONS.get(family))
     )
     return Component(
         name=library.name,
-        version=package[1] if package else None,
+        version=package[1] if package else VERSIONS.get(family),
         bom_ref=f"file:{library.name}",
         purl=purl,
         hashes=hashes,

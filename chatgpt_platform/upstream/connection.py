@@ -283,8 +283,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._lost = self._loop.create_future()
 
-    def data_received(self, data: bytes) -> None:
-        data = bytes(data)  # a bytearray on Windows with Python 3.11; what is bytes already is not copied
+    def data_received(self, data: bytes | bytearray) -> None:
+        if isinstance(data, bytearray):  # on Windows with Python 3.11
+            data = bytes(data)
         offer = self._offer_now
         if offer is not None:
             if offer(data):

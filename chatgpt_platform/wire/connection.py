@@ -150,8 +150,9 @@ class Connection(asyncio.Protocol):
         self._host.opened(self)
         self._deadline.expect(self._host.timeouts.idle, "idle")
 
-    def data_received(self, data: bytes) -> None:
-        data = bytes(data)  # a bytearray on Windows with Python 3.11; what is bytes already is not copied
+    def data_received(self, data: bytes | bytearray) -> None:
+        if isinstance(data, bytearray):  # on Windows with Python 3.11
+            data = bytes(data)
         if self._stage is _READING and not self._held:
             self._read(data)
         elif self._stage is _ANSWERING:
