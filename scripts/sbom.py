@@ -50,8 +50,8 @@ def bom(distributions: Iterable[str], libraries: Iterable[str | Path], version: 
     """The bill of materials of version `version`, built from `commit`, as JSON.
 
     `distributions`: the names of those that are frozen, installed in this environment. `libraries`: the shared
-    libraries in the bundle, as the build found them: a path that exists gets a hash and, on Debian, a package;
-    of extension modules only the distributions count. Raises notices.NoticeError for what is not installed or
+    libraries in the bundle, as the build found them: a path that exists gets a hash and, on Debian, a package,
+    else the version that this Python runs with; of extension modules only the distributions count. Raises notices.NoticeError for what is not installed or
     has no notice.
     """
     found = [notices.installed(name) for name in sorted({*distributions} - {LOADER})]
