@@ -51,8 +51,8 @@ def bom(distributions: Iterable[str], libraries: Iterable[str | Path], version: 
 
     `distributions`: the names of those that are frozen, installed in this environment. `libraries`: the shared
     libraries in the bundle, as the build found them: a path that exists gets a hash and, on Debian, a package,
-    else the version that this Python runs with; of extension modules only the distributions count. Raises notices.NoticeError for what is not installed or
-    has no notice.
+    else the version that this Python runs with; of extension modules only the distributions count. Raises
+    notices.NoticeError for what is not installed or has no notice.
     """
     found = [notices.installed(name) for name in sorted({*distributions} - {LOADER})]
     names = [one.name for one in found]
