@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -20,12 +21,34 @@ else:
     from uvloop import new_event_loop
 
 
+CLOSES_WITHIN: Final = 1.0
+"""Seconds that the event loop gets for its end: a name that is being looked up holds it up for half a minute."""
+
+
 def run(main: Coroutine[Any, Any, int]) -> int:
-    """Run a command to its exit code: on uvloop where there is one, else on the stock loop."""
+    """Run a command to its exit code: on uvloop where there is one, else on the stock loop.
+
+    Everything is done and written when the command has ended; a loop that does not close is left to the system.
+    """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         if sys.platform == "win32":
             runner.get_loop().set_exception_handler(let_go)
-        return runner.run(main)
+        code = runner.run(main)
+        impatience = threading.Timer(CLOSES_WITHIN, _leave, [code])
+        impatience.daemon = True
+        impatience.start()
+    impatience.cancel()
+    return code
+
+
+def _leave(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, broken, or not there at all
+            stream.flush()
+    copy = unpacked.current()
+    if copy is not None:
+        copy.leave()
+    os._exit(code)
 
 
 def let_go(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

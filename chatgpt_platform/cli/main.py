@@ -7,6 +7,7 @@ import gc
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
@@ -81,6 +82,7 @@ def _run(argv: Sequence[str] | None, environment: Mapping[str, str] | None) -> i
         print(*error.lines, sep="\n", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the executable's launcher hands it on a second time
         return 130
     except BrokenPipeError:
         # Who read our output has left, as ``| head`` does; nothing more can be said there.

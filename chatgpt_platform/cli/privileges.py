@@ -22,7 +22,7 @@ from chatgpt_platform.settings.schema import Settings
 _LOGS: Final = ("access.log", "app.log")
 """How the names of the log files begin, the rotated ones' too."""
 
-_CAP_KILL: Final = 1 << 5
+_CAP_KILL, _CAP_SETGID, _CAP_SETUID = 1 << 5, 1 << 6, 1 << 7
 """Of linux/capability.h."""
 
 
@@ -42,7 +42,9 @@ if sys.platform != "win32":
         user, _, group = wanted.partition(":")
         uid, gid = int(user), int(group or user)
         copy = unpacked.current()
-        if copy is not None and not _may_signal_others():
+        if not _has(_CAP_SETGID | _CAP_SETUID):
+            return (_why_not(wanted, "it lacks the capabilities for it"),)
+        if copy is not None and not _has(_CAP_KILL):
             return (_why_not(wanted, "its launcher, which stays root, could not hand signals on"),)
         if copy is not None and not _may_read(sys.executable, uid, gid):
             return (_why_not(wanted, f"it cannot read {sys.executable}, from which modules come as it runs"),)
@@ -68,7 +70,7 @@ if sys.platform != "win32":
 
     def _may_read(path: str, uid: int, gid: int) -> bool:
         """Whether a file, in all the folders on the way to it, is open to a user; asked as this user."""
-        groups = os.getgroups()
+        group, groups = os.getegid(), os.getgroups()
         try:
             os.setgroups([])
             os.setegid(gid)
@@ -78,18 +80,18 @@ if sys.platform != "win32":
             return True
         finally:
             os.seteuid(0)
-            os.setegid(0)
             with contextlib.suppress(OSError):
+                os.setegid(group)
                 os.setgroups(groups)
 
-    def _may_signal_others() -> bool:
-        """Whether root's processes here may signal another user's; a container can have that taken from it."""
+    def _has(capabilities: int) -> bool:
+        """Whether root has all of these powers; a container can have them taken from it."""
         try:
             status = Path("/proc/self/status").read_text("utf-8")
         except OSError:  # not Linux
             return True
         effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-        return effective is None or bool(int(effective[1], 16) & _CAP_KILL)
+        return effective is None or int(effective[1], 16) & capabilities == capabilities
 
     def _assert_no_way_back(wanted: str) -> None:
         try:

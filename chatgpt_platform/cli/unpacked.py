@@ -38,15 +38,18 @@ _NAME: Final = re.compile(r"_MEI([0-9a-f]{8})[\w-]+")
 _UNPACKS_WITHIN: Final = 60.0
 """Seconds after which a copy on Windows, where processes cannot be looked at as easily, is not being unpacked."""
 
-_CLOCKS_DIFFER_BY: Final = 2.0
+_LEFT: Final = "-left"
+"""At the end of a name: its removal has begun."""
+
+_CLOCKS_DIFFER_BY: Final = 0.1
 """Seconds between the clocks of processes and of files, at most."""
 
 _SYNCHRONIZE: Final = 0x0010_0000
 """The right to await a process's end, on Windows."""
 
 _WANTED_LATER: Final = (
-    "chatgpt_platform.settings.yaml_nodes", "encodings.idna", "encodings.punycode", "encodings.unicode_escape",
-    "encodings.utf_8_sig", "stringprep", "unicodedata",
+    "encodings.idna", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8_sig", "stringprep",
+    "unicodedata", "chatgpt_platform.settings.yaml_nodes",
 )  # fmt: skip
 """Modules that a gateway may need long after its start: a file of settings where there was none, a host name
 that is not ASCII, the first query with an escape, a file with a mark."""
@@ -72,7 +75,8 @@ class Copy:
         """Import what is wanted later: this process shall go on when its folder is cleaned away under it, or the
         executable replaced."""
         for name in _WANTED_LATER:
-            importlib.import_module(name)
+            with contextlib.suppress(ImportError):  # it was cleaned away already: that one may be missed
+                importlib.import_module(name)
 
     def on_orphaned(self, loop: AbstractEventLoop, act: Callable[[], None]) -> None:
         """Call ``act`` on the loop when the launcher has been killed: nobody hands signals on from then on.
@@ -103,7 +107,8 @@ class Copy:
     def _is_waste(self, folder: Path) -> bool:
         try:
             about = folder.lstat()
-            if not stat.S_ISDIR(about.st_mode) or not (folder / ONLINE_PARTS).exists():
+            is_ours = (folder / ONLINE_PARTS).exists() or folder.name.endswith(_LEFT)
+            if not stat.S_ISDIR(about.st_mode) or not is_ours:
                 return False
             return self._is_abandoned(folder, about)
         except OSError:
@@ -122,10 +127,9 @@ class Copy:
         def _is_starting(self, folder: Path) -> bool:
             """Whether the launcher of this copy lives: it may not have come so far that its child holds it."""
             launcher = _launcher_of(folder)
-            if launcher == self.launcher:  # ours has its copy; in a container it had the same number before
-                return False
             try:
-                # One that began after the copy was made is another process, by the same number.
+                # One that began after the copy was made is another process, by the same number. In a container
+                # ours is; so may be one in another container, with the same temporary directory.
                 return _began(launcher) <= folder.stat().st_mtime + _CLOCKS_DIFFER_BY
             except FileNotFoundError:
                 return not Path("/proc/self").exists()  # nothing can be told
@@ -203,6 +207,8 @@ if sys.platform != "win32":
 
     def _is_held(folder: Path) -> bool:
         """Whether a running process holds this copy."""
+        if folder.name.endswith(_LEFT):
+            return False
         with (folder / ONLINE_PARTS).open("rb") as mark:
             try:
                 fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -230,7 +236,7 @@ def _follow_parent(loop: AbstractEventLoop, act: Callable[[], None]) -> None:
 
 def _remove(folder: Path) -> bool:
     """Remove a copy; False where it is in use after all, or not ours to remove."""
-    waste = folder.with_name(f"{folder.name}-left")
+    waste = folder.with_name(folder.name.removesuffix(_LEFT) + _LEFT)
     try:
         # On Windows this fails while any process has a file of it open, which is how one holds it there.
         folder.rename(waste)

@@ -17,7 +17,8 @@ leave() {
         echo "$program: something did not work, see above; the server said:" >&2
         tail -n 20 "$folder/server" >&2 || true
     fi
-    rm -rf "$folder"
+    rm -rf "$folder" || true # on Windows the gateway may still have a file of it open
+    exit "$status"
 }
 trap leave EXIT
 

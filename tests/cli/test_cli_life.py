@@ -104,3 +104,25 @@ def test_each_signal_has_its_own_meaning(service: subprocess.Popen[str]) -> None
     for number, meaning in ((HUP, "reload"), (signal.SIGTERM, "stop"), (HUP, "reload")):
         by_launcher(service, number)
         assert line_of(service) == meaning
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a name server that never answers takes POSIX here")
+def test_a_loop_that_does_not_close_is_left() -> None:
+    """As when a name is being looked up, and the resolver does not answer."""
+    program = """
+import asyncio, sys, threading
+from chatgpt_platform.cli import life
+
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.run_in_executor(None, threading.Event().wait)
+    print("done")
+    return 7
+
+sys.exit(life.run(main()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (7, "done\n")

@@ -249,6 +249,15 @@ def test_root_stays_root_where_its_launcher_could_not_signal_another_user(
     assert all("hand signals on" in each and "KILL" in each for each in warnings)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities of Linux")
+def test_without_the_capabilities_nothing_is_given_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda *_: forbidden())
+    monkeypatch.setattr(Path, "read_text", lambda *_: "CapEff:\t0000000000000063\n")
+    (warning,) = privileges.lay_down(settings_for(directory=tmp_path))
+    assert "it lacks the capabilities for it" in warning
+
+
 @posix
 def test_a_way_back_to_root_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with the secure bit that keeps capabilities, which no container sets."""

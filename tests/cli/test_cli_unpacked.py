@@ -73,16 +73,28 @@ def test_what_a_launcher_still_unpacks_is_not(tmp_path: Path, dead: int, launche
 def test_a_process_that_began_later_is_no_launcher(tmp_path: Path, dead: int, launcher: int) -> None:
     """Process ids come again, and after a restart of the machine soon."""
     ours, left = copy_of(dead, tmp_path), copy_of(launcher, tmp_path)
-    long_ago = left.folder.stat().st_mtime - 60
-    os.utime(left.folder, (long_ago, long_ago))
+    make_older(left)
     assert ours.clear_others() == 1
 
 
 def test_in_a_container_the_launcher_had_the_same_process_id_before(tmp_path: Path, launcher: int) -> None:
-    ours = copy_of(launcher, tmp_path)
-    copy_of(launcher, tmp_path, "before")
+    ours, left, of_another_container = (copy_of(launcher, tmp_path, end) for end in ("ours00", "before", "others"))
+    make_older(left)
+    assert ours.clear_others() == 1
+    assert names(tmp_path) == {ours.folder.name, of_another_container.folder.name}
+
+
+def test_a_removal_that_was_cut_short_is_taken_up_again(tmp_path: Path, dead: int, launcher: int) -> None:
+    ours, left = copy_of(launcher, tmp_path), copy_of(dead, tmp_path)
+    (left.folder / ONLINE_PARTS).unlink()
+    left.folder.rename(f"{left.folder}-left")
     assert ours.clear_others() == 1
     assert names(tmp_path) == {ours.folder.name}
+
+
+def make_older(copy: Copy) -> None:
+    long_ago = copy.folder.stat().st_mtime - 60
+    os.utime(copy.folder, (long_ago, long_ago))
 
 
 def test_other_programs_copies_are_left_alone(tmp_path: Path, dead: int, launcher: int) -> None:
