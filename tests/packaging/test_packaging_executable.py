@@ -206,9 +206,12 @@ def _ask_everything(program: Program) -> None:
     form = requests.post(f"{url}/chatgpt", data={"prompt": "世界"}, timeout=PATIENCE)
     parts = requests.post(f"{url}/chatgpt", files={"prompt": (None, "世界")}, timeout=PATIENCE)
     assert (form.status_code, parts.status_code) == (200, 200)
+    told = set()
     for language in ("ru", "zh-CN", "zh-TW", "en"):
         denied = requests.get(f"{url}/chatgpt", headers={"Accept-Language": language}, timeout=PATIENCE)
         assert denied.status_code == 400
+        told.add(denied.json()["data"]["response"])
+    assert len(told) == 4, "each in its own language"
     for method, path, status in (("GET", "/nowhere", 404), ("PUT", "/chatgpt", 405), ("POST", "/api", 415)):
         answer = requests.request(method, url + path, data=b"x", headers={"Content-Type": "a/b"}, timeout=PATIENCE)
         assert answer.status_code == status
