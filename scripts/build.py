@@ -152,9 +152,12 @@ def judge(executable: Path, most: str | None) -> None:
     # Needs the packages of the build, whose environment has been entered only now.
     import bundle  # noqa: PLC0415
 
-    print(bundle.report(executable))
-    if sys.platform == "linux":
+    try:
+        print(bundle.report(executable))
         needed = bundle.glibc_needed(executable)
+    except bundle.BundleError as error:
+        raise BuildError(str(error)) from None
+    if sys.platform == "linux":
         print(f"needs glibc {needed}", flush=True)
         if most and bundle.version_key(needed) > bundle.version_key(most):
             raise BuildError(f"it needs glibc {needed}, newer than {most}: build it on an older system")

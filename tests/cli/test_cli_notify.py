@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,16 +19,11 @@ import requests
 
 from chatgpt_platform.cli import notify
 from chatgpt_platform.cli.notify import Notifier
-from support.program import PATIENCE, Program, serving
+from support.program import PATIENCE, Program, Reader, serving
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sockets and signals of POSIX")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets and /proc are Linux's")
 LOG = logging.getLogger("chatgpt_platform.tests")
-STREAM = {
-    "model": "gpt-4o-mini",
-    "stream": True,
-    "messages": [{"role": "user", "content": "a b c d e f g h " * 5}],
-}
 WATCHDOG = 0.3  # seconds
 WATCHED = {"WATCHDOG_USEC": str(round(WATCHDOG * 1_000_000))}
 # Windows has none of these, and runs no test that uses them.
@@ -149,24 +143,12 @@ def test_there_are_three_signs_of_life_in_the_watchdog_s_time(
 def test_signs_of_life_go_on_while_draining(manager: Manager, tmp_path: Path) -> None:
     with watched(manager, tmp_path, environment=WATCHED) as program:
         assert manager.next() == {"WATCHDOG": "1"}
-        pieces: list[bytes] = []
-        first = threading.Event()
-
-        def read() -> None:
-            with requests.post(program.url + "/v1/chat/completions", json=STREAM, stream=True) as answer:
-                for piece in answer.iter_content(None):
-                    pieces.append(piece)
-                    first.set()
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        assert first.wait(PATIENCE)
+        reader = Reader(program.url)
         program.process.send_signal(signal.SIGTERM)
         assert "STOPPING" in manager.state()
         for _ in range(2):
             assert manager.next() == {"WATCHDOG": "1"}
-        reader.join(PATIENCE)
-        assert b"".join(pieces).endswith(b"data: [DONE]\n\n")
+        assert reader.whole()
         assert program.end() == 0
 
 

@@ -21,7 +21,7 @@ import requests
 from chatgpt_platform.simulator.server import Behaviour, Simulator
 from support.background import Background
 from support.gateway import wait_until
-from support.program import ROOT, environment_of, run, serving
+from support.program import ROOT, Reader, environment_of, run, serving
 
 SIGHUP: Final = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none, and runs no test that sends it
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -72,18 +72,7 @@ def test_neither_openai_nor_pydantic_is_imported_on_the_way_to_serve() -> None:
 def test_a_drain_lets_streams_finish_and_refuses_new_calls(tmp_path: Path) -> None:
     with serving("--demo", directory=tmp_path) as program, requests.Session() as idle:
         assert idle.get(program.url + "/readyz").status_code == 200
-        got: list[bytes] = []
-        began = threading.Event()
-
-        def read() -> None:
-            with requests.post(program.url + "/v1/chat/completions", json=STREAM, stream=True) as answer:
-                for piece in answer.iter_content(None):
-                    got.append(piece)
-                    began.set()
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        assert began.wait(10)
+        reader = Reader(program.url)
         program.process.send_signal(signal.SIGTERM)
         program.wait_for("stopping")
         ready = requests.get(program.url + "/readyz")
@@ -94,8 +83,7 @@ def test_a_drain_lets_streams_finish_and_refuses_new_calls(tmp_path: Path) -> No
         assert refused.json()["code"] == 503
         assert refused.headers["connection"].lower() == "close"
         assert requests.get(program.url + "/healthz").status_code == 200
-        reader.join(30)
-        assert b"".join(got).endswith(b"data: [DONE]\n\n")
+        assert reader.whole()
         assert program.end() == 0
 
 

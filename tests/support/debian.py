@@ -84,10 +84,13 @@ def _set_up(folder: Path) -> None:
 
 def _source(wanted: str) -> _Source:
     """Where apt has this host's packages from. Raises ``Unavailable``."""
-    for attempt in (_find_source, _update, _find_source):
-        if source := attempt(wanted):
-            return source
-    raise Unavailable(f"apt knows no mirror of {wanted} main, which the tree is to be made from")
+    source = _find_source(wanted)
+    if source is None:  # only what apt has lists of is told by it
+        _run("apt-get", "-q", "update")
+        source = _find_source(wanted)
+    if source is None:
+        raise Unavailable(f"apt knows no mirror of {wanted} main, which the tree is to be made from")
+    return source
 
 
 def _find_source(wanted: str) -> _Source | None:
@@ -99,11 +102,6 @@ def _find_source(wanted: str) -> _Source | None:
         if (release, component) == (wanted, "main"):
             return _Source(mirror, release)
     return None
-
-
-def _update(_: str) -> None:
-    """Only what apt has lists of is told by it."""
-    _run("apt-get", "-q", "update")
 
 
 def _is_made(folder: Path, packages: Sequence[str]) -> bool:
