@@ -216,15 +216,24 @@ class Client:
         self._outbox: Batch[Connection] | None = None
         self._beginning: Final = lru_cache(_BEGINNINGS)(self._make_beginning)
 
-    def begin(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
+    def begin(
+        self, method: bytes, path: bytes, headers: bytes, body: bytes, *,
+        key_line: bytes = b"", trace: bytes = b"", spent: float = 0.0,
+    ) -> Response:  # fmt: skip
         """Send a request, where a connection is at hand that surely is open; else ``Response.head`` does it.
 
-        ``path`` is joined to the base URL's. ``headers``: whole lines, each ended by CRLF. Raises ValueError where
-        one of them would break the request's framing; a fault of ours.
+        ``path`` is joined to the base URL's. ``headers``: whole lines, each ended by CRLF, the same for many
+        requests; ``key_line`` and ``trace``: further such lines, the latter different each time. ``spent``: seconds
+        of the total timeout that are gone. Raises ValueError where a line would break the request's framing; a fault
+        of ours.
         """
         now = (self._loop or self._settle()).time()
-        head = self._head(method, path, headers, len(body))
-        request = Request(head, body, method == b"HEAD", now + self._timeouts.total)
+        head = self._beginning(method, path, key_line, headers) + trace
+        if body or method not in (b"GET", b"HEAD"):
+            head += b"Content-Length: %d\r\n\r\n" % len(body)
+        else:
+            head += b"\r\n"
+        request = Request(head, body, method == b"HEAD", now + self._timeouts.total - spent)
         idle = self._idle
         # One that was used a moment ago: surely its peer has not closed it since.
         connection = idle.pop() if idle and now - idle[-1].idle_since <= _DOUBTFUL_AFTER else None
@@ -246,15 +255,13 @@ class Client:
             connection.abort()
             await connection.wait_closed()
 
-    def _head(self, method: bytes, path: bytes, headers: bytes, length: int) -> bytes:
-        told = b"Content-Length: %d\r\n\r\n" % length if length or method not in (b"GET", b"HEAD") else b"\r\n"
-        return self._beginning(method, path, headers) + told
-
-    def _make_beginning(self, method: bytes, path: bytes, headers: bytes) -> bytes:
+    def _make_beginning(self, method: bytes, path: bytes, key_line: bytes, headers: bytes) -> bytes:
         """What a head has before the length: the same for many requests in a row."""
-        if not _PATH.fullmatch(path) or not _HEADERS.fullmatch(headers):
+        if not _PATH.fullmatch(path) or not _HEADERS.fullmatch(key_line + headers):
             raise ValueError("the path or a header line would break the request's framing")
-        return b"%b %b%b HTTP/1.1\r\n%b%b" % (method, self._target.path, path, self._constant, headers)
+        return b"%b %b%b HTTP/1.1\r\n%b%b%b" % (
+            method, self._target.path, path, self._constant, key_line, headers,
+        )  # fmt: skip
 
     async def send(self, request: Request) -> Connection:
         """The connection on which a request was sent, perhaps a new one. Raises Problem."""
