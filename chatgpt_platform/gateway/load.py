@@ -1,7 +1,7 @@
 """How many calls are under way, in all and for each client, and the short queue of those that wait for a place.
 
-A call that finds no place waits for one to be free; where too many wait, or it has waited for too long, it is refused
-with 503. No client can fill the queue by itself.
+A call that finds no place waits for one to be free; where too many wait, or it has waited for too long, it is
+refused with 503. No client can fill the queue by itself.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ class Breaker:
 
     def __init__(self) -> None:
         self._failed_at = 0.0
+        self._until = 0.0
         self._close()
 
     def state(self, now: float) -> State:

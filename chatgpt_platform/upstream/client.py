@@ -223,9 +223,9 @@ class Client:
         """Send a request, where a connection is at hand that surely is open; else ``Response.head`` does it.
 
         ``path`` is joined to the base URL's. ``headers``: whole lines, each ended by CRLF, the same for many
-        requests; ``key_line`` and ``trace``: further such lines, the latter different each time. ``spent``: seconds
-        of the total timeout that are gone. Raises ValueError where a line would break the request's framing; a fault
-        of ours.
+        requests; ``key_line`` and ``trace``: further such lines, the latter different each time. ``spent``:
+        seconds of the total timeout that are gone. Raises ValueError where a line would break the request's
+        framing; a fault of ours.
         """
         now = (self._loop or self._settle()).time()
         head = self._beginning(method, path, key_line, headers) + trace

@@ -1,7 +1,7 @@
 """How a service is spoken to: where its endpoints are, and which header brings the key. Pure.
 
-``openai``: OpenAI's own API and what is compatible with it. ``azure``: the Azure OpenAI service (Microsoft Learn, "Azure
-OpenAI in Azure AI Foundry Models REST API reference"), whose paths name a deployment and a version.
+``openai``: OpenAI's own API and what is compatible with it. ``azure``: the Azure OpenAI service (Microsoft Learn,
+"Azure OpenAI in Azure AI Foundry Models REST API reference"), whose paths name a deployment and a version.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ _OF_DEPLOYMENTS: Final = (b"/chat/completions", b"/completions", b"/embeddings")
 class Dialect(Protocol):
     """One way to speak."""
 
-    lists_models: bool
-    """Whether ``/models`` tells what can be called."""
+    @property
+    def lists_models(self) -> bool:
+        """Whether ``/models`` tells what can be called."""
 
     def key_line(self, key: str) -> bytes:
         """The header line that brings a key."""

@@ -1,8 +1,8 @@
 """All upstreams, and which of them a call may go to.
 
-    fleet = Fleet(settings.upstreams, logger)
-    choice = fleet.candidates("gpt-4o-mini")
-    upstream = fleet.choose(choice.keyed, now)
+fleet = Fleet(settings.upstreams, logger)
+choice = fleet.candidates("gpt-4o-mini")
+upstream = fleet.choose(choice.keyed, now)
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ class Fleet:
     def __init__(
         self, settings: Sequence[schema.Upstream], logger: logging.Logger, former: Fleet | None = None
     ) -> None:
-        """``former``: the fleet of the configuration before; what did not change goes on with all that it knows."""
-        kept = former.upstreams if former else ()
-        self.upstreams: Final = tuple(
+        """``former``: the fleet of the configuration before; what did not change goes on with all that it
+        knows."""
+        kept: Sequence[Upstream] = former.upstreams if former else ()
+        self.upstreams: Final[Sequence[Upstream]] = tuple(
             next((known for known in kept if known.settings == each), None) or Upstream(each, logger)
             for each in settings
         )
@@ -60,21 +61,25 @@ class Fleet:
         kept = but.upstreams if but else ()
         await asyncio.gather(*(each.client.close() for each in self.upstreams if each not in kept))
 
-    def choose(self, tiers: Tiers, now: float, avoid: Collection[Upstream] = (), *, keyed: bool = True) -> Upstream | None:
-        """The upstream for a call that goes now: of the lowest priority figure, the one with the least to do for its
-        weight; None where none can take it. ``keyed``: it must have a key at hand."""
+    def choose(
+        self, tiers: Tiers, now: float, avoid: Collection[Upstream] = (), *, keyed: bool = True
+    ) -> Upstream | None:
+        """The upstream for a call that goes now: of the lowest priority figure, the one with the least to do for
+        its weight; None where none can take it.
+
+        ``keyed``: it must have a key at hand; one whose keys are all set aside is the last resort.
+        """
         for tier in tiers:
-            if len(tier) == 1:
-                only = tier[0]
-                if only not in avoid and only.admits(now) and (not keyed or only.keys.usable(now)):
-                    return only
-                continue
-            free = [
-                each for each in tier
-                if each not in avoid and each.admits(now) and (not keyed or each.keys.usable(now))
-            ]  # fmt: skip
+            free = [each for each in tier if each.admits(now) and (not keyed or each.keys.ready(now))]
+            if avoid:
+                free = [each for each in free if each not in avoid]
             if free:
                 return free[0] if len(free) == 1 else _least_loaded(free)
+        if keyed:
+            for tier in tiers:
+                for each in tier:
+                    if each.keys.all_aside and each not in avoid and each.admits(now):
+                        return each
         return None
 
     def _candidates(self, model: str) -> Candidates | None:
@@ -90,8 +95,8 @@ class Fleet:
 
 
 def _least_loaded(free: Sequence[Upstream]) -> Upstream:
-    """The one with the fewest calls for its weight. Equals take turns, by their weights (smooth weighted round-robin,
-    as nginx has it)."""
+    """The one with the fewest calls for its weight. Equals take turns, by their weights (smooth weighted
+    round-robin, as nginx has it)."""
     least = min(each.under_way / each.weight for each in free)
     equals = [each for each in free if each.under_way / each.weight == least]
     if len(equals) == 1:

@@ -5,8 +5,8 @@
 | 429 | rests for its Retry-After; without one for a second, then twice as long each time |
 | 401, or that there is no credit left | is set aside, and tried again by one call after a minute, two, four |
 
-Keys that are set aside are used all the same where the upstream has no other: so callers see why, and it goes on by
-itself once the owner has mended it. ``now`` is in seconds of a clock that never goes back.
+Keys that are set aside are used all the same where the upstream has no other: so callers see why, and it goes on
+by itself once the owner has mended it. ``now`` is in seconds of a clock that never goes back.
 """
 
 from __future__ import annotations
@@ -76,9 +76,14 @@ class KeyPool:
     def __bool__(self) -> bool:
         return bool(self.keys)
 
-    def usable(self, now: float) -> bool:
-        """Whether ``pick`` would give one."""
-        return any(key.ready_at <= now for key in self.keys) or self._all_aside()
+    def ready(self, now: float) -> bool:
+        """Whether there is one that may work."""
+        return any(key.ready_at <= now for key in self.keys)
+
+    @property
+    def all_aside(self) -> bool:
+        """Whether none is known to work."""
+        return all(key.aside for key in self.keys)
 
     def pick(self, now: float) -> Key | None:
         """The key whose turn it is; None while all rest."""
@@ -91,7 +96,7 @@ class KeyPool:
                 if key.aside:
                     key.ready_at = now + key.waited  # others wait for what this call finds out
                 return key
-        if keys and self._all_aside():
+        if keys and self.all_aside:
             self._turn = (self._turn + 1) % count
             return keys[self._turn]
         return None
@@ -125,6 +130,3 @@ class KeyPool:
         key.aside = True
         key.ready_at = now + key.waited
         return news
-
-    def _all_aside(self) -> bool:
-        return all(key.aside for key in self.keys)

@@ -1,9 +1,9 @@
 """How often and how soon a call may be sent again. Pure.
 
-The budget is one for the whole gateway: each call earns a share of a retry, each retry costs one whole. So an outage
-makes the upstreams' work greater by that share at most, and not twice or five times as great. What was earned and
-not used fades, so that a quiet hour does not pay for a storm; a small reserve lets a gateway of a few calls an hour
-retry as well.
+The budget is one for the whole gateway: each call earns a share of a retry, each retry costs one whole. So an
+outage makes the upstreams' work greater by that share at most, and not twice or five times as great. What was
+earned and not used fades, so that a quiet hour does not pay for a storm; a small reserve lets a gateway of a few
+calls an hour retry as well.
 
     budget = Budget(20, now)   # percent
     budget.earn(now)           # for each call
@@ -65,4 +65,4 @@ def pause(retry: int, random: Callable[[], float]) -> float:
 
     ``random``: gives numbers from 0 to 1.
     """
-    return random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (retry - 1))
+    return random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (retry - 1))

@@ -28,12 +28,6 @@ class Upstream:
         self.client: Final = Client(
             settings.base_url,
             Timeouts(times.connect, times.first_byte, times.idle, times.total),
-            headers=b"".join(
-                b"%b: %b\r\n" % (name.encode(), value.reveal().encode("latin-1"))
-                for name, value in settings.headers.items()
-            ),
-            proxy=settings.proxy.reveal(),
-            ca_file=settings.ca_file,
         )
         self.logger = logger
         self.dialect: Final = dialect.of(settings.api, settings.api_version)
@@ -78,7 +72,8 @@ class Upstream:
         return not self.full and (self.breaker.closed or self.breaker.admits(now))
 
     def begin(
-        self, method: bytes, path: bytes, model: str, key: Key, lines: bytes, body: bytes, trace: bytes, spent: float
+        self, method: bytes, path: bytes, model: str, key: Key, lines: bytes, body: bytes,
+        trace: bytes, spent: float,
     ) -> Response:  # fmt: skip
         """Send a call, which ``release`` must follow once. The arguments as for ``Client.begin``.
 
