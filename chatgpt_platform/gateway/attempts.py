@@ -23,7 +23,7 @@ from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.load import Load
 from chatgpt_platform.upstream.fleet import Fleet
-from chatgpt_platform.upstream.retries import Budget, pause
+from chatgpt_platform.upstream.retries import LONGEST_PAUSE, Budget, pause
 from chatgpt_platform.upstream.upstream import Upstream
 
 _UPSTREAMS_FAULTS: Final = (Kind.BAD_UPSTREAM, Kind.UPSTREAM_TIMEOUT)
@@ -193,7 +193,10 @@ class Attempts:
         if fresh is not None:
             return fresh, 0.0
         chosen = self._fleet.choose(call.candidates, now, call.lost_at, keyed=keyed)
-        return chosen, pause(call.record.attempts, self._jitter)
+        if chosen is None:
+            return None, 0.0
+        delay = max(pause(call.record.attempts, self._jitter), chosen.rests_until - now)
+        return (None, 0.0) if delay > LONGEST_PAUSE else (chosen, delay)
 
     def _nobody(self, call: Call, now: float) -> Problem:
         """Why no upstream can take the call, and when one will: a busy key is the better news than a dead

@@ -65,22 +65,30 @@ class Fleet:
         self, tiers: Tiers, now: float, avoid: Collection[Upstream] = (), *, keyed: bool = True
     ) -> Upstream | None:
         """The upstream for a call that goes now: of the lowest priority figure, the one with the least to do for
-        its weight; None where none can take it.
+        its weight; None where none can take it. ``keyed``: it must have a key at hand.
 
-        ``keyed``: it must have a key at hand; one whose keys are all set aside is the last resort.
+        The last resort: one that asked to be left alone, and one whose keys are all set aside.
         """
+        resting = False
         for tier in tiers:
             free = [each for each in tier if each.admits(now) and (not keyed or each.keys.ready(now))]
             if avoid:
                 free = [each for each in free if each not in avoid]
             if free:
-                return free[0] if len(free) == 1 else _least_loaded(free)
-        if keyed:
-            for tier in tiers:
-                for each in tier:
-                    if each.keys.all_aside and each not in avoid and each.admits(now):
-                        return each
-        return None
+                willing = [each for each in free if each.rests_until <= now]
+                if willing:
+                    return willing[0] if len(willing) == 1 else _least_loaded(willing)
+                resting = True
+        return self._last_resort(tiers, now, avoid, keyed=keyed) if resting or keyed else None
+
+    def _last_resort(
+        self, tiers: Tiers, now: float, avoid: Collection[Upstream], *, keyed: bool
+    ) -> Upstream | None:
+        left = [each for tier in tiers for each in tier if each not in avoid and each.admits(now)]
+        resting = [each for each in left if not keyed or each.keys.ready(now)]
+        if resting:
+            return min(resting, key=lambda each: each.rests_until)
+        return next((each for each in left if each.keys.all_aside), None) if keyed else None
 
     def _candidates(self, model: str) -> Candidates | None:
         """Who may answer for a model, None where nobody does. No model at all is everybody's."""

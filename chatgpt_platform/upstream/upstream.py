@@ -18,7 +18,8 @@ class Upstream:
     """An upstream as its settings have it. What it remembers ends with it.
 
     ``under_way``: calls that it has now. ``credit``: of the turns that upstreams of one priority take.
-    ``last_problem``: the failure for which its breaker may be open. ``now`` is the loop's time, in seconds.
+    ``last_problem``: the failure for which its breaker may be open. ``rests_until``: it asked, by the Retry-After
+    of a 503, to be left alone, so others are preferred. All times are the loop's, in seconds.
     """
 
     def __init__(self, settings: schema.Upstream, logger: logging.Logger) -> None:
@@ -39,6 +40,7 @@ class Upstream:
         )
         self.breaker: Final = Breaker()
         self.last_problem: Problem | None = None
+        self.rests_until = 0.0
         self.under_way = 0
         self.credit = 0
         self.weight: Final = settings.weight
@@ -102,7 +104,9 @@ class Upstream:
     def failed(self, problem: Problem, now: float, rest: float | None = None) -> None:
         """Not, or with a fault of its own. ``rest``: seconds for which it asked to be left alone."""
         self.last_problem = problem
-        if self.breaker.failed(now, rest):
+        if rest:
+            self.rests_until = now + rest
+        if self.breaker.failed(now):
             self.logger.warning(
                 "%s: is taken to be down, and left alone for %.3g s: %s",
                 self.name, self.breaker.opens_in(now), problem,

@@ -214,6 +214,10 @@ def test_only_a_busy_upstream_tells_when_to_retry() -> None:
     assert problem_of(400, b"", 7).retry_after is None
 
 
+def test_fractions_of_a_second_are_sent_by_some() -> None:
+    assert seconds_of("1.5", NOW) == 2
+
+
 def test_milliseconds_come_before_seconds() -> None:
     assert wait_of(b"1500", b"7", NOW) == 1.5
     assert wait_of(b"12.5", None, NOW) == 0.0125
@@ -258,7 +262,7 @@ def test_an_account_without_credit(status: int, body: bytes, expected: bool) -> 
         ("Fri, 31 Dec 9999 23:59:59 -2359", 604_800),
         *(
             (junk, None)
-            for junk in ("", " ", "soon", "-1", "1.5", "1e3", "+5", "٣", "1, 2", "0x10", "\x00", "1 Jan")
+            for junk in ("", " ", "soon", "-1", "1.", "1e3", "+5", "٣", "1, 2", "0x10", "\x00", "1 Jan")
         ),
         *((junk, None) for junk in ("Wed, 99 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 99999999999 07:28:00 GMT")),
         *(pytest.param(junk * 30_000, None, id=junk) for junk in ("1 ", "Mon, ", ":", "-", "(", '"')),
