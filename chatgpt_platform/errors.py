@@ -82,7 +82,8 @@ class Problem(Exception):
 
     ``text``: key into ``locales``; by default the kind's own name in lower case. ``values`` fill its
     placeholders. ``param``: the member of the request that is at fault. ``retry_after``: whole seconds.
-    ``detail``: English, for the log only, never shown to the caller.
+    ``safe``: the upstream surely did not act on the request, so that it may be sent again. ``detail``: English, for
+    the log only, never shown to the caller.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Problem(Exception):
         *,
         param: str | None = None,
         retry_after: int | None = None,
+        safe: bool = False,
         detail: str = "",
         **values: object,
     ) -> None:
@@ -99,6 +101,7 @@ class Problem(Exception):
         self.text: Final = text or kind.name.lower()
         self.param: Final = param
         self.retry_after: Final = retry_after
+        self.safe: Final = safe
         self.detail: Final = detail
         self.values: Final = values
         super().__init__(f"{self.text}: {detail}" if detail else self.text)

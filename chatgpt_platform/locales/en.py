@@ -58,5 +58,6 @@ TEXTS: Final[Mapping[str, str]] = {
     # What happened here
     "fault": "Something went wrong here. The fault is ours, not yours.",
     "unavailable": "The service is not available at the moment. Please try again later.",
+    "overloaded": "The service is too busy at the moment. Please try again in {seconds} s.",
     "draining": "The service is shutting down. Please try again shortly.",
 }

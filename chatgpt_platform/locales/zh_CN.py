@@ -56,5 +56,6 @@ TEXTS: Final[Mapping[str, str]] = {
     # What happened here
     "fault": "服务内部出错，这不是您的问题。",
     "unavailable": "服务暂时不可用，请稍后重试。",
+    "overloaded": "服务目前过于繁忙，请在 {seconds} 秒后重试。",
     "draining": "服务正在关闭，请稍后重试。",
 }

@@ -56,5 +56,6 @@ TEXTS: Final[Mapping[str, str]] = {
     # What happened here
     "fault": "服務內部發生錯誤，這不是您的問題。",
     "unavailable": "服務暫時無法使用，請稍後重試。",
+    "overloaded": "服務目前過於忙碌，請在 {seconds} 秒後重試。",
     "draining": "服務正在關閉，請稍後重試。",
 }
