@@ -29,6 +29,12 @@ class Upstream:
         self.client: Final = Client(
             settings.base_url,
             Timeouts(times.connect, times.first_byte, times.idle, times.total),
+            headers=b"".join(
+                b"%b: %b\r\n" % (name.encode(), value.reveal().encode("latin-1"))
+                for name, value in settings.headers.items()
+            ),
+            proxy=settings.proxy.reveal(),
+            ca_file=settings.ca_file,
         )
         self.logger = logger
         self.dialect: Final = dialect.of(settings.api, settings.api_version)
