@@ -16,7 +16,7 @@ from chatgpt_platform.settings.load import load
 from chatgpt_platform.settings.render import listing
 from chatgpt_platform.settings.schema import Upstream
 from chatgpt_platform.settings.text import printable
-from chatgpt_platform.settings.tls import server_context
+from chatgpt_platform.settings.tls import check_authorities, server_context
 from chatgpt_platform.upstream import authorities
 
 _SHOWN: Final = 5
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Raises ``ConfigurationError``, which ``main`` prints as it does for ``serve``."""
     loaded = load(environment, config=arguments.config)
     server_context(loaded.settings.server.tls)  # its files are part of the configuration
+    check_authorities(loaded.settings.upstreams)
     print(f"configuration file: {printable(str(loaded.file)) if loaded.file else 'none'}")
     print(listing(loaded), end="")
     print(*loaded.slips, sep="\n", end="\n" if loaded.slips else "", file=sys.stderr)

@@ -120,3 +120,9 @@ class Patterns(ListOf[str]):
 
     def json_schema(self) -> dict[str, object]:
         return super().json_schema() | {"type": "array", "minItems": 1}
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a name of ``models`` or a pattern there is meant by the name of a model."""
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, name) is not None

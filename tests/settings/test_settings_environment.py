@@ -97,7 +97,7 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("CHATGPT_UPSTREAMS", '[{"nam": "a"}]', "CHATGPT_UPSTREAMS: upstreams[0].nam: found an unknown setting"),
         ("CHATGPT_UPSTREAMS", '[{"name": true}]', 'CHATGPT_UPSTREAMS: upstreams[0].name: found "true", expected'),
         ("CHATGPT_UPSTREAMS", '[{"name": "a", "name": "a"}]', "upstreams[0].name: found a second time"),
-        ("CHATGPT_UPSTREAMS", "[{}, {}]", "CHATGPT_UPSTREAMS: upstreams: found 2 upstreams"),
+        ("CHATGPT_UPSTREAMS", "[{}, {}]", "CHATGPT_UPSTREAMS: upstreams[1].name: found none, expected one"),
     ],
 )
 def test_a_bad_value_names_its_variable(tmp_path: Path, name: str, text: str, says: str) -> None:
