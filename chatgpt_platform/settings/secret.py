@@ -10,7 +10,7 @@ from chatgpt_platform.settings.kinds import Fault, Mismatch, TextKind, Unusable
 from chatgpt_platform.settings.nodes import Array, Node, Scalar, Style
 
 MASK: Final = "***"
-_HIDDEN: Final = "a value that is not shown"
+HIDDEN: Final = "a value that is not shown"
 
 
 @final
@@ -51,7 +51,7 @@ class SecretKind(TextKind[Secret]):
         return Secret(text)
 
     def found(self, node: Scalar) -> str:
-        return _HIDDEN
+        return HIDDEN
 
     def yaml(self, value: Secret) -> str:
         return MASK
@@ -84,4 +84,4 @@ class Keys(ListOf[Secret]):
         return keys
 
     def found(self, node: Node) -> str:
-        return _HIDDEN if isinstance(node, Scalar) else super().found(node)
+        return HIDDEN if isinstance(node, Scalar) else super().found(node)
