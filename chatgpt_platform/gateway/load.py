@@ -24,8 +24,8 @@ class Waiting(NamedTuple):
     client: str
     attempt: Callable[[], bool]
     turn: asyncio.Future[bool | Exception]
-    """Whether it can go on, or what its attempt raised: not the future's own exception, which asyncio would miss if
-    the call was cancelled meanwhile."""
+    """Whether it can go on, or what its attempt raised; not as an exception of the future, of which asyncio would
+    complain where the call was cancelled meanwhile."""
 
 
 class Load:
