@@ -82,8 +82,8 @@ class Problem(Exception):
 
     ``text``: key into ``locales``; by default the kind's own name in lower case. ``values`` fill its
     placeholders. ``param``: the member of the request that is at fault. ``retry_after``: whole seconds.
-    ``safe``: the upstream surely did not act on the request, so that it may be sent again. ``detail``: English, for
-    the log only, never shown to the caller.
+    ``safe``: the upstream surely did not act on the request, so that it may be sent again.
+    ``detail``: English, for the log only, never shown to the caller.
     """
 
     def __init__(
