@@ -108,7 +108,9 @@ class Connector:
             ssl_handshake_timeout=self._timeouts.connect + 60 if secure else None,
         )
         transport, connection = made
-        liveness.watch(transport.get_extra_info("socket"))
+        options = transport.get_extra_info("socket")
+        liveness.watch(options)
+        liveness.give_up_after(options, liveness.GIVE_UP)
         return connection
 
     def _context(self) -> ssl.SSLContext:
