@@ -171,7 +171,9 @@ class Attempts:
                 call.lost_at = (*call.lost_at, upstream)
             return True
         if status >= 500:
-            upstream.failed(call.response, failure.problem, now, failure.wait if status == 503 else None)
+            if status == 503 and failure.wait:
+                upstream.rests_until = now + failure.wait
+            _count_failure(call, upstream, failure.problem, now)
             call.failed_at = (*call.failed_at, upstream)
             return status == 503 or upstream.settings.retry_unsafe
         upstream.answered(key)
@@ -181,7 +183,7 @@ class Attempts:
     def _judge_problem(self, call: Call, upstream: Upstream, problem: Problem, now: float) -> bool:
         if problem.kind not in _UPSTREAMS_FAULTS:
             return False
-        upstream.failed(call.response, problem, now)
+        _count_failure(call, upstream, problem, now)
         if problem.kind is Kind.UPSTREAM_TIMEOUT:
             call.lost_at = (*call.lost_at, upstream)  # it has had its time
         else:
@@ -220,6 +222,12 @@ class Attempts:
             Kind.UNAVAILABLE, "upstream_down", retry_after=seconds, seconds=seconds, because=because,
             detail=f"known to be down: {because}",
         )  # fmt: skip
+
+
+def _count_failure(call: Call, upstream: Upstream, problem: Problem, now: float) -> None:
+    """Once for each call: one alone, sent again and again, does not take an upstream away from the others."""
+    if upstream not in call.failed_at or not upstream.breaker.closed:
+        upstream.failed(call.response, problem, now)
 
 
 def _all(call: Call) -> Sequence[Upstream]:

@@ -106,12 +106,9 @@ class Upstream:
         if self.breaker.failures and self.breaker.succeeded():
             self.logger.warning("%s: answers again", self.name)
 
-    def failed(self, call: object, problem: Problem, now: float, rest: float | None = None) -> None:
-        """Not, or with a fault of its own. ``call``: the Response of ``begin``. ``rest``: seconds for which it
-        asked to be left alone."""
+    def failed(self, call: object, problem: Problem, now: float) -> None:
+        """Not, or with a fault of its own. ``call``: the Response of ``begin``."""
         self.last_problem = problem
-        if rest:
-            self.rests_until = now + rest
         if self.breaker.failed(call, now):
             self.logger.warning(
                 "%s: is taken to be down, and left alone for %.3g s: %s",
