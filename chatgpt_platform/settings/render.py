@@ -10,7 +10,6 @@ taking away its ``# `` and nothing else.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
@@ -131,8 +130,11 @@ def _described(setting: Setting) -> dict[str, object]:
 
 
 def _plain(yaml: str) -> object:
-    """A default as JSON: numbers, booleans and empty collections are written alike in both."""
-    return json.loads(yaml) if re.fullmatch(r"[0-9]+|true|false|\[\]|\{\}|\".*\"", yaml) else yaml
+    """A default as JSON: numbers, booleans and collections are written alike in both."""
+    try:
+        return json.loads(yaml)
+    except ValueError:
+        return yaml
 
 
 def listing(loaded: Loaded) -> str:

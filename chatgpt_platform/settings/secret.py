@@ -35,11 +35,10 @@ class Secret:
         return hash((Secret, self._text))
 
 
-class Key(TextKind[Secret]):
-    """What can stand behind ``Bearer`` in a header. No error repeats what was written."""
+class SecretKind(TextKind[Secret]):
+    """A text that is kept out of sight: no error repeats what was written. ``pattern``: what it must look like."""
 
-    name = "key"
-    expected = "a key of visible ASCII characters without blanks"
+    pattern: str = r"(?s:.*)"
 
     def convert(self, node: Scalar) -> Secret:
         if node.style is Style.LITERAL:
@@ -47,7 +46,7 @@ class Key(TextKind[Secret]):
         return self.read(node.text)
 
     def read(self, text: str) -> Secret:
-        if not re.fullmatch(r"[!-~]{1,4096}", text):
+        if not re.fullmatch(self.pattern, text):
             raise Mismatch
         return Secret(text)
 
@@ -56,6 +55,14 @@ class Key(TextKind[Secret]):
 
     def yaml(self, value: Secret) -> str:
         return MASK
+
+
+class Key(SecretKind):
+    """What can stand behind ``Bearer`` in a header."""
+
+    name = "key"
+    expected = "a key of visible ASCII characters without blanks"
+    pattern = r"[!-~]{1,4096}"
 
 
 class Keys(ListOf[Secret]):
