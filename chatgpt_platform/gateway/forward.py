@@ -11,6 +11,7 @@ from chatgpt_platform.access.keys import Key
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import failures
 from chatgpt_platform.gateway.call import Call
+from chatgpt_platform.observe.metrics import Breaker, KeyState, UpstreamState
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Client, Response
 
@@ -67,6 +68,12 @@ class Upstream:
         self._client: Final = client
         self._log: Final = logger
         self._key_works = True
+
+    def state(self, keys: int) -> UpstreamState:
+        """How it is, with so many keys configured."""
+        key = KeyState.IN_USE if self._key_works else KeyState.SET_ASIDE
+        client = self._client
+        return UpstreamState(self._name, Breaker.CLOSED, (key,) * keys, client.under_way, client.connections)
 
     def ask(self, call: Call, key: Key, path: bytes, headers: bytes, body: bytes) -> None:
         """Ask: ``call.response`` is the answer, of which nothing has come yet."""

@@ -17,6 +17,7 @@ from chatgpt_platform.gateway.platform_api import FormReader, PlatformApi
 from chatgpt_platform.gateway.render import Renderer
 from chatgpt_platform.gateway.tokens import TokenCap
 from chatgpt_platform.limits.store import Decision, Store
+from chatgpt_platform.observe.metrics import UpstreamState
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.client import Client
 from chatgpt_platform.wire.head import joined
@@ -54,6 +55,7 @@ class Gateway:
         )  # fmt: skip
         self._limiter: Final = limiter
         self._log: Final = logger
+        self._keys: Final = len(first.api_keys)
 
     def screen(self, call: Call) -> None:
         """What is checked before the body is read: address, type, declared length, key, the buckets.
@@ -160,6 +162,10 @@ class Gateway:
         except Problem as denied:
             return denied
         return problem
+
+    def upstreams(self) -> tuple[UpstreamState, ...]:
+        """How the upstreams are, for metrics."""
+        return (self._upstream.state(self._keys),)
 
     def too_large(self) -> Problem:
         """The Problem of a body above ``server.max_body``."""

@@ -211,10 +211,21 @@ class Client:
         self._timeouts: Final = timeouts
         self._idle: Final[list[Connection]] = []
         self._lingering: Final[set[Connection]] = set()
+        self._open: Final[set[Connection]] = set()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outbox: Batch[Connection] | None = None
         self._beginning: Final = lru_cache(_BEGINNINGS)(self._make_beginning)
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
+    @property
+    def under_way(self) -> int:
+        """On how many of them an exchange is."""
+        return len(self._open) - len(self._idle) - len(self._lingering)
 
     def begin(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
         """Send a request, where a connection is at hand that surely is open; else ``Response.head`` does it.
@@ -340,6 +351,7 @@ class Client:
             # Ours ends it; the loop's own limit must lie behind.
             ssl_handshake_timeout=self._timeouts.connect + 60 if secure else None,
         )
+        self._open.add(connection)
         return connection
 
     def _context(self) -> ssl.SSLContext:
@@ -367,6 +379,10 @@ class Client:
             self._idle.pop(0).abort()
         self._idle.append(connection)
         return True
+
+    def lost(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._open.discard(connection)
 
     def linger(self, connection: Connection) -> None:
         """An exchange is over, and its last bytes are still awaited."""

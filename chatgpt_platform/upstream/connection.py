@@ -79,6 +79,8 @@ class Keeper(Protocol):
 
     def linger(self, connection: Connection) -> None: ...
 
+    def lost(self, connection: Connection) -> None: ...
+
 
 class State(Enum):
     """What a connection is at."""
@@ -323,6 +325,7 @@ class Connection(asyncio.Protocol):
             self._end(exc)
         self._deadline.close()
         self._answer.close()
+        self._keeper.lost(self)
         if not self._lost.done():
             self._lost.set_result(None)
 

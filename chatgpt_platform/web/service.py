@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import secrets
 import time
 from collections.abc import Callable
@@ -16,9 +15,11 @@ from chatgpt_platform.gateway.gateway import Gateway
 from chatgpt_platform.limits.bucket import Windows, windows_of
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.logs import Logs
+from chatgpt_platform.observe.metrics import Metrics, Snapshot
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.client import Client, Timeouts
 from chatgpt_platform.web.forms import read_multipart
+from chatgpt_platform.web.scraping import Scraping
 from chatgpt_platform.wire.batch import Batch
 
 _KEPT_CLIENTS: Final = 16_384
@@ -43,8 +44,15 @@ class Service:
             _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS
         )
         self._client = _client(settings)
+        self.metrics: Final = Metrics()
+        self.scraping: Final = Scraping(self.metrics, self._snapshot)
+        self.fronts: Final[list[Callable[[], int]]] = []
+        """Each server that brings calls: how many connections it has open."""
+        self._begun = 0
+        self._ended = 0
+        self._lost_lines = 0
+        """Of former logs."""
         self._install(settings)
-        self._ids: Final = itertools.count(1)
         self._closing: Final[set[asyncio.Task[None]]] = set()
         self._id_prefix: Final = f"req_{secrets.token_hex(8)}"
 
@@ -53,6 +61,8 @@ class Service:
         former = self._client
         if settings.upstreams != self.settings.upstreams:
             self._client = _client(settings)
+        if logs is not self.logs:
+            self._lost_lines += self.logs.lost
         self.logs = logs
         self._install(settings)
         limits = settings.limits
@@ -64,7 +74,8 @@ class Service:
 
     def next_id(self) -> str:
         """The id of a request that begins."""
-        return f"{self._id_prefix}{next(self._ids):08x}"
+        self._begun += 1
+        return f"{self._id_prefix}{self._begun:08x}"
 
     def finish(self, call: Call, status: int, bytes_out: int) -> None:
         """Note a call that ended, however it did: one access line."""
@@ -73,10 +84,13 @@ class Service:
             record.hide(call.key.value)
         record.status, record.bytes_out = status, bytes_out
         record.duration_ms = (time.monotonic() - call.started) * 1000
+        self._ended += 1
+        self.metrics.call(record, call.endpoint)
         self.logs.access(record)
 
     async def close(self) -> None:
         """Let the upstream connections go."""
+        await self.scraping.close()
         await asyncio.gather(self._client.close(), *self._closing)
 
     def _install(self, settings: Settings) -> None:
@@ -84,6 +98,23 @@ class Service:
         access = settings.access
         self.addresses = AddressBook(settings.server.trusted_proxies, access.allow, access.deny)
         self.gateway = Gateway(settings, self._limiter, self._client, read_multipart, self.logs.logger)
+
+        self.scrapers = AddressBook((), settings.metrics.allow, ())
+        """Who may read /metrics, by the addresses of clients; where it is served at all."""
+        self.scraping.switch(on=bool(settings.metrics.allow or settings.metrics.port))
+
+    def _snapshot(self) -> Snapshot:
+        limiter = self._limiter
+        return Snapshot(
+            upstreams=self.gateway.upstreams(),
+            under_way=self._begun - self._ended - 1,  # for the one that asks
+            waiting=0,
+            clients=len(limiter),
+            admitted=limiter.admitted,
+            denied=limiter.denied,
+            connections=sum(count() for count in self.fronts),
+            lost_lines=self._lost_lines + self.logs.lost,
+        )
 
     def _say_overflow(self, newcomers: int) -> None:
         self.logs.logger.warning(

@@ -159,7 +159,7 @@ class Transaction:
 
     async def _answer(self) -> None:
         try:
-            reply = await self._reception.gateway.reply(self.call)
+            reply = await self._reception.reply(self.call)
             if reply.stream is None:
                 self._send(reply)
             else:

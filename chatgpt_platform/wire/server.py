@@ -47,6 +47,11 @@ class Server:
         self._empty: Final = asyncio.Event()
         self._closing = False
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
     def listen(self, host: str, port: int) -> int:
         """Start to accept and return the port, which the system picks for 0. Raises OSError."""
         return self._listener.open(host, port)
