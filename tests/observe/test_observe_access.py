@@ -48,7 +48,7 @@ def test_a_line_in_full() -> None:
 def test_the_names_stand_in_the_documented_order() -> None:
     assert list(json.loads(line(record(), REDACTOR))) == NAMES
     assert list(json.loads(line(record(prompt="hi"), REDACTOR))) == [*NAMES, "prompt", "answer"]
-    assert [field.name for field in fields(Record)] == [*NAMES, "prompt", "answer"]
+    assert [field.name for field in fields(Record)] == [*NAMES, "prompt", "answer", "events"]
 
 
 def test_what_is_not_known_is_null() -> None:
