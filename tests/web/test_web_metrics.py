@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import socket
 from collections.abc import Mapping
 
 import pytest
 import requests
 
+from chatgpt_platform.observe.logs import Logs
+from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.simulator.server import Behaviour
 from support.gateway import KEY, Running, gateway, settings_of, wait_until
 from support.scraped import Scraped, alert_expressions, dashboard_expressions
@@ -216,6 +219,25 @@ def test_a_reload_opens_it_and_closes_it() -> None:
         assert get(running).status_code == 403
         reload()
         assert get(running).status_code == 404
+
+
+def test_log_lines_that_were_lost_stay_counted_after_a_reload() -> None:
+    with gateway(OPEN) as running:
+        former = running.logs
+        former._console._buffer.lost = 3
+
+        async def apply() -> None:
+            running.logs = Logs("", "info", 0, 0, Redactor([KEY]), io.StringIO())
+            running.service.apply(settings_of(running.environment), running.logs)
+            running.server.rebuild()
+            former.close()
+
+        lost = "chatgpt_log_lines_lost_total"
+        assert scraped(running).value(lost) == 3
+        running.background.run(apply())
+        assert scraped(running).value(lost) == 3
+        running.logs._console._buffer.lost = 4
+        assert scraped(running).value(lost) == 7
 
 
 def test_the_first_scrapes_wait_for_the_library_together() -> None:
