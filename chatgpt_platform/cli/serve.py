@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -166,7 +167,8 @@ class _Running:
     async def _settle_in(self) -> None:
         await asyncio.sleep(SETTLES_AFTER)
         if self._service.scraping.wanted:
-            await self._service.scraping.load()  # so that the first scrape need not wait for it
+            with contextlib.suppress(ImportError):  # which the first scrape will tell
+                await self._service.scraping.load()  # so that it need not wait for it
         _settle_in()
 
     async def _drain(self) -> int:

@@ -148,13 +148,17 @@ class Reception:
 
     def reply(self, call: Call) -> Coroutine[Any, Any, Reply]:
         """The Reply to a call that ``answer`` had none for."""
-        return self._scrape(call) if call.endpoint is endpoints.METRICS else self.gateway.reply(call)
+        if call.endpoint is endpoints.METRICS:
+            return self._scrape(call)
+        return self.gateway.reply(call)
 
     async def _scrape(self, call: Call) -> Reply:
-        await self.service.scraping.load()
-        reply = self.service.scraping.read(call.header(b"accept") or "")
-        assert reply is not None
-        return reply
+        try:
+            return await self.service.scraping.read(call.header(b"accept") or "")
+        except Exception as error:
+            log = self.service.logs.logger
+            log.error("%s: a fault of this gateway", call.record.request_id, exc_info=error)
+            return self.refuse(call, Problem(Kind.FAULT))
 
     def _own(self, call: Call) -> Reply | None:
         if call.method == "OPTIONS":
@@ -166,7 +170,7 @@ class Reception:
                 return Reply(503, [JSON, (b"Retry-After", b"1")], b'{"status":"draining"}')
             return Reply(200, [JSON], b'{"status":"ready"}')
         if call.endpoint is endpoints.METRICS:
-            return self.service.scraping.read(call.header(b"accept") or "")
+            return None
         raise Problem(Kind.NOT_FOUND, path=call.record.path)  # refused before, by ``screen``
 
     def refuse(self, call: Call, problem: Problem) -> Reply:

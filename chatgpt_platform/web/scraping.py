@@ -21,13 +21,12 @@ class Scraping:
     """The metrics as a Reply. Lives on one event loop, which its owner closes it on."""
 
     def __init__(self, metrics: Metrics, snapshot: Callable[[], Snapshot]) -> None:
-        """``snapshot`` is asked within ``read``."""
+        """``snapshot`` is asked once for each ``read``."""
         self.wanted = False
         """Whether somebody may read the metrics."""
         self._metrics: Final = metrics
         self._snapshot: Final = snapshot
-        self._exposition: Exposition | None = None
-        self._loading: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[Exposition] | None = None
         self._measuring: asyncio.Task[None] | None = None
 
     def switch(self, *, on: bool) -> None:
@@ -39,20 +38,20 @@ class Scraping:
             self._measuring.cancel()
             self._measuring = None
 
-    def read(self, accept: str) -> Reply | None:
-        """All metrics as they are now; None where ``load`` must come first. ``accept``: the header, or ""."""
-        if self._exposition is None:
-            return None
-        content_type, text = self._exposition.read(accept)
+    async def read(self, accept: str) -> Reply:
+        """All metrics as they are now. ``accept``: the header, or "". Raises what imports raise."""
+        exposition = await self.load()
+        await asyncio.to_thread(exposition.look)
+        content_type, text = exposition.read(accept)
         return Reply(200, [(b"Content-Type", content_type)], text)
 
-    async def load(self) -> None:
+    async def load(self) -> Exposition:
         """Import what ``read`` needs, while calls go on. Raises what imports raise."""
-        if self._exposition is not None:
-            return
-        if self._loading is None or self._loading.done():
-            self._loading = asyncio.create_task(self._load(), name="load the library of metrics")
-        await asyncio.shield(self._loading)
+        if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
+            # In a thread: it takes 50 ms, for which calls would wait.
+            loading = asyncio.to_thread(_exposition, self._metrics, self._snapshot)
+            self._loading = asyncio.create_task(loading, name="load the library of metrics")
+        return await asyncio.shield(self._loading)
 
     async def close(self) -> None:
         """End what is under way."""
@@ -60,10 +59,6 @@ class Scraping:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait((self._loading,))
-
-    async def _load(self) -> None:
-        # In a thread: it takes 50 ms, for which calls would wait.
-        self._exposition = await asyncio.to_thread(_exposition, self._metrics, self._snapshot)
 
     async def _measure(self) -> None:
         while True:

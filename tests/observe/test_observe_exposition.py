@@ -48,7 +48,9 @@ def record(status: int = 200, upstream: str | None = "one", **members: object) -
 
 
 def text_of(metrics: Metrics, accept: str = "") -> str:
-    content_type, text = Exposition(metrics, lambda: SNAPSHOT).read(accept)
+    exposition = Exposition(metrics, lambda: SNAPSHOT)
+    exposition.look()
+    content_type, text = exposition.read(accept)
     assert content_type.startswith(b"text/plain; version=0.0.4" if not accept else b"application/openmetrics-text")
     return text.decode()
 

@@ -14,6 +14,7 @@ import requests
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.simulator.server import Behaviour
+from chatgpt_platform.web import scraping
 from support.gateway import KEY, Running, gateway, settings_of, wait_until
 from support.scraped import Scraped, alert_expressions, dashboard_expressions
 
@@ -238,6 +239,20 @@ def test_log_lines_that_were_lost_stay_counted_after_a_reload() -> None:
         assert scraped(running).value(lost) == 3
         running.logs._console._buffer.lost = 4
         assert scraped(running).value(lost) == 7
+
+
+def test_a_library_that_cannot_be_loaded_is_a_500_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise ImportError("no such module")
+
+    with gateway(OPEN) as running:
+        running.expected = ["a fault of this gateway: ImportError: no such module"]
+        with monkeypatch.context() as patch:
+            patch.setattr(scraping, "_exposition", missing)
+            answer = get(running)
+            assert (answer.status_code, answer.json()["code"]) == (500, 500)
+            assert "module" not in answer.text
+        assert scraped(running).value("chatgpt_calls_total", endpoint="metrics", status="500") == 1
 
 
 def test_the_first_scrapes_wait_for_the_library_together() -> None:
