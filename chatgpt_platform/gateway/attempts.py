@@ -22,6 +22,7 @@ from chatgpt_platform.gateway import failures, members
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.load import Load
+from chatgpt_platform.observe.metrics import Metrics
 from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.upstream.retries import LONGEST_PAUSE, Budget, pause
 from chatgpt_platform.upstream.upstream import Upstream
@@ -35,7 +36,7 @@ class Attempts:
     """Sends calls to the upstreams of one configuration. Who sends one must ``settle`` it once."""
 
     def __init__(
-        self, fleet: Fleet, load: Load, budget: Budget, most: int, logger: logging.Logger,
+        self, fleet: Fleet, load: Load, budget: Budget, most: int, metrics: Metrics, logger: logging.Logger,
         *, jitter: Callable[[], float] = random,
     ) -> None:  # fmt: skip
         """``most``: times that a call is sent. ``jitter``: gives numbers from 0 to 1."""
@@ -43,6 +44,7 @@ class Attempts:
         self._load: Final = load
         self._budget: Final = budget
         self._most: Final = most
+        self._metrics: Final = metrics
         self._log: Final = logger
         self._jitter: Final = jitter
         self._loop: Final = asyncio.get_running_loop()
@@ -86,6 +88,7 @@ class Attempts:
             chosen, _ = self._next(call, now)
             if chosen is None or call.committed:
                 return False
+        self._metrics.retry(upstream.name, _reason(failure))
         self._send(call, chosen, now)
         self._wake()
         return True
@@ -245,6 +248,15 @@ def _named(upstream: Upstream, call: Call, failure: Failure) -> str:
     """An attempt that failed, for the access log."""
     key = f" key {call.key.number}" if call.key is not None and len(upstream.keys.keys) > 1 else ""
     return f"{upstream.name}{key}: {failure.text if isinstance(failure, Problem) else failure.status}"
+
+
+def _reason(failure: Failure) -> str:
+    """One of ``metrics.RETRY_REASONS``."""
+    if isinstance(failure, Problem):
+        return "unsent" if failure.safe else "unsafe"
+    if failure.status in (401, 402) or failures.is_out_of_credit(failure.status, failure.body):
+        return "key"
+    return str(failure.status) if failure.status in (429, 503) else "unsafe"
 
 
 def _note_reason(call: Call, why: str) -> None:
