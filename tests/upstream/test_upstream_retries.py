@@ -82,9 +82,7 @@ def test_never_more_than_the_reserve_and_the_share(percent: int, story: list[tup
 
 
 @given(st.integers(1, 100), steps)
-def test_after_a_quiet_time_there_is_the_reserve_again(
-    percent: int, story: list[tuple[float, int, int]]
-) -> None:
+def test_after_a_quiet_time_there_is_the_reserve_again(percent: int, story: list[tuple[float, int, int]]) -> None:
     budget, now, calls = Budget(percent, 0.0), 0.0, 0
     for seconds, more, tries in story:
         now += seconds
