@@ -245,7 +245,9 @@ class _Running:
             log.warning("%s", slip)
         keyless = [each.name for each in settings.upstreams if not each.api_keys]
         if keyless:
-            log.info("%s: no key is configured (api_keys, API_KEY): each caller must bring one", ", ".join(keyless))
+            log.info(
+                "%s: no key is configured (api_keys, API_KEY): each caller must bring one", ", ".join(keyless)
+            )
         open_to_all = not settings.access.allow and not listening.is_loopback(host)
         if self._key_is_real and len(keyless) < len(settings.upstreams) and open_to_all:
             log.warning(

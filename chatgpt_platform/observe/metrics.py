@@ -120,11 +120,11 @@ class Metrics:
         time, durations = record.duration_ms, tally.durations
         durations.counts[bisect_left(CALL_BOUNDS, time)] += 1
         durations.total += time
-        time = record.first_byte_ms
-        if time is not None:
+        first = record.first_byte_ms
+        if first is not None:
             first_bytes = tally.first_bytes
-            first_bytes.counts[bisect_left(CALL_BOUNDS, time)] += 1
-            first_bytes.total += time
+            first_bytes.counts[bisect_left(CALL_BOUNDS, first)] += 1
+            first_bytes.total += first
             tally.events += record.events
             if record.prompt_tokens:
                 tally.prompt_tokens += record.prompt_tokens

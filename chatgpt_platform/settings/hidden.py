@@ -8,7 +8,6 @@ from urllib.parse import unquote, urlsplit
 
 from chatgpt_platform.settings.schema import Upstream
 
-
 _WORD: Final = 8
 """Characters below which an own header's value is taken for a plain word, which the logs may well hold."""
 
