@@ -59,7 +59,6 @@ class Attempts:
                 return False
             raise self._nobody(call, now)
         call.asked_at = now
-        self._budget.earn(now)
         self._send(call, upstream, now)
         return True
 
@@ -76,7 +75,7 @@ class Attempts:
         chosen, delay = self._next(call, now)
         if chosen is None or now + delay - call.asked_at >= upstream.total:
             return False
-        if not self._budget.spend(now):
+        if not self._budget.spend(now, self._load.entered):
             _note_reason(call, f"{called}; not sent again: the retry budget is used up")
             return False
         _note_reason(call, called)
@@ -88,12 +87,6 @@ class Attempts:
                 return False
         self._send(call, chosen, now)
         return True
-
-    def answered(self, call: Call) -> None:
-        """The call was answered, or its stream has begun."""
-        upstream, key = call.upstream, call.key
-        if upstream is not None and key is not None:
-            upstream.answered(key)
 
     def broke_off(self, call: Call, problem: Problem) -> None:
         """A stream that had begun well went wrong: it is too late to send it again."""
@@ -113,13 +106,13 @@ class Attempts:
 
     def settle(self, call: Call) -> None:
         """A call is over, for whatever reason. May be repeated."""
-        if call.upstream is not None:
-            self._let_go(call)
+        load = self._load
+        self._let_go(call)
         if call.placed:
             call.placed = False
-            self._load.leave(call.client.key)
-        if self._load.waiting:
-            self._load.wake()
+            load.leave(call.client.key)
+        if load.queue:
+            load.wake()
 
     # Inside.
 
@@ -130,14 +123,15 @@ class Attempts:
         record.upstream = upstream.name
         record.attempts += 1
         call.upstream, call.key = upstream, key
-        model = record.model or ""
-        here = upstream.name_of(model)
-        body = call.body if here == model or not call.body else members.rewrite(call.body, {"model": here})
-        path = call.endpoint.upstream_path
+        endpoint, body, path, model = call.endpoint, call.body, call.endpoint.upstream_path, record.model or ""
+        if model in upstream.rename:
+            model = upstream.rename[model]
+            if body:
+                body = members.rewrite(body, {"model": model})
         if call.tail:
-            path += b"/" + quote(here, safe="/:@").encode()
+            path += b"/" + quote(model, safe="/:@").encode()
         call.response = upstream.begin(
-            call.endpoint.upstream_method, path, here, key, call.lines, body, call.trace, now - call.asked_at
+            endpoint.upstream_method, path, model, key, call.lines, body, call.trace, now - call.asked_at
         )
 
     def _let_go(self, call: Call) -> None:
@@ -148,7 +142,7 @@ class Attempts:
         call.upstream = None
         if call.response is not None:
             call.response.close()
-        upstream.release()
+        upstream.under_way -= 1
         if not upstream.breaker.closed:
             upstream.breaker.abandoned()
 
@@ -169,7 +163,9 @@ class Attempts:
                 call.lost_at = (*call.lost_at, upstream)
             return True
         if status >= 500:
-            upstream.failed(failure.problem, now, failure.wait if status == 503 else None)
+            if status == 503 and failure.wait:
+                upstream.rests_until = now + failure.wait
+            _count_failure(call, upstream, failure.problem, now)
             call.failed_at = (*call.failed_at, upstream)
             return status == 503 or upstream.settings.retry_unsafe
         upstream.answered(key)
@@ -179,7 +175,7 @@ class Attempts:
     def _judge_problem(self, call: Call, upstream: Upstream, problem: Problem, now: float) -> bool:
         if problem.kind not in _UPSTREAMS_FAULTS:
             return False
-        upstream.failed(problem, now)
+        _count_failure(call, upstream, problem, now)
         if problem.kind is Kind.UPSTREAM_TIMEOUT:
             call.lost_at = (*call.lost_at, upstream)  # it has had its time
         else:
@@ -218,6 +214,12 @@ class Attempts:
             Kind.UNAVAILABLE, "upstream_down", retry_after=seconds, seconds=seconds, because=because,
             detail=f"known to be down: {because}",
         )  # fmt: skip
+
+
+def _count_failure(call: Call, upstream: Upstream, problem: Problem, now: float) -> None:
+    """Once for each call: one alone, sent again and again, does not take an upstream away from the others."""
+    if upstream not in call.failed_at or not upstream.breaker.closed:
+        upstream.failed(problem, now)
 
 
 def _all(call: Call) -> Sequence[Upstream]:

@@ -46,7 +46,7 @@ class Gateway:
         logger: logging.Logger,
     ) -> None:  # fmt: skip
         models, retries, prompts = settings.models, settings.retries, settings.logging.prompts
-        budget = Budget(retries.budget, asyncio.get_running_loop().time())
+        budget = Budget(retries.budget, asyncio.get_running_loop().time(), load.entered)
         routing = Routing(fleet, KeyPolicy(settings.access.caller_keys))
         cap = TokenCap(models.max_tokens.default, models.max_tokens.cap)
         self.renderer: Final = Renderer(settings.server.language, settings.environment_language)
@@ -55,6 +55,8 @@ class Gateway:
         self._long_length: Final = len(str(self.max_body))
         """Digits of a declared length at which it may be too long."""
         self._attempts: Final = Attempts(fleet, load, budget, retries.attempts, logger)
+        self.settle: Final = self._attempts.settle
+        """The call is over: what it held is free. May be repeated."""
         self._catalogue: Final = Catalogue(fleet, models.aliases, logger)
         self._openai: Final = OpenAIApi(
             self._attempts, routing, models.aliases, cap, self.renderer, log_prompts=prompts
@@ -99,8 +101,9 @@ class Gateway:
         """
         try:
             self.count(call)
-            self._api(call).prepare(call)
-            if self._enter(call) and not _lists_models(call):
+            (self._openai if call.endpoint.api is _OPENAI else self._platform).prepare(call)
+            call.placed = self._load.enter(call.client.key)
+            if call.placed and (call.endpoint is not endpoints.MODELS or call.tail):
                 self._attempts.begin(call)
         except Exception as error:  # noqa: BLE001 - it is told in the Reply
             return self._failed(call, error)
@@ -116,8 +119,8 @@ class Gateway:
         try:
             forward.note_head(call, response)
             reply = self._api(call).reply_at_once(call, key, response)
-            if reply is not None:
-                self._attempts.answered(call)
+            if reply is not None and call.upstream is not None:
+                call.upstream.answered(key)
         except Problem as problem:
             call.failure = problem  # ``reply`` may ask another upstream
             return None
@@ -151,10 +154,6 @@ class Gateway:
             problem = Problem(Kind.BAD_UPSTREAM, "upstream_no_stream", detail="the upstream did not stream")
             reply = self.refuse(call, problem)
         return encode(reply.body), True
-
-    def settle(self, call: Call) -> None:
-        """The call is over: what it held is free. May be repeated."""
-        self._attempts.settle(call)
 
     async def close(self) -> None:
         """Stop what goes on beside the calls."""
@@ -217,7 +216,8 @@ class Gateway:
                 if not await self._attempts.again(call, failure):
                     return self._last_failure(call, failure)
             else:
-                self._attempts.answered(call)
+                if call.upstream is not None:
+                    call.upstream.answered(key)
                 return reply
 
     def _last_failure(self, call: Call, failure: FailedAnswer | Problem) -> Reply:

@@ -234,7 +234,7 @@ class Client:
         self._beginning: Final = lru_cache(_BEGINNINGS)(self._make_beginning)
 
     def begin(
-        self, method: bytes, path: bytes, headers: bytes, body: bytes, *,
+        self, method: bytes, path: bytes, headers: bytes, body: bytes,
         key_line: bytes = b"", trace: bytes = b"", spent: float = 0.0,
     ) -> Response:  # fmt: skip
         """Send a request, where a connection is at hand that surely is open; else ``Response.head`` does it.
@@ -245,11 +245,11 @@ class Client:
         framing; a fault of ours.
         """
         now = (self._loop or self._settle()).time()
-        head = self._beginning(method, path, key_line, headers) + trace
+        beginning = self._beginning(method, path, key_line, headers)
         if body or method not in (b"GET", b"HEAD"):
-            head += b"Content-Length: %d\r\n\r\n" % len(body)
+            head = b"%b%bContent-Length: %d\r\n\r\n" % (beginning, trace, len(body))
         else:
-            head += b"\r\n"
+            head = b"%b%b\r\n" % (beginning, trace)
         request = Request(head, body, method == b"HEAD", now + self._timeouts.total - spent)
         idle = self._idle
         # One that was used a moment ago: surely its peer has not closed it since.
