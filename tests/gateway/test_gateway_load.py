@@ -398,7 +398,7 @@ class Doors(RuleBasedStateMachine):
         leaving = data.draw(st.sampled_from(self.callers("in")))
         cancelled = data.draw(st.sampled_from(self.callers("waits")))
         leaving.leave()
-        self.loop.call_soon(self.loop.call_soon, self.door.tasks[cancelled].cancel)
+        self.loop.call_soon(self.door.tasks[cancelled].cancel)
         self.loop.settle()
         assert leaving.end == "left"
         assert cancelled.end in ("cancelled", "broken")
