@@ -215,7 +215,9 @@ def test_a_reload_opens_it_and_closes_it() -> None:
         assert ask(running).status_code == 200
         assert get(running).status_code == 404
         reload(**OPEN)
-        assert scraped(running).value("chatgpt_calls_total", endpoint="chat/completions") == 1, "of before"
+        assert scraped(running).value("chatgpt_calls_total", endpoint="chat/completions") == 0, "of before"
+        assert ask(running).status_code == 200
+        assert scraped(running).value("chatgpt_calls_total", endpoint="chat/completions") == 1
         reload(**{ALLOW: "192.0.2.1"})
         assert get(running).status_code == 403
         reload()
