@@ -67,7 +67,7 @@ class MapOf(Kind[Mapping[str, T]]):
         if isinstance(node, Scalar) and node.is_null:
             return MappingProxyType({})
         if not isinstance(node, Table):
-            raise Unusable([Fault(f"found {describe(node)}, expected {self.expected}", node.line)])
+            raise Unusable([Fault(f"found {self.found(node)}, expected {self.expected}", node.line)])
         faults = [Fault(again(first), key.line, f"[{self.shown(key)}]") for key, first in node.repeated()]
         values: dict[str, T] = {}
         for key, item in node.entries:
@@ -78,6 +78,9 @@ class MapOf(Kind[Mapping[str, T]]):
         if faults:
             raise Unusable(faults)
         return MappingProxyType(values)
+
+    def found(self, node: Node) -> str:
+        return describe(node)
 
     def shown(self, key: Scalar) -> str:
         """How an error names a key."""

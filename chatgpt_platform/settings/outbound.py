@@ -11,7 +11,7 @@ from chatgpt_platform.settings.addresses import split_url
 from chatgpt_platform.settings.containers import ListOf, MapOf, describe_key
 from chatgpt_platform.settings.kinds import Fault, Mismatch, Text, TextKind, Unusable, yaml_text
 from chatgpt_platform.settings.nodes import Node, Scalar, Table
-from chatgpt_platform.settings.secret import MASK, Secret, SecretKind
+from chatgpt_platform.settings.secret import HIDDEN, MASK, Secret, SecretKind
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _KEY_HEADERS: Final = frozenset({"authorization", "api-key"})
@@ -40,6 +40,11 @@ class HeaderName(TextKind[str]):
             raise Mismatch("another header: this one is the gateway's own")
         return text
 
+    def found(self, node: Scalar) -> str:
+        """A name that could be a misplaced value is not repeated: ``{X-Key:abc}`` is one name in YAML."""
+        harmless = re.fullmatch("[A-Za-z][A-Za-z-]{0,39}", node.text)
+        return describe_key(node) if harmless else "a name that is not shown"
+
     def yaml(self, value: str) -> str:
         return yaml_text(value)
 
@@ -56,7 +61,8 @@ class Headers(MapOf[Secret]):
     """Headers by name; one name in two spellings is one too many."""
 
     def __init__(self) -> None:
-        super().__init__(HeaderName(), HeaderValue())
+        self._names: Final = HeaderName()
+        super().__init__(self._names, HeaderValue())
         self.expected = "a mapping from the names of headers to texts"
 
     def parse(self, node: Node) -> Mapping[str, Secret]:
@@ -69,10 +75,11 @@ class Headers(MapOf[Secret]):
                 raise Unusable([Fault(text, key.line, f"[{self.shown(key)}]")])
         return headers
 
+    def found(self, node: Node) -> str:
+        return HIDDEN if isinstance(node, Scalar) else super().found(node)
+
     def shown(self, key: Scalar) -> str:
-        """A name that could be a misplaced value is not repeated: ``{X-Key:abc}`` is one name in YAML."""
-        harmless = re.fullmatch("[A-Za-z][A-Za-z-]{0,39}", key.text)
-        return describe_key(key) if harmless else "a name that is not shown"
+        return self._names.found(key)
 
 
 class Proxy(SecretKind):
@@ -83,7 +90,9 @@ class Proxy(SecretKind):
         "an http://, socks5:// or socks5h:// URL with a host and without a path, such as "
         "http://user:password@proxy:3128 (special characters in user and password percent-encoded)"
     )
-    _CREDENTIALS: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+(?::\S*)?")
+    _CREDENTIALS: Final = re.compile(
+        r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+(?::(?:[^%]|%[0-9A-Fa-f]{2})*)?"
+    )
 
     def read(self, text: str) -> Secret:
         if text == "":
@@ -120,3 +129,9 @@ class Patterns(ListOf[str]):
 
     def json_schema(self) -> dict[str, object]:
         return super().json_schema() | {"type": "array", "minItems": 1}
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a name of ``models`` or a pattern there is meant by the name of a model."""
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, name) is not None

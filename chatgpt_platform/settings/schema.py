@@ -8,14 +8,15 @@ The file, the environment, the example, the reference page and the JSON Schema a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Final
 
 from chatgpt_platform.settings.addresses import BaseUrl, Cidr, Host, Network, Origin, PemFile, Route
 from chatgpt_platform.settings.containers import ListOf, MapOf
-from chatgpt_platform.settings.declaration import Section, Setting, section, setting, tree, upstream_list
+from chatgpt_platform.settings.declaration import Section, Setting, section, section_list, setting, tree
 from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Number, Size, Text, UserIds
 from chatgpt_platform.settings.outbound import Headers, Patterns, Proxy
 from chatgpt_platform.settings.secret import Keys
@@ -170,7 +171,10 @@ class Upstream:
     )
     api_version: str = setting(_VERSION, "", "The api-version of Azure OpenAI; only with api: azure.")
     api_keys: tuple[Secret, ...] = setting(
-        Keys(), (), "The key that pays for calls; empty: each caller brings its own.", names=("API_KEY",)
+        Keys(),
+        (),
+        "The keys that pay for calls, which take turns; empty: each caller brings its own.",
+        names=("API_KEY",),
     )
     models: tuple[str, ...] = setting(
         Patterns(), ("*",), "The models that it is asked for, as names; * stands for any characters, ? for one."
@@ -270,8 +274,8 @@ class Settings:
     access: Access = section(Access, "Who may call, and with whose key.")
     limits: Limits = section(Limits, "How often each client address may call.")
     models: Models = section(Models, "The models that calls are for.")
-    upstreams: tuple[Upstream, ...] = upstream_list(
-        Upstream, "The model service that answers; this version uses one."
+    upstreams: tuple[Upstream, ...] = section_list(
+        Upstream, "The model services that answer: one or more, each with a name of its own."
     )
     retries: Retries = section(Retries, "When a call that failed is sent again.")
     load: Load = section(Load, "How much is under way at a time; what is too much gets 503 and a Retry-After.")
@@ -282,6 +286,7 @@ class Settings:
 
 TREE: Final[Section] = tree(Settings)
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType({each.path: each for each in TREE.settings()})
+"""All that ``Settings()`` has, by path; where there are more upstreams, they have the same as its one."""
 
 
 def value_at(settings: Settings, path: str) -> object:
@@ -295,11 +300,34 @@ def value_at(settings: Settings, path: str) -> object:
     return value
 
 
+def settings_of(settings: Settings) -> Iterator[Setting]:
+    """All that these settings have, those of each upstream included."""
+    return TREE.settings({"upstreams": len(settings.upstreams)})
+
+
 def changes(old: Settings, new: Settings) -> tuple[str, ...]:
-    """The paths of the settings that differ."""
-    return tuple(path for path in SETTINGS if value_at(old, path) != value_at(new, path))
+    """The paths of the settings that differ; ``upstreams[1]`` for the whole of one that only one side has."""
+    return tuple(member.path for member in _differing(TREE, old, new))
 
 
 def changes_needing_restart(old: Settings, new: Settings) -> tuple[str, ...]:
     """Those of them that a running gateway cannot change."""
-    return tuple(path for path in changes(old, new) if SETTINGS[path].restart)
+    differing = _differing(TREE, old, new)
+    return tuple(member.path for member in differing if isinstance(member, Setting) and member.restart)
+
+
+def _differing(section: Section, old: object, new: object) -> Iterator[Setting | Section]:
+    for name, member in section.members.items():
+        before, after = getattr(old, name), getattr(new, name)
+        if isinstance(member, Setting):
+            if before != after:
+                yield member
+        elif not member.listed:
+            yield from _differing(member, before, after)
+        else:
+            for index, (one, other) in enumerate(zip_longest(before, after)):
+                item = member.item(index)
+                if one is None or other is None:
+                    yield item
+                else:
+                    yield from _differing(item, one, other)

@@ -79,6 +79,8 @@ class Keeper(Protocol):
 
     def linger(self, connection: Connection) -> None: ...
 
+    def opened(self, connection: Connection) -> None: ...
+
     def lost(self, connection: Connection) -> None: ...
 
 
@@ -284,6 +286,7 @@ class Connection(asyncio.Protocol):
         # Not by isinstance: uvloop's transports are no subclasses of it.
         self._transport = cast("asyncio.Transport", transport)
         self._lost = self._loop.create_future()
+        self._keeper.opened(self)
 
     def data_received(self, data: bytes | bytearray) -> None:
         if isinstance(data, bytearray):  # on Windows with Python 3.11
@@ -456,7 +459,7 @@ class Connection(asyncio.Protocol):
     def _end(self, error: Exception | None) -> None:
         """The upstream will send no more, and should have."""
         if self._state is _HEAD:
-            self._fail(faults.unanswered(self._where, error))
+            self._fail(faults.unanswered(self._where, error, untouched=self._untouched))
         elif self._state is _BODY:
             self._fail(faults.broke_off(self._where, error))
         else:

@@ -1,8 +1,9 @@
-"""What outlives a request: the gateway of the moment, the limiter, the upstream client, the access log."""
+"""What outlives a request: the gateway of the moment, the limiter, the upstreams, the access log."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import time
 from collections.abc import Callable
@@ -12,16 +13,29 @@ from typing import Final
 from chatgpt_platform.access.address import AddressBook
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.gateway.gateway import Gateway
+from chatgpt_platform.gateway.load import Load
 from chatgpt_platform.limits.bucket import Windows, windows_of
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.logs import Logs
-from chatgpt_platform.observe.metrics import Metrics, Snapshot
+from chatgpt_platform.observe.metrics import Breaker, KeyState, Metrics, Snapshot, UpstreamState
 from chatgpt_platform.settings.schema import Settings
-from chatgpt_platform.upstream.client import Client, Timeouts
+from chatgpt_platform.upstream import breaker, keys
+from chatgpt_platform.upstream.fleet import Fleet
+from chatgpt_platform.upstream.upstream import Upstream
 from chatgpt_platform.web.forms import read_multipart
 from chatgpt_platform.web.scraping import Scraping
 from chatgpt_platform.wire.batch import Batch
 
+_BREAKERS: Final = {
+    breaker.State.CLOSED: Breaker.CLOSED,
+    breaker.State.HALF_OPEN: Breaker.HALF_OPEN,
+    breaker.State.OPEN: Breaker.OPEN,
+}
+_KEYS: Final = {
+    keys.State.WORKS: KeyState.IN_USE,
+    keys.State.RESTING: KeyState.RESTING,
+    keys.State.ASIDE: KeyState.SET_ASIDE,
+}
 _KEPT_CLIENTS: Final = 16_384
 """Callers that the limiter remembers although it need not: eight megabytes at most."""
 
@@ -43,62 +57,62 @@ class Service:
         self._limiter: Final = Store(
             _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS
         )
-        self._client = _client(settings)
+        self.fleet = Fleet(settings.upstreams, logs.logger)
+        self.load: Final = Load(settings.load)
         self.metrics: Final = Metrics()
         self.scraping: Final = Scraping(self.metrics, self._snapshot)
         self.fronts: Final[list[Callable[[], int]]] = []
         """Each server that brings calls: how many connections it has open."""
-        self._begun = 0
-        self._ended = 0
         self._lost_lines = 0
         """Of former logs."""
         self._install(settings)
+        self._ids: Final = itertools.count(1)
         self._closing: Final[set[asyncio.Task[None]]] = set()
         self._id_prefix: Final = f"req_{secrets.token_hex(8)}"
 
     def apply(self, settings: Settings, logs: Logs) -> None:
         """Take over another configuration; calls under way end under the one they began with."""
-        former = self._client
-        if settings.upstreams != self.settings.upstreams:
-            self._client = _client(settings)
+        former, gateway = self.fleet, self.gateway
+        self.fleet = Fleet(settings.upstreams, logs.logger, former)
         if logs is not self.logs:
             self._lost_lines += self.logs.lost
         self.logs = logs
+        self.load.reconfigure(settings.load)
         self._install(settings)
         limits = settings.limits
         self._limiter.reconfigure(_windows(settings), limits.max_clients, time.monotonic_ns())
-        if former is not self._client:
-            task = asyncio.create_task(former.close(), name="close the former upstream client")
+        for closing in (former.close(but=self.fleet), gateway.close()):
+            task = asyncio.create_task(closing, name="close the former upstreams")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
     def next_id(self) -> str:
         """The id of a request that begins."""
-        self._begun += 1
-        return f"{self._id_prefix}{self._begun:08x}"
+        return f"{self._id_prefix}{next(self._ids):08x}"
 
     def finish(self, call: Call, status: int, bytes_out: int) -> None:
         """Note a call that ended, however it did: one access line."""
+        self.gateway.settle(call)
         record = call.record
-        if call.key is not None and call.key.own:
-            record.hide(call.key.value)
+        if call.own_key is not None:
+            record.hide(call.own_key.value)
         record.status, record.bytes_out = status, bytes_out
         record.duration_ms = (time.monotonic() - call.started) * 1000
-        self._ended += 1
         self.metrics.call(record, call.endpoint)
         self.logs.access(record)
 
     async def close(self) -> None:
         """Let the upstream connections go."""
         await self.scraping.close()
-        await asyncio.gather(self._client.close(), *self._closing)
+        await asyncio.gather(self.fleet.close(), self.gateway.close(), *self._closing)
 
     def _install(self, settings: Settings) -> None:
         self.settings = settings
         access = settings.access
         self.addresses = AddressBook(settings.server.trusted_proxies, access.allow, access.deny)
-        self.gateway = Gateway(settings, self._limiter, self._client, read_multipart, self.logs.logger)
-
+        self.gateway = Gateway(
+            settings, self._limiter, self.fleet, self.load, read_multipart, self.logs.logger, self.metrics.retry
+        )
         self.scrapers = AddressBook((), settings.metrics.allow, ())
         """Who may read /metrics, by the addresses of clients; where it is served at all."""
         self.scraping.switch(on=bool(settings.metrics.allow or settings.metrics.port))
@@ -106,9 +120,10 @@ class Service:
     def _snapshot(self) -> Snapshot:
         limiter = self._limiter
         return Snapshot(
-            upstreams=self.gateway.upstreams(),
-            under_way=self._begun - self._ended - 1,  # for the one that asks
-            waiting=0,
+            upstreams=tuple(_state(each, self.loop.time()) for each in self.fleet.upstreams),
+            under_way=self.load.under_way,
+            waiting=len(self.load.queue),
+            shed=self.load.shed,
             clients=len(limiter),
             admitted=limiter.admitted,
             denied=limiter.denied,
@@ -129,7 +144,11 @@ def _windows(settings: Settings) -> Windows:
     return windows_of(limits.second, limits.minute, limits.hour, limits.day)
 
 
-def _client(settings: Settings) -> Client:
-    upstream = settings.upstreams[0]
-    times = upstream.timeouts
-    return Client(upstream.base_url, Timeouts(times.connect, times.first_byte, times.idle, times.total))
+def _state(upstream: Upstream, now: float) -> UpstreamState:
+    return UpstreamState(
+        upstream.name,
+        _BREAKERS[upstream.breaker.state(now)],
+        tuple(_KEYS[key.state(now)] for key in upstream.keys.keys),
+        upstream.under_way,
+        upstream.client.connections,
+    )

@@ -280,10 +280,10 @@ access: {allow: [10.0.0.0/8, x]}
         ("server: {xyzzy: 1}", "expected one of host, port"),
         ("server: {tsl: {}}", "server.tsl: found an unknown setting"),
         ("<<: {a: 1}", "unknown setting"),
-        ("upstreams: []", "found an empty list, expected one upstream"),
-        ("upstreams: {name: a}", "found a mapping, expected a list with one upstream"),
-        ("upstreams: [{}, {}]", "found 2 upstreams, expected one"),
-        ("upstreams: [{api_keys: [a, b]}]", "found 2 keys, expected one"),
+        ("upstreams: []", "found an empty list, expected an upstream or more"),
+        ("upstreams: {name: a}", "found a mapping, expected a list of upstreams"),
+        (f"upstreams: [{'~,' * 101}]", "found 101 upstreams, expected at most 100"),
+        ("upstreams: [{api_keys: [a, b, a]}]", "api_keys[2]: found a key that stands there already"),
         ("models: {max_tokens: {default: 5, cap: 4}}", "found 5, expected at most 4"),
         ("access: {caller_keys: no}", "expected auto, true or false"),
         ("server: {route: /v1}", "does not begin with one of v1, healthz"),
@@ -318,6 +318,13 @@ def test_what_cannot_be(tmp_path: Path, text: str, says: str) -> None:
         "upstreams: [{api_keys: [@test key 1]}]",
         "upstreams: [{api_keys: ['test key 1]}]",
         "upstreams:\n  - api_keys:test key 1\n    name: a",
+        "upstreams: [{}, {name: a, api_keys: [[test key 1]]}]",
+        "upstreams: [{headers: {X-Key:test key 1}}]",
+        "upstreams: [{headers: X-Key test key 1}]",
+        "upstreams: [{headers: {Authorization: test key 1}}]",
+        "upstreams: [{proxy: 'http://user:test key 1@proxy/path'}]",
+        "upstreams: [{proxy: {test key 1: a}}]",
+        "upstreams: [{ca_file: '-----BEGIN PRIVATE KEY----- test key 1'}]",
         "server: {tls: {key: [test key 1]}}",
         "server: {tls: {key: '-----BEGIN PRIVATE KEY----- test key 1'}}",
         "server:\n  tls:\n    key: |\n      -----BEGIN PRIVATE KEY-----\n      test key 1\n    certificate: c",
@@ -404,6 +411,36 @@ def test_half_of_tls_names_both_halves(tmp_path: Path, path: str, other: str) ->
 def test_halves_of_tls_may_come_from_two_places(tmp_path: Path) -> None:
     tls = read(tmp_path, "server: {tls: {certificate: c}}", CHATGPT_SERVER__TLS__KEY="k").settings.server.tls
     assert (tls.certificate, tls.key) == ("c", "k")
+
+
+# --- several upstreams
+
+
+def test_every_upstream_has_its_own_values_lines_and_defaults(tmp_path: Path) -> None:
+    loaded = read(
+        tmp_path,
+        """upstreams:
+  - name: a
+    api_keys: [test-key-1, test-key-2]
+  - name: b
+    timeouts: {total: 5s}
+  - name: c
+    base_url: http://c/v1
+""",
+    )
+    a, b, c = loaded.settings.upstreams
+    assert [each.name for each in (a, b, c)] == ["a", "b", "c"]
+    assert a.api_keys == (Secret("test-key-1"), Secret("test-key-2"))
+    assert (b.timeouts.total, b.timeouts.connect, b.base_url) == (5.0, 5.0, "https://api.openai.com/v1")
+    assert (c.base_url, c.timeouts.total) == ("http://c/v1", 600.0)
+    assert loaded.sources["upstreams[1].timeouts.total"] == f"{NAME}:5"
+    assert loaded.sources["upstreams[2].base_url"] == f"{NAME}:7"
+    assert loaded.sources["upstreams[2].api_keys"] == "default"
+
+
+def test_a_hundred_upstreams_are_read(tmp_path: Path) -> None:
+    listed = "".join(f"  - name: a{n}\n    weight: {n + 1}\n" for n in range(100))
+    assert [each.weight for each in read(tmp_path, f"upstreams:\n{listed}").settings.upstreams] == [*range(1, 101)]
 
 
 # --- the result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import socket
 from collections.abc import Mapping
 
@@ -186,6 +187,65 @@ def test_failures_are_told(fault: str) -> None:
         assert told.value("chatgpt_calls_total", upstream="openai", status=str(status)) == 1
         assert told.value("chatgpt_key_state", key="1") == (2 if fault == "401" else 0)
         assert KEY not in get(running).text
+
+
+def test_calls_that_are_sent_again_are_told() -> None:
+    with gateway({**OPEN, "CHATGPT_RETRIES__ATTEMPTS": "3"}, Behaviour(fail="503-bare")) as running:
+        running.expected = ["openai", "upstream"]
+        assert ask(running).status_code == 503
+        told = scraped(running)
+        assert told.value("chatgpt_retries_total", upstream="openai", reason="503") == 2
+        assert told.value("chatgpt_retries_total") == 2
+        assert told.value("chatgpt_breaker_state", upstream="openai") == 0
+        assert ask(running).status_code == 503
+        assert scraped(running).value("chatgpt_breaker_state", upstream="openai") == 2, "five in a row"
+
+
+def test_a_key_that_rests_is_told() -> None:
+    with gateway(OPEN, Behaviour(fail="429")) as running:
+        assert ask(running).status_code == 429
+        assert scraped(running).value("chatgpt_key_state", upstream="openai", key="1") == 1
+
+
+def test_calls_that_wait_and_those_that_are_turned_away_are_told() -> None:
+    full = {"CHATGPT_LOAD__CALLS": "1", "CHATGPT_LOAD__QUEUE": "4", "CHATGPT_LOAD__WAIT": "30s"}
+    with gateway({**OPEN, **full}, Behaviour(latency=30)) as running, contextlib.ExitStack() as stack:
+
+        def begin() -> None:
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            client.sendall(b"GET /chatgpt?prompt=x HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        begin()
+        wait_until(lambda: scraped(running).value("chatgpt_calls_under_way") == 1)
+        begin()
+        wait_until(lambda: scraped(running).value("chatgpt_calls_waiting") == 1)
+        assert ask(running).status_code == 503
+        told = scraped(running)
+        assert told.value("chatgpt_shed_total", reason="queue") == told.value("chatgpt_shed_total") == 1
+        assert told.value("chatgpt_calls_under_way") == 1
+
+
+def test_each_upstream_is_told() -> None:
+    both = [
+        {"name": "one", "base_url": "http://127.0.0.1:9/v1", "api_keys": ["test-key-1"], "models": ["a"]},
+        {"name": "two", "base_url": "http://127.0.0.1:9/v1", "api_keys": ["test-key-2", "test-key-3"]},
+    ]
+    with gateway() as running:
+
+        async def apply() -> None:
+            given = {**OPEN, "CHATGPT_UPSTREAMS": json.dumps(both)}
+            running.service.apply(settings_of(given), running.logs)
+            running.server.rebuild()
+
+        running.background.run(apply())
+        running.expected = ["unreachable", "127.0.0.1:9", "two"]
+        assert ask(running).status_code in (502, 503)
+        told = scraped(running)
+        assert told.value("chatgpt_calls_total", upstream="two") == 1
+        assert told.value("chatgpt_retries_total", upstream="two", reason="connect") >= 1
+        keys = [(labels["upstream"], labels["key"]) for labels, _ in told.samples["chatgpt_key_state"]]
+        assert keys == [("one", "1"), ("two", "1"), ("two", "2")]
+        assert "test-key" not in get(running).text
 
 
 def test_it_is_answered_while_the_gateway_drains() -> None:

@@ -1,0 +1,135 @@
+"""One upstream: the way to it, its keys, its circuit breaker, and how much it has to do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+from typing import Final
+
+from chatgpt_platform.errors import Problem
+from chatgpt_platform.settings import schema
+from chatgpt_platform.upstream import dialect
+from chatgpt_platform.upstream.breaker import Breaker
+from chatgpt_platform.upstream.client import Client, Response, Timeouts
+from chatgpt_platform.upstream.keys import Key, KeyPool
+
+
+class Upstream:
+    """An upstream as its settings have it. What it remembers ends with it.
+
+    ``under_way``: calls that it has now. ``credit``: of the turns that upstreams of one priority take.
+    ``last_problem``: the failure for which its breaker may be open. ``rests_until``: it asked, by the Retry-After
+    of a 503, to be left alone, so others are preferred. All times are the loop's, in seconds.
+    """
+
+    def __init__(self, settings: schema.Upstream, logger: logging.Logger) -> None:
+        times = settings.timeouts
+        self.settings: Final = settings
+        self.name: Final = settings.name
+        self.client: Final = Client(
+            settings.base_url,
+            Timeouts(times.connect, times.first_byte, times.idle, times.total),
+            headers=b"".join(
+                b"%b: %b\r\n" % (name.encode(), value.reveal().encode("latin-1"))
+                for name, value in settings.headers.items()
+            ),
+            proxy=settings.proxy.reveal(),
+            ca_file=settings.ca_file,
+        )
+        self.logger = logger
+        self.dialect: Final = dialect.of(settings.api, settings.api_version)
+        self._elsewhere: Final = settings.api != "openai"
+        self.keys: Final = KeyPool(
+            [
+                Key(key.reveal(), self.dialect.key_line(key.reveal()), number)
+                for number, key in enumerate(settings.api_keys, 1)
+            ]
+        )
+        self.breaker: Final = Breaker()
+        self.last_problem: Problem | None = None
+        self.rests_until = 0.0
+        self.under_way = 0
+        self.credit = 0
+        self.weight: Final = settings.weight
+        self.total: Final = times.total
+        self.most: Final = settings.concurrency or math.inf
+        """Calls at a time."""
+        self.rename: Final = settings.rename
+        """What it calls models, by the names that callers use."""
+        self._serves: Final = _matcher(settings.models)
+
+    def __repr__(self) -> str:
+        return f"<Upstream {self.name}>"
+
+    def serves(self, model: str) -> bool:
+        """Whether the model, by the name that callers use, is one of its own."""
+        return self._serves.fullmatch(model) is not None
+
+    def own_key(self, key: str) -> Key:
+        """A caller's key, as this upstream takes it."""
+        return Key(key, self.dialect.key_line(key))
+
+    @property
+    def full(self) -> bool:
+        """Whether it has as many calls as it may."""
+        return self.under_way >= self.most
+
+    def admits(self, now: float) -> bool:
+        """Whether it can take a call now that brings its key."""
+        return self.under_way < self.most and (self.breaker.closed or self.breaker.admits(now))
+
+    def begin(
+        self, method: bytes, path: bytes, model: str, key: Key, lines: bytes, body: bytes,
+        trace: bytes, spent: float,
+    ) -> Response:  # fmt: skip
+        """Send a call, whose end must take it off ``under_way``. The arguments as for ``Client.begin``.
+
+        ``model``: what this upstream calls it, which ``body`` names already.
+        """
+        self.under_way += 1
+        if not self.breaker.closed:
+            self.breaker.began()
+        if self._elsewhere:
+            path = self.dialect.path(path, model)
+        return self.client.begin(method, path, lines, body, key.header_line, trace, spent)
+
+    # What came of it.
+
+    def answered(self, key: Key) -> None:
+        """Well, or with a fault that is the caller's."""
+        if key.ready_at and self.keys.works(key, asyncio.get_running_loop().time()):
+            self.logger.warning("%s: key %d works again", self.name, key.number)
+        if self.breaker.failures and self.breaker.succeeded():
+            self.logger.warning("%s: answers again", self.name)
+
+    def failed(self, problem: Problem, now: float, rest: float | None = None) -> None:
+        """Not, or with a fault of its own. ``rest``: seconds for which it asked to be left alone."""
+        self.last_problem = problem
+        if rest:
+            self.rests_until = now + rest
+        if self.breaker.failed(now):
+            self.logger.warning(
+                "%s: is taken to be down, and left alone for %.3g s: %s",
+                self.name, self.breaker.opens_in(now), problem,
+            )  # fmt: skip
+
+    def busy(self, key: Key, now: float, seconds: float | None) -> None:
+        """With 429. ``seconds``: its Retry-After."""
+        self.breaker.abandoned()
+        if not key.own:
+            self.keys.rest(key, now, seconds)
+
+    def refused(self, key: Key, now: float, why: str) -> None:
+        """The key does not work."""
+        self.breaker.abandoned()
+        if not key.own and self.keys.set_aside(key, now):
+            others = "set aside" if len(self.keys.keys) > 1 else "the only one, and used all the same"
+            self.logger.warning("%s: key %d does not work (%s): it is %s", self.name, key.number, why, others)
+
+
+def _matcher(models: tuple[str, ...]) -> re.Pattern[str]:
+    """``*`` stands for any text and ``?`` for one character; all else for itself."""
+    patterns = (re.escape(each).replace(r"\*", ".*").replace(r"\?", ".") for each in models)
+    return re.compile("|".join(patterns), re.DOTALL)
