@@ -8,10 +8,12 @@ import difflib
 import math
 import sys
 from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 from chatgpt_platform.cli.life import on_stop
 from chatgpt_platform.cli.life import run as run_loop
+from chatgpt_platform.simulator.behaviour import SILENCE
 from chatgpt_platform.simulator.faults import FAULTS
 from chatgpt_platform.simulator.server import Behaviour, Simulator
 
@@ -33,7 +35,18 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--latency", type=_milliseconds, default=0.0, metavar="MS", help="before the first byte")
     parser.add_argument("--interval", type=_milliseconds, default=0.0, metavar="MS", help="between two tokens")
     parser.add_argument("--tokens", type=_tokens, default=0, metavar="N", help="the exact length of a reply")
-    parser.add_argument("--fail", type=_fault, default="", metavar="KIND", help="a fault; 'help' lists them")
+    parser.add_argument(
+        "--fail", type=_faults, default="", metavar="KIND[,KIND]",
+        help="a fault, or several of which each call meets one by chance; 'help' lists them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--share", type=_share, default=1.0, metavar="SHARE", help="of the calls that meet it: 0.2 is one in five"
+    )
+    parser.add_argument(
+        "--silence", type=_milliseconds, default=SILENCE * 1000, metavar="MS",
+        help=f"how long the faults last that are silences; default {SILENCE * 1000:.0f}",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=None, metavar="N", help="makes chance repeatable")
     parser.set_defaults(run=run)
 
 
@@ -42,17 +55,28 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
     if arguments.fail == _LIST:
         print(*(f"{name:20}{fault.help}" for name, fault in FAULTS.items()), sep="\n")
         return 0
-    behaviour = Behaviour(
+    try:
+        behaviour = _behaviour(arguments)
+    except ValueError as error:
+        print(f"simulate: {error}", file=sys.stderr)
+        return 2
+    return run_loop(_serve(behaviour, Random(arguments.seed), arguments.port))  # noqa: S311 - chance, not secrecy
+
+
+def _behaviour(arguments: argparse.Namespace) -> Behaviour:
+    """Raises ValueError where the flags do not go together."""
+    return Behaviour(
         latency=arguments.latency / 1000,
         interval=arguments.interval / 1000,
         tokens=arguments.tokens,
         fail=arguments.fail,
+        share=arguments.share,
+        silence=arguments.silence / 1000,
     )
-    return run_loop(_serve(behaviour, arguments.port))
 
 
-async def _serve(behaviour: Behaviour, port: int) -> int:
-    simulator = Simulator(behaviour)
+async def _serve(behaviour: Behaviour, random: Random, port: int) -> int:
+    simulator = Simulator(behaviour, random=random)
     try:
         port = simulator.listen(port, _HOST)
     except OSError as error:
@@ -99,9 +123,22 @@ def _milliseconds(text: str) -> float:
     return value
 
 
-def _fault(text: str) -> str:
-    if text in FAULTS or text in ("", _LIST):
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:  # NaN is in no range
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
+    return value
+
+
+def _faults(text: str) -> str:
+    if text in ("", _LIST):
         return text
-    near = difflib.get_close_matches(text, FAULTS, 1)
-    hint = f"; did you mean {near[0]}?" if near else "; --fail help lists them"
-    raise argparse.ArgumentTypeError(f"no such fault: {text!r}{hint}")
+    for kind in text.split(","):
+        if kind not in FAULTS:
+            near = difflib.get_close_matches(kind, FAULTS, 1)
+            hint = f"; did you mean {near[0]}?" if near else "; --fail help lists them"
+            raise argparse.ArgumentTypeError(f"no such fault: {kind!r}{hint}")
+    return text

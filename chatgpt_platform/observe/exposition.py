@@ -106,7 +106,7 @@ class _Gateway(Collector):
         yield _gauge("build_info", "Always 1; the version that runs.", ("version",), [((__version__,), 1)])
         yield from _of_calls(tallies)
         yield from _of_upstreams(tallies, now, self._metrics)
-        yield from _of_limits(now)
+        yield from _of_limits(now, self._metrics)
         yield from _of_connections(now)
         yield _histogram("event_loop_lag_seconds", "How late the event loop is for a timer.", (),
                          [((), self._metrics.lag)])  # fmt: skip
@@ -160,11 +160,11 @@ def _of_upstreams(tallies: Sequence[Tally], now: Snapshot, metrics: Metrics) -> 
 _TOKENS: Final = ("prompt", "completion")
 
 
-def _of_limits(now: Snapshot) -> Iterator[Metric]:
+def _of_limits(now: Snapshot, metrics: Metrics) -> Iterator[Metric]:
     yield _counter("limiter_decisions_total", "Calls that the limits of their clients admitted or denied.",
                    ("decision",), [(("admitted",), now.admitted), (("denied",), now.denied)])  # fmt: skip
     yield _gauge("limiter_clients", "Clients that the limiter remembers.", (), [((), now.clients)])
-    shed = dict.fromkeys(SHED_REASONS, 0) | dict(now.shed)
+    shed = dict.fromkeys(SHED_REASONS, 0) | metrics.refusals
     yield _counter("shed_total", "Calls turned away since the gateway was full.", ("reason",),
                    [((reason,), count) for reason, count in sorted(shed.items())])  # fmt: skip
     yield _gauge("calls_under_way", "Calls that are being answered.", (),

@@ -2,6 +2,7 @@
 
     metrics.call(record, endpoint)       # once for each call, at its end
     metrics.retry(upstream, reason)      # and for what happens besides
+    metrics.shed(reason)
 
 No key of a tally holds what a caller has chosen: endpoints, the names of upstreams and statuses are few.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
@@ -27,9 +27,13 @@ LAG_BOUNDS: Final = (2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 25
 """The buckets of the event loop's lag, in milliseconds; a timer of its own is late by one."""
 
 
-RETRY_REASONS: Final = ("connect", "429", "503", "key", "unsafe")
-SHED_REASONS: Final = ("queue", "wait")
-"""Those reasons that are known beforehand; their counts are told from 0 on."""
+RETRY_REASONS: Final = ("unsent", "429", "503", "key", "unsafe")
+"""Why a call was sent again: surely nothing of it had been; the answer; a key that does not work;
+``retry_unsafe``."""
+
+SHED_REASONS: Final = ("queue", "client", "wait")
+"""Why a call was turned away: too many waited, or too many of its client's; none of its places was free in
+time."""
 
 
 class Histogram:
@@ -98,6 +102,8 @@ class Metrics:
         """How late the event loop was for a timer."""
         self.retries: Final[Counter[tuple[str, str]]] = Counter()
         """Upstream and reason of each time that a call was sent again."""
+        self.refusals: Final[Counter[str]] = Counter()
+        """The reasons for which calls were turned away under load."""
         self._tallies: Final[dict[tuple[Endpoint, str | None, int], Tally]] = {}
 
     @property
@@ -110,18 +116,28 @@ class Metrics:
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = Tally(*key)
-        tally.durations.add(record.duration_ms)
-        if record.first_byte_ms is not None:
-            tally.first_bytes.add(record.first_byte_ms)
+        # Not by ``Histogram.add``: each call passes here.
+        time, durations = record.duration_ms, tally.durations
+        durations.counts[bisect_left(CALL_BOUNDS, time)] += 1
+        durations.total += time
+        first = record.first_byte_ms
+        if first is not None:
+            first_bytes = tally.first_bytes
+            first_bytes.counts[bisect_left(CALL_BOUNDS, first)] += 1
+            first_bytes.total += first
             tally.events += record.events
-        if record.prompt_tokens is not None:
-            tally.prompt_tokens += record.prompt_tokens
-        if record.completion_tokens is not None:
-            tally.completion_tokens += record.completion_tokens
+            if record.prompt_tokens:
+                tally.prompt_tokens += record.prompt_tokens
+            if record.completion_tokens:
+                tally.completion_tokens += record.completion_tokens
 
     def retry(self, upstream: str, reason: str) -> None:
         """Count a call that is sent again, after ``upstream`` failed it. ``reason``: one of a few."""
         self.retries[upstream, reason] += 1
+
+    def shed(self, reason: str) -> None:
+        """Count a call that is turned away, since the gateway is full. ``reason``: one of a few."""
+        self.refusals[reason] += 1
 
 
 class Breaker(IntEnum):
@@ -155,15 +171,13 @@ class UpstreamState:
 class Snapshot:
     """How the gateway is at one moment; what is counted by its parts from their start on is here as well.
 
-    ``under_way``, ``waiting``: calls. ``shed``: those turned away, by the reason, one of a few. ``clients``:
-    addresses that the limiter remembers. ``admitted``, ``denied``: its decisions. ``connections``: of clients.
-    ``lost_lines``: log lines that found no room.
+    ``under_way``, ``waiting``: calls. ``clients``: addresses that the limiter remembers. ``admitted``, ``denied``:
+    its decisions. ``connections``: of clients. ``lost_lines``: log lines that found no room.
     """
 
     upstreams: tuple[UpstreamState, ...]
     under_way: int
     waiting: int
-    shed: Mapping[str, int]
     clients: int
     admitted: int
     denied: int

@@ -24,7 +24,9 @@ class End(Enum):
     WHOLE = auto()  # the answer is complete and the connection stays usable
     HELD = auto()  # the answer is complete, but the connection then stays open and silent
     STALLED = auto()  # incomplete and silent
+    PARTED = auto()  # the answer is complete; FIN
     CLOSED = auto()  # incomplete, FIN
+    HALF_CLOSED = auto()  # incomplete, FIN, but what the caller sends is still taken
     RESET = auto()  # incomplete, RST
 
 
@@ -33,13 +35,15 @@ class Event:
     """One piece of an answer.
 
     ``data``: a JSON object, or bytes that go out as they are. ``tokens``: how many tokens are generated
-    for it. ``name``: the SSE event name. ``final``: it tells that the generation has ended.
+    for it. ``name``: the SSE event name. ``final``: it tells that the generation has ended. ``wait``: how
+    much of ``Behaviour.silence`` passes before it.
     """
 
     data: Document | bytes
     tokens: int = 0
     name: str = ""
     final: bool = False
+    wait: float = 0.0
 
     def frame(self, streamed: bool) -> bytes:
         """The bytes on the wire: JSON, as an SSE event if ``streamed``."""
@@ -59,7 +63,7 @@ DONE: Final = Event(b"data: [DONE]\n\n", final=True)
 class Answer:
     """``streamed``: each event is flushed by itself; else all go out together, with a Content-Length.
 
-    ``status`` 0: not even a head is sent.
+    ``status`` 0: not even a head is sent. ``raw``: the events are all that is sent, head and framing included.
     """
 
     events: Iterable[Event]
@@ -67,6 +71,12 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=lambda: JSON)
     streamed: bool = False
     end: End = End.WHOLE
+    raw: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it is sent, errors included."""
+        return self.end in (End.WHOLE, End.HELD, End.PARTED)
 
 
 class Refusal(Exception):
@@ -80,14 +90,16 @@ class Refusal(Exception):
         kind: str = "invalid_request_error",
         param: str | None = None,
         code: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status: Final = status
+        self.headers: Final = headers or {}
         self.error: Final = {"message": message, "type": kind, "param": param, "code": code}
         super().__init__(message)
 
     def answer(self, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer that says so, with ``headers`` added to its own."""
-        return Answer([Event({"error": self.error})], self.status, {**JSON, **(headers or {})})
+        return Answer([Event({"error": self.error})], self.status, {**JSON, **self.headers, **(headers or {})})
 
 
 def plain(document: Document, tokens: int = 0) -> Answer:

@@ -34,6 +34,11 @@ def status(
     return lambda answer, request: refusal.answer(headers)
 
 
+def refused(refusal: Refusal) -> Change:
+    """A refusal, whatever was asked."""
+    return lambda answer, request: refusal.answer()
+
+
 def page(code: int) -> Change:
     """An HTML page, as a proxy in between would send it."""
     body = b"<!DOCTYPE html>\n<html><head><title>Gateway</title></head><body><h1>Sorry</h1></body></html>\n"
@@ -55,8 +60,8 @@ def broken(end: End) -> Change:
 
     def change(answer: Answer, request: Request) -> Answer:
         if answer.streamed:
-            return replace(answer, events=_beginning(answer.events), end=end)
-        body, tokens = _body(answer)
+            return replace(answer, events=beginning(answer.events), end=end)
+        body, tokens = body_of(answer)
         half = Event(body[: len(body) // 2], tokens)
         headers = {**answer.headers, "Content-Length": str(len(body))}
         return replace(answer, events=[half], headers=headers, streamed=True, end=end)
@@ -68,7 +73,7 @@ def cut_event(answer: Answer, request: Request) -> Answer:
     """The connection ends in the middle of an event."""
     if not answer.streamed:
         return broken(End.CLOSED)(answer, request)
-    *events, last = _beginning(answer.events)
+    *events, last = beginning(answer.events)
     frame = last.frame(True)
     half = replace(last, data=frame[: len(frame) // 2])
     return replace(answer, events=[*events, half], end=End.CLOSED)
@@ -84,7 +89,7 @@ def no_done(answer: Answer, request: Request) -> Answer:
 def bad_json(answer: Answer, request: Request) -> Answer:
     """One broken event among good ones, or half a body that is declared as the whole."""
     if not answer.streamed:
-        body, tokens = _body(answer)
+        body, tokens = body_of(answer)
         return replace(answer, events=[Event(body[: len(body) // 2], tokens)])
     return replace(answer, events=_with_event(answer.events, Event(b'data: {"id": "broken\n\n')))
 
@@ -125,15 +130,15 @@ def crlf(answer: Answer, request: Request) -> Answer:
 
 def error_first(answer: Answer, request: Request) -> Answer:
     """A 200 that holds nothing but an error."""
-    return replace(answer, status=200, events=[_error_event(answer, request, _server_error(), 0)])
+    return replace(answer, status=200, events=[error_event(answer, request, _server_error().error, 0)])
 
 
 def error_later(answer: Answer, request: Request) -> Answer:
     """A stream that has begun well and ends with an error."""
     if not answer.streamed:
         return error_first(answer, request)
-    events = list(_beginning(answer.events))
-    error = _error_event(answer, request, _server_error(), len(events))
+    events = list(beginning(answer.events))
+    error = error_event(answer, request, _server_error().error, len(events))
     return replace(answer, events=[*events, error])
 
 
@@ -144,7 +149,7 @@ def echo_key(answer: Answer, request: Request) -> Answer:
     echoed = {"openai-organization": request.key, "x-echoed-key": request.key}
     if not answer.streamed:
         return error.answer(echoed)
-    event = _error_event(answer, request, error, 0)
+    event = error_event(answer, request, error.error, 0)
     return replace(answer, events=[event], headers={**answer.headers, **echoed})
 
 
@@ -174,13 +179,13 @@ def no_usage(answer: Answer, request: Request) -> Answer:
     return replace(answer, events=_edited(answer.events, _without_usage))
 
 
-def _body(answer: Answer) -> tuple[bytes, int]:
+def body_of(answer: Answer) -> tuple[bytes, int]:
     """The whole of a plain answer, and its tokens."""
     events = list(answer.events)
     return b"".join(event.frame(False) for event in events), sum(event.tokens for event in events)
 
 
-def _beginning(events: Iterable[Event]) -> Iterator[Event]:
+def beginning(events: Iterable[Event]) -> Iterator[Event]:
     """The first few tokens of a stream, never its end."""
     tokens = 0
     for event in events:
@@ -234,11 +239,11 @@ def _server_error() -> Refusal:
     )
 
 
-def _error_event(answer: Answer, request: Request, error: Refusal, number: int) -> Event:
+def error_event(answer: Answer, request: Request, error: Mapping[str, object], number: int) -> Event:
     """An error inside an answer; streams of the Responses API have an event of their own for it."""
     if not (answer.streamed and request.is_responses):
-        return Event({"error": error.error})
-    members = {name: error.error[name] for name in ("code", "message", "param")}
+        return Event({"error": error})
+    members = {name: error[name] for name in ("code", "message", "param")}
     return Event({"type": "error", "sequence_number": number, **members}, name="error")
 
 

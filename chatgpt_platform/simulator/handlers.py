@@ -9,14 +9,17 @@ import sys
 import time
 import uuid
 from collections import deque
+from random import Random
 from typing import Protocol
 
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler
 
 from chatgpt_platform.simulator import service
 from chatgpt_platform.simulator.answer import Answer, End
 from chatgpt_platform.simulator.behaviour import Behaviour, Stats
+from chatgpt_platform.simulator.listening import Port
 from chatgpt_platform.simulator.request import Request
 
 # Seconds for what was sent to arrive: a reset throws away what is still on its way.
@@ -26,10 +29,18 @@ _BEFORE_RESET = 0.05
 class Host(Protocol):
     """What the handlers need of the simulator that they belong to."""
 
-    behaviour: Behaviour
     stats: Stats
     seen: deque[Request]
     under_way: set[asyncio.Task[End]]
+
+    @property
+    def behaviour(self) -> Behaviour: ...
+
+    @property
+    def random(self) -> Random: ...
+
+    @property
+    def port(self) -> Port: ...
 
 
 def make_application(host: Host) -> Application:
@@ -60,6 +71,7 @@ class StatsHandler(RequestHandler):
     def get(self) -> None:
         self.write(
             {
+                "calls": self._stats.calls,
                 "served": self._stats.served,
                 "under_way": self._stats.under_way,
                 "cancelled": self._stats.cancelled,
@@ -79,11 +91,21 @@ class ApiHandler(RequestHandler):
         self._began = time.monotonic()
         self._task: asyncio.Task[End] | None = None
 
+    def prepare(self) -> None:
+        assert isinstance(self.request.connection, HTTP1Connection)
+        self._stream = self.request.connection.stream
+        self._host.port.busy.add(self._stream)
+
+    def on_finish(self) -> None:
+        self._host.port.busy.discard(self._stream)
+
     async def _answer(self, *_: str) -> None:
-        request = self._read()
-        self._host.seen.append(request)
         behaviour = self._host.behaviour
-        answer = service.answer(request, behaviour, int(time.time()))
+        request = self._read(behaviour)
+        self._host.seen.append(request)
+        answer = service.answer(request, behaviour.tokens)
+        if answer.raw:
+            self.detach().set_close_callback(self.on_connection_close)
         name = f"simulator {request.method} {request.path}"
         self._task = asyncio.create_task(self._send_counted(answer, behaviour), name=name)
         self._host.under_way.add(self._task)
@@ -91,7 +113,7 @@ class ApiHandler(RequestHandler):
             await asyncio.wait({self._task})
         finally:
             self._host.under_way.discard(self._task)
-        self._part(_end_of(self._task))
+        self._part(_end_of(self._task), answer)
 
     get = head = post = put = patch = delete = options = _answer
 
@@ -103,8 +125,13 @@ class ApiHandler(RequestHandler):
     def compute_etag(self) -> None:
         """None: nothing here is cached."""
 
-    def _read(self) -> Request:
-        return Request(self.request.method or "", self.request.path, self.request.headers, self.request.body)
+    def _read(self, behaviour: Behaviour) -> Request:
+        fault = ""
+        if self.request.method == "POST":
+            self._host.stats.calls += 1
+            fault = behaviour.draw(self._host.random)
+        method, path = self.request.method or "", self.request.path
+        return Request(method, path, self.request.headers, self.request.body, fault, time.time())
 
     async def _send_counted(self, answer: Answer, behaviour: Behaviour) -> End:
         stats = self._host.stats
@@ -116,7 +143,7 @@ class ApiHandler(RequestHandler):
             raise
         finally:
             stats.under_way -= 1
-        if answer.end in (End.WHOLE, End.HELD):
+        if answer.complete:
             stats.served += 1
         if answer.end is End.HELD:
             await _for_ever()
@@ -124,24 +151,38 @@ class ApiHandler(RequestHandler):
 
     async def _send(self, answer: Answer, behaviour: Behaviour) -> None:
         await asyncio.sleep(behaviour.latency)
-        if answer.status:
-            self._set_head(answer)
+        if answer.status and not answer.raw:
+            self._set_head(answer, behaviour)
         started = False
         for event in answer.events:
+            if event.wait:
+                await asyncio.sleep(event.wait * behaviour.silence)
             for _ in range(event.tokens):
                 if started and behaviour.interval:
                     await asyncio.sleep(behaviour.interval)
                 started = True
                 self._host.stats.tokens += 1
-            self.write(event.frame(answer.streamed))
-            if answer.streamed:
-                await self.flush()
-        if answer.end is End.STALLED:
+            await self._put(event.frame(answer.streamed), answer)
+        await self._linger(answer.end)
+
+    async def _put(self, data: bytes, answer: Answer) -> None:
+        if answer.raw:
+            await self._stream.write(data)
+            return
+        self.write(data)
+        if answer.streamed:
+            await self.flush()
+
+    async def _linger(self, end: End) -> None:
+        """Whatever passes between the last byte and the end."""
+        if end is End.HALF_CLOSED and self._stream.socket is not None:
+            self._stream.socket.shutdown(socket.SHUT_WR)
+        if end in (End.STALLED, End.HALF_CLOSED):
             await _for_ever()
-        if answer.end is End.RESET:
+        if end is End.RESET:
             await asyncio.sleep(_BEFORE_RESET)
 
-    def _set_head(self, answer: Answer) -> None:
+    def _set_head(self, answer: Answer, behaviour: Behaviour) -> None:
         """The headers that OpenAI sends with each answer, then the answer's own."""
         self.set_status(answer.status)
         headers = {
@@ -158,15 +199,18 @@ class ApiHandler(RequestHandler):
         }
         for name, value in {**headers, **answer.headers}.items():
             self.set_header(name, value)
+        if behaviour.refuses:
+            self.set_header("Connection", "close")  # it came on one that was open already
 
-    def _part(self, end: End) -> None:
+    def _part(self, end: End, answer: Answer) -> None:
         """Ends the connection if the answer was not whole; else Tornado finishes it and keeps it alive."""
         if end is End.WHOLE:
             return
-        stream: IOStream = self.detach()
-        if end is End.RESET and stream.socket is not None:  # None: the caller was quicker
-            _reset_on_close(stream.socket)
-        stream.close()
+        if not answer.raw:
+            self.detach()
+        if end is End.RESET and self._stream.socket is not None:  # None: the caller was quicker
+            _reset_on_close(self._stream.socket)
+        self._stream.close()
 
 
 def _end_of(task: asyncio.Task[End]) -> End:

@@ -24,12 +24,17 @@ _NOT_JSON = "We could not parse the JSON body of your request. The API expects a
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call. ``path`` has no query; the names in ``headers`` are the same in either case."""
+    """One call. ``path`` has no query; the names in ``headers`` are the same in either case.
+
+    ``fault``: the kind that it met, empty where there was none. ``at``: Unix time in seconds, when it had come.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str] = field(repr=False)  # the key is in here
     body: bytes = field(repr=False, default=b"")
+    fault: str = ""
+    at: float = 0.0
 
     @property
     def key(self) -> str:

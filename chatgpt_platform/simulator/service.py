@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 from chatgpt_platform.simulator import chat, embeddings, models, moderations, responses
 from chatgpt_platform.simulator.answer import Answer, Refusal
-from chatgpt_platform.simulator.behaviour import Behaviour
 from chatgpt_platform.simulator.faults import FAULTS
+from chatgpt_platform.simulator.refusals import BUSY, QUOTA
 from chatgpt_platform.simulator.request import Members, Request
 from chatgpt_platform.simulator.text import Script
 
@@ -23,10 +23,10 @@ POSTS: Final[Mapping[str, Callable[[Members, Script], Answer]]] = {
 _MODELS = "/v1/models"
 
 
-def answer(request: Request, behaviour: Behaviour, now: int) -> Answer:
-    """The answer to ``request``. ``now``: Unix time in seconds. A fault changes the answer to a POST."""
-    fault = FAULTS.get(behaviour.fail) if request.method == "POST" else None
-    script = Script(behaviour.tokens, fault.opening if fault else "", now)
+def answer(request: Request, tokens: int = 0) -> Answer:
+    """The answer to ``request``, as its fault makes it. ``tokens``: the exact length of a reply, 0: any."""
+    fault = FAULTS.get(request.fault)
+    script = Script(tokens, fault.opening if fault else "", int(request.at))
     try:
         found = _serve(request, script)
     except Refusal as refusal:
@@ -56,6 +56,10 @@ def _check_key(key: str) -> None:
         message = "You didn't provide an API key. Send it as a header: Authorization: Bearer YOUR_KEY."
     elif "wrong" in key or "invalid" in key:
         message = f"Incorrect API key provided: {key}."  # careless upstreams do quote it
+    elif "busy" in key:
+        raise BUSY
+    elif "quota" in key or "broke" in key:
+        raise QUOTA
     else:
         return
     raise Refusal(message, status=401, code="invalid_api_key")

@@ -339,7 +339,7 @@ class Client:
         return True
 
     def opened(self, connection: Connection) -> None:
-        """A connection is up, TLS included."""
+        """A connection has come about."""
         self._open.add(connection)
 
     def lost(self, connection: Connection) -> None:

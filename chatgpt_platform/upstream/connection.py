@@ -20,6 +20,7 @@ from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults
 from chatgpt_platform.upstream.answer import Answer, BadAnswer
 from chatgpt_platform.upstream.deadline import Deadline
+from chatgpt_platform.wire import liveness
 from chatgpt_platform.wire.batch import Batch
 
 HIGH_WATER: Final = 64 * 1024
@@ -27,6 +28,9 @@ HIGH_WATER: Final = 64 * 1024
 
 PORTION: Final = 64 * 1024
 """Bytes of a large request body that are written at a time, as fast as the upstream takes them."""
+
+TAKEN_AT_ONCE: Final = 32 * 1024
+"""Bytes of a request body that the upstream's system takes even where the upstream does not read them yet."""
 
 LINGER: Final = 1.0
 """Seconds that a connection gets to end a message whose rest nobody needs."""
@@ -130,6 +134,8 @@ class Connection(asyncio.Protocol):
         self._sink_error: Exception | None = None
         self._released = 0
         self._untouched = False
+        self._patient = False
+        """Whether the upstream may keep bytes waiting; otherwise it vanished when it does: see ``liveness``."""
         self.idle_since = 0.0
 
     # The exchange.
@@ -167,6 +173,8 @@ class Connection(asyncio.Protocol):
         self._deadline.begin(request.total, now + self._timeouts.first_byte, "first_byte")
         self._state = _HEAD
         self._untouched = True
+        if (len(body) > TAKEN_AT_ONCE) is not self._patient:
+            self._be_patient(not self._patient)
         if len(body) <= PORTION:
             self._unwritten = request.head + body
         else:
@@ -419,6 +427,10 @@ class Connection(asyncio.Protocol):
             self._free()
         elif self._answer.buffered > HIGH_WATER:
             self.abort()
+
+    def _be_patient(self, patient: bool) -> None:
+        self._patient = patient
+        liveness.give_up_after(self._transport.get_extra_info("socket"), 0 if patient else liveness.GIVE_UP)
 
     def _free(self) -> None:
         """Give a connection whose answer is complete back, or close it."""

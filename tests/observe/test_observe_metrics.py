@@ -82,9 +82,11 @@ def test_each_call_is_in_one_tally(calls: list[tuple[Record, Endpoint]]) -> None
     assert told == sum(record.completion_tokens or 0 for record, _ in calls)
 
 
-def test_retries_are_counted_by_their_reasons() -> None:
+def test_retries_and_refusals_are_counted_by_their_reasons() -> None:
     metrics = Metrics()
     metrics.retry("one", "429")
     metrics.retry("one", "429")
     metrics.retry("two", "connect")
+    metrics.shed("calls")
     assert metrics.retries == {("one", "429"): 2, ("two", "connect"): 1}
+    assert metrics.refusals == {"calls": 1}

@@ -56,6 +56,22 @@ def test_a_fault_on_the_command_line() -> None:
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
 
 
+def test_a_flaky_service() -> None:
+    with started("--fail", "503,500", "--share", "0.5", "--seed", "7") as (_, base_url):
+        found = {
+            requests.post(base_url + "/chat/completions", json=CHAT, headers=HEADERS).status_code
+            for _ in range(40)
+        }
+        assert found == {200, 500, 503}
+
+
+def test_flags_that_do_not_go_together() -> None:
+    code, said = refused("--fail", "refuse,503")
+    assert code == 2
+    assert said.count("\n") == 1
+    assert "refuse" in said
+
+
 def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -85,13 +101,17 @@ def test_bad_values() -> None:
         ("--tokens", "1.5"),
         ("--tokens", "1000001"),
         ("--fail", "nonsense"),
+        ("--fail", "nonsense,503"),
+        ("--share", "1.1"),
+        ("--share", "nan"),
+        ("--silence", "-1"),
     ],
 )
 def test_impossible_values(flags: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse(*flags)
     assert caught.value.code == 2
-    assert flags[1] in capsys.readouterr().err
+    assert flags[1].partition(",")[0] in capsys.readouterr().err
 
 
 def test_the_list_of_faults(capsys: pytest.CaptureFixture[str]) -> None:

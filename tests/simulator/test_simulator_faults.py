@@ -58,10 +58,21 @@ def received(connection: socket.socket) -> bytes:
         ("408", 408, None),
         ("429", 429, "7"),
         ("429-bare", 429, None),
+        ("429-soon", 429, "1"),
+        ("429-long", 429, "3600"),
+        ("429-junk", 429, "-1,x"),
+        ("429-ms", 429, None),
+        ("quota", 429, None),
         ("500", 500, None),
+        ("500-wait", 500, "7"),
         ("502", 502, None),
+        ("502-wait", 502, "7"),
         ("503", 503, "7"),
         ("503-bare", 503, None),
+        ("503-soon", 503, "1"),
+        ("504", 504, None),
+        ("504-wait", 504, "7"),
+        ("529", 529, None),
     ],
 )
 def test_an_error_status(fault: str, status: int, retry_after: str | None, stream: bool) -> None:
@@ -72,6 +83,10 @@ def test_an_error_status(fault: str, status: int, retry_after: str | None, strea
         assert error.keys() == {"message", "type", "param", "code"}
         if fault == "429":
             assert answer.headers["x-ratelimit-remaining-requests"] == "0"
+        if fault == "429-ms":
+            assert answer.headers["retry-after-ms"] == "300"
+        if fault == "quota":
+            assert error["code"] == error["type"] == "insufficient_quota"
 
 
 def test_pages_and_redirects() -> None:

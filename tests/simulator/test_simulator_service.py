@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
-from chatgpt_platform.simulator.behaviour import Behaviour
 from chatgpt_platform.simulator.request import Request
 from chatgpt_platform.simulator.service import POSTS, answer
 from chatgpt_platform.simulator.text import Script, compose, count, split
@@ -27,7 +26,7 @@ JSON_VALUES = st.recursive(
 def ask(path: str, body: bytes) -> tuple[int, Any]:
     """Status and JSON of the answer to a POST."""
     headers = HTTPHeaders({"Authorization": "Bearer test-key-1"})
-    found = answer(Request("POST", path, headers, body), Behaviour(), 0)
+    found = answer(Request("POST", path, headers, body))
     whole = b"".join(event.frame(found.streamed) for event in found.events)
     return found.status, None if found.streamed else json.loads(whole)
 
