@@ -82,15 +82,9 @@ class Problem(Exception):
     """A call that failed.
 
     ``text``: key into ``locales``; by default the kind's own name in lower case. ``values`` fill its
-<<<<<<< HEAD
     placeholders; another Problem among them stands for what its own text says. ``param``: the member of the
     request that is at fault. ``retry_after``: whole seconds. ``safe``: the upstream surely did not act on the
     request, so it may be sent again. ``detail``: English, for the log only, never shown to the caller.
-=======
-    placeholders. ``param``: the member of the request that is at fault. ``retry_after``: whole seconds.
-    ``safe``: the upstream surely did not act on the request, so that it may be sent again.
-    ``detail``: English, for the log only, never shown to the caller.
->>>>>>> w5-p
     """
 
     def __init__(

@@ -22,6 +22,7 @@ from chatgpt_platform.gateway import failures, members
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.load import Load
+from chatgpt_platform.observe.metrics import Metrics
 from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.upstream.retries import LONGEST_PAUSE, Budget, pause
 from chatgpt_platform.upstream.upstream import Upstream
@@ -35,7 +36,7 @@ class Attempts:
     """Sends calls to the upstreams of one configuration. Who sends one must ``settle`` it once."""
 
     def __init__(
-        self, fleet: Fleet, load: Load, budget: Budget, most: int, logger: logging.Logger,
+        self, fleet: Fleet, load: Load, budget: Budget, most: int, metrics: Metrics, logger: logging.Logger,
         *, jitter: Callable[[], float] = random,
     ) -> None:  # fmt: skip
         """``most``: times that a call is sent. ``jitter``: gives numbers from 0 to 1."""
@@ -43,6 +44,7 @@ class Attempts:
         self._load: Final = load
         self._budget: Final = budget
         self._most: Final = most
+        self._metrics: Final = metrics
         self._log: Final = logger
         self._jitter: Final = jitter
         self._loop: Final = asyncio.get_running_loop()
@@ -80,19 +82,22 @@ class Attempts:
             return False
         _note_reason(call, called)
         if delay:
+            self._wake()
             await asyncio.sleep(delay)
             now = self._loop.time()
             chosen, _ = self._next(call, now)
             if chosen is None or call.committed:
                 return False
+        self._metrics.retry(upstream.name, _reason(failure))
         self._send(call, chosen, now)
+        self._wake()
         return True
 
     def broke_off(self, call: Call, problem: Problem) -> None:
         """A stream that had begun well went wrong: it is too late to send it again."""
         self.warn(call, str(problem))
         if call.upstream is not None and problem.kind in _UPSTREAMS_FAULTS:
-            call.upstream.failed(problem, self._loop.time())
+            call.upstream.failed(call.response, problem, self._loop.time())
 
     def warn(self, call: Call, what: str) -> None:
         """Tell the owner what went wrong with a call whose answer does not show it as a failure of ours."""
@@ -116,13 +121,18 @@ class Attempts:
 
     # Inside.
 
+    def _wake(self) -> None:
+        """The upstream that a call went to before is free for another."""
+        if self._load.queue:
+            self._load.wake()
+
     def _send(self, call: Call, upstream: Upstream, now: float) -> None:
         key = call.own_key or upstream.keys.pick(now)
         assert key is not None
         record = call.record
         record.upstream = upstream.name
         record.attempts += 1
-        call.upstream, call.key = upstream, key
+        call.key = key
         endpoint, body, path, model = call.endpoint, call.body, call.endpoint.upstream_path, record.model or ""
         if model in upstream.rename:
             model = upstream.rename[model]
@@ -133,6 +143,7 @@ class Attempts:
         call.response = upstream.begin(
             endpoint.upstream_method, path, model, key, call.lines, body, call.trace, now - call.asked_at
         )
+        call.upstream = upstream  # now it is one of its calls, until it is let go
 
     def _let_go(self, call: Call) -> None:
         """The present attempt is over."""
@@ -144,7 +155,7 @@ class Attempts:
             call.response.close()
         upstream.under_way -= 1
         if not upstream.breaker.closed:
-            upstream.breaker.abandoned()
+            upstream.breaker.ended(call.response)
 
     def _judge(self, call: Call, upstream: Upstream, failure: Failure, now: float) -> bool:
         """Note what a failure tells of the upstream and its key; whether the call may be sent again."""
@@ -219,7 +230,7 @@ class Attempts:
 def _count_failure(call: Call, upstream: Upstream, problem: Problem, now: float) -> None:
     """Once for each call: one alone, sent again and again, does not take an upstream away from the others."""
     if upstream not in call.failed_at or not upstream.breaker.closed:
-        upstream.failed(problem, now)
+        upstream.failed(call.response, problem, now)
 
 
 def _all(call: Call) -> Sequence[Upstream]:
@@ -237,6 +248,15 @@ def _named(upstream: Upstream, call: Call, failure: Failure) -> str:
     """An attempt that failed, for the access log."""
     key = f" key {call.key.number}" if call.key is not None and len(upstream.keys.keys) > 1 else ""
     return f"{upstream.name}{key}: {failure.text if isinstance(failure, Problem) else failure.status}"
+
+
+def _reason(failure: Failure) -> str:
+    """One of ``metrics.RETRY_REASONS``."""
+    if isinstance(failure, Problem):
+        return "unsent" if failure.safe else "unsafe"
+    if failure.status in (401, 402) or failures.is_out_of_credit(failure.status, failure.body):
+        return "key"
+    return str(failure.status) if failure.status in (429, 503) else "unsafe"
 
 
 def _note_reason(call: Call, why: str) -> None:

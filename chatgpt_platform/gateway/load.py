@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.observe.metrics import Metrics
 from chatgpt_platform.settings import schema
 
 _SHARE: Final = 4
@@ -23,18 +24,19 @@ class Waiting(NamedTuple):
 
     client: str
     attempt: Callable[[], bool]
-    turn: asyncio.Future[bool]
+    turn: asyncio.Future[bool | Exception]
+    """Whether it can go on, or what its attempt raised; not as an exception of the future, of which asyncio would
+    complain where the call was cancelled meanwhile."""
 
 
 class Load:
     """Places for calls. Outlives a configuration."""
 
-    def __init__(self, settings: schema.Load) -> None:
+    def __init__(self, settings: schema.Load, metrics: Metrics) -> None:
+        self._metrics: Final = metrics
         self.under_way = 0
         self.entered = 0
         """Calls that have had a place, in all."""
-        self.shed = 0
-        """Calls that were refused."""
         self._of_client: Final[dict[str, int]] = {}
         self.queue: Final[list[Waiting]] = []
         self.reconfigure(settings)
@@ -44,6 +46,7 @@ class Load:
         self._per_client = settings.calls_per_client
         self._most_waiting = settings.queue
         self._wait = settings.wait
+        self.wake()
 
     def enter(self, client: str) -> bool:
         """Take a place, which ``leave`` must give back; False where there is none."""
@@ -74,15 +77,20 @@ class Load:
         if attempt():
             return
         of_client = sum(each.client == client for each in self.queue)
-        if len(self.queue) >= self._most_waiting or of_client * _SHARE >= self._most_waiting:
-            raise self._refused("too many calls wait already")
+        if len(self.queue) >= self._most_waiting:
+            raise self._refused("queue", "too many calls wait already")
+        if of_client * _SHARE >= self._most_waiting:
+            raise self._refused("client", "too many calls of this client wait already")
         loop = asyncio.get_running_loop()
         waiting = Waiting(client, attempt, loop.create_future())
         timer = loop.call_later(self._wait, _give_up, waiting.turn)
         self.queue.append(waiting)
         try:
-            if not await waiting.turn:
-                raise self._refused(f"no place was free within {self._wait:g} s")
+            turn = await waiting.turn
+            if isinstance(turn, Exception):
+                raise turn
+            if not turn:
+                raise self._refused("wait", f"no place was free within {self._wait:g} s")
         finally:
             timer.cancel()
             if waiting in self.queue:
@@ -97,17 +105,17 @@ class Load:
                 if not waiting.attempt():
                     continue
             except Exception as error:  # noqa: BLE001 - it is that call's
-                waiting.turn.set_exception(error)
+                waiting.turn.set_result(error)
             else:
                 waiting.turn.set_result(True)
             self.queue.remove(waiting)
 
-    def _refused(self, why: str) -> Problem:
-        self.shed += 1
+    def _refused(self, reason: str, why: str) -> Problem:
+        self._metrics.shed(reason)
         seconds = max(1, math.ceil(self._wait))
         return Problem(Kind.UNAVAILABLE, "overloaded", retry_after=seconds, seconds=seconds, detail=why)
 
 
-def _give_up(turn: asyncio.Future[bool]) -> None:
+def _give_up(turn: asyncio.Future[bool | Exception]) -> None:
     if not turn.done():
         turn.set_result(False)

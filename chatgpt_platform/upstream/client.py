@@ -228,10 +228,16 @@ class Client:
         )
         self._idle: Final[list[Connection]] = []
         self._lingering: Final[set[Connection]] = set()
+        self._open: Final[set[Connection]] = set()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outbox: Batch[Connection] | None = None
         self._beginning: Final = lru_cache(_BEGINNINGS)(self._make_beginning)
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open)
 
     def begin(
         self, method: bytes, path: bytes, headers: bytes, body: bytes,
@@ -331,6 +337,14 @@ class Client:
             self._idle.pop(0).abort()
         self._idle.append(connection)
         return True
+
+    def opened(self, connection: Connection) -> None:
+        """A connection has come about."""
+        self._open.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._open.discard(connection)
 
     def linger(self, connection: Connection) -> None:
         """An exchange is over, and its last bytes are still awaited."""

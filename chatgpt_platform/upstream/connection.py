@@ -83,6 +83,10 @@ class Keeper(Protocol):
 
     def linger(self, connection: Connection) -> None: ...
 
+    def opened(self, connection: Connection) -> None: ...
+
+    def lost(self, connection: Connection) -> None: ...
+
 
 class State(Enum):
     """What a connection is at."""
@@ -290,6 +294,7 @@ class Connection(asyncio.Protocol):
         # Not by isinstance: uvloop's transports are no subclasses of it.
         self._transport = cast("asyncio.Transport", transport)
         self._lost = self._loop.create_future()
+        self._keeper.opened(self)
 
     def data_received(self, data: bytes | bytearray) -> None:
         if isinstance(data, bytearray):  # on Windows with Python 3.11
@@ -331,6 +336,7 @@ class Connection(asyncio.Protocol):
             self._end(exc)
         self._deadline.close()
         self._answer.close()
+        self._keeper.lost(self)
         if not self._lost.done():
             self._lost.set_result(None)
 

@@ -53,6 +53,11 @@ class Server:
         self._unseen: list[Connection] = []
         self._round: asyncio.TimerHandle | None = None
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
     def listen(self, host: str, port: int) -> int:
         """Start to accept and return the port, which the system picks for 0. Raises OSError."""
         bound = self._listener.open(host, port)
