@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,8 +62,10 @@ class Lister(RawServer):
 
 
 def down(name: str, **settings: Any) -> Upstream:
-    """One that nothing listens for: port 9 of this machine is nobody's."""
-    return upstream(name, **settings)
+    """One where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    return upstream(name, base_url=f"http://127.0.0.1:{port}/v1", **settings)
 
 
 class Told:

@@ -20,8 +20,6 @@ from chatgpt_platform.settings import schema
 from chatgpt_platform.web.course import Course
 from support.clock import FakeTimeLoop
 
-BROKEN = RuntimeError("the attempt failed")
-
 
 class Caller:
     """A call as the gateway has it: what it took it gives back at its end, however that comes."""
@@ -39,7 +37,7 @@ class Caller:
     def attempt(self) -> bool:
         self.attempts += 1
         if self.breaks and self.attempts > 1:
-            raise BROKEN
+            raise RuntimeError("the attempt failed")
         self.placed = self.load.enter(self.client)
         return self.placed
 
@@ -260,7 +258,7 @@ def test_an_attempt_that_fails_at_once_raises_and_waits_for_nothing(loop: FakeTi
     load = Load(schema.Load(), Metrics())
 
     def attempt() -> bool:
-        raise BROKEN
+        raise RuntimeError("the attempt failed")
 
     with pytest.raises(RuntimeError):
         loop.run_until_complete(load.wait("a", attempt))
