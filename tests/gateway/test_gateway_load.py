@@ -268,7 +268,7 @@ def test_an_attempt_that_fails_at_once_raises_and_waits_for_nothing(loop: FakeTi
 def test_an_attempt_that_fails_for_a_call_whose_caller_leaves_just_then_is_nobodys_affair(
     loop: FakeTimeLoop,
 ) -> None:
-    """Without a task, as the web has it, nobody would look at the exception, and asyncio would complain."""
+    """Nor does asyncio complain of it, although nobody looks at the exception."""
     load = Load(schema.Load(calls=1), Metrics())
 
     async def story() -> None:
