@@ -364,6 +364,16 @@ def test_busy_keys_are_better_news_than_a_dead_service(loop: FakeTimeLoop) -> No
     assert (caught.value.kind, caught.value.retry_after) == (Kind.UPSTREAM_BUSY, 8)
 
 
+def test_a_key_that_rests_at_a_dead_service_is_no_news(loop: FakeTimeLoop) -> None:
+    story = Story(loop, upstream("a"))
+    keys = story.upstream("a").keys
+    keys.rest(keys.keys[0], loop.now, 7.5)
+    down(story.upstream("a"), loop.now)
+    with pytest.raises(Problem) as caught:
+        story.begun()
+    assert caught.value.text == "upstream_down"
+
+
 def test_the_call_that_tries_lets_another_try_when_it_tells_nothing(loop: FakeTimeLoop) -> None:
     story = Story(loop, upstream("a"))
     late = story.begun()
