@@ -75,7 +75,7 @@ class Attempts:
             return False
         called = _named(upstream, call, failure)
         chosen, delay = self._next(call, now)
-        if chosen is None or now + delay - call.asked_at >= upstream.total:
+        if chosen is None or now + delay - call.asked_at >= min(upstream.total, chosen.total):
             return False
         if not self._budget.spend(now, self._load.entered):
             _note_reason(call, f"{called}; not sent again: the retry budget is used up")

@@ -141,6 +141,22 @@ def check_that_nothing_is_sent_again(fault: str, status: int, api: str) -> None:
 
 
 @APIS
+def test_one_within_the_pause_before_a_retry_ends_it(api: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 503 Busy\r\nRetry-After: 0.3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        peer.end()
+
+    with scripted(script) as server, fleet(up("only", url=server.url), **OFTEN) as running:
+        running.expected = ["upstream_failed"]
+        assert has_broken_off(ask(running, api, stream=True), 502)
+        assert len(server.peers) == 1
+        record = running.record()
+        assert record["attempts"] == 1
+        assert "503" in record["error"]
+
+
+@APIS
 def test_they_do_not_prolong_the_upstreams_time(api: str) -> None:
     with fleet(up("only", Behaviour(fail="no-answer"), timeouts={"first_byte": "200ms"}), **OFTEN) as running:
         running.expected = ["upstream_timeout"]

@@ -135,8 +135,11 @@ def test_an_upstream_that_stays_full_is_503() -> None:
 
 @pytest.mark.every_way
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-def test_who_leaves_while_waiting_is_not_asked_for(stream: bool) -> None:
-    with fleet(up("only", FOR_EVER), CHATGPT_LOAD__CALLS="1", CHATGPT_LOAD__WAIT="20s") as running:
+@pytest.mark.parametrize("cap", ["calls", "concurrency"])
+def test_who_leaves_while_waiting_is_not_asked_for(cap: str, stream: bool) -> None:
+    only = up("only", FOR_EVER, concurrency=int(cap == "concurrency"))
+    calls_cap = {"CHATGPT_LOAD__CALLS": "1"} if cap == "calls" else {}
+    with fleet(only, CHATGPT_LOAD__WAIT="20s", **calls_cap) as running:
         with occupied(running, 1):
             leaver = call(running, stream=stream)
             wait_until(lambda: len(running.service.load.queue) == 1)
@@ -144,7 +147,7 @@ def test_who_leaves_while_waiting_is_not_asked_for(stream: bool) -> None:
             wait_until(lambda: len(running.service.load.queue) == 0)
             record = running.record()
             assert (record["status"], record["attempts"], record["upstream"]) == (499, 0, None)
-            assert running.service.load.under_way == 1
+            wait_until(lambda: running.service.load.under_way == 1)
         wait_until(lambda: running.held() == {})
         assert calls(running) == {"only": 1}
 
