@@ -1,4 +1,4 @@
-"""Other settings while calls wait, pause and stream: none of them fails, and what upstreams have shown is not lost."""
+"""Other settings while calls wait, pause and stream: none fails, and what upstreams have shown is not forgotten."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_call_that_pauses_before_it_is_sent_again() -> None:
             await peer.send(b"HTTP/1.1 200 OK\r\n" + head + body)
             await peer.gone()
 
-    # Each connection begins the script anew, so the call must not change it: it goes on, on the one it had.
+    # On another connection it would be 503 again: the call goes on with the upstream, and its connection, as before.
     with scripted(script) as server, fleet(up("old", url=server.url), up("new", models=["none"])) as running:
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(ask, running, "platform")
@@ -106,11 +106,14 @@ def test_what_an_unchanged_upstream_has_shown_is_remembered() -> None:
 
 def test_more_places_are_taken_at_once_by_those_who_wait() -> None:
     settings = {"CHATGPT_LOAD__CALLS": "1", "CHATGPT_LOAD__WAIT": "20s"}
-    with fleet(up("only", Behaviour(latency=60)), **settings) as running, ThreadPoolExecutor(1) as pool:
-        with call(running):
-            wait_until(lambda: calls(running) == {"only": 1})
-            running.simulator.behaviour = Behaviour(tokens=1)
-            asked = pool.submit(ask, running, "openai")
-            wait_until(lambda: len(running.service.load.queue) == 1)
-            reload(running, CHATGPT_LOAD__CALLS="2")
-            assert asked.result(10).good
+    with (
+        fleet(up("only", Behaviour(latency=60)), **settings) as running,
+        ThreadPoolExecutor(1) as pool,
+        call(running),
+    ):
+        wait_until(lambda: calls(running) == {"only": 1})
+        running.simulator.behaviour = Behaviour(tokens=1)
+        asked = pool.submit(ask, running, "openai")
+        wait_until(lambda: len(running.service.load.queue) == 1)
+        reload(running, CHATGPT_LOAD__CALLS="2")
+        assert asked.result(10).good
