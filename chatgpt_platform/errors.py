@@ -39,6 +39,7 @@ class Kind(Enum):
     KEY_REFUSED = _Facts(401, "invalid_request_error", "invalid_api_key")
     ADDRESS_DENIED = _Facts(403, "permission_error", "address_not_allowed")
     FORBIDDEN = _Facts(403, "permission_error", "forbidden")
+    UNKNOWN_MODEL = _Facts(400, "invalid_request_error", "model_not_found", openai_status=404)
     NOT_FOUND = _Facts(404, "invalid_request_error", "unknown_url")
     METHOD_NOT_ALLOWED = _Facts(405, "invalid_request_error", "method_not_allowed")
     REQUEST_TIMEOUT = _Facts(408, "invalid_request_error", "request_timeout")
@@ -81,8 +82,9 @@ class Problem(Exception):
     """A call that failed.
 
     ``text``: key into ``locales``; by default the kind's own name in lower case. ``values`` fill its
-    placeholders. ``param``: the member of the request that is at fault. ``retry_after``: whole seconds.
-    ``detail``: English, for the log only, never shown to the caller.
+    placeholders; another Problem among them stands for what its own text says. ``param``: the member of the
+    request that is at fault. ``retry_after``: whole seconds. ``safe``: the upstream surely did not act on the
+    request, so it may be sent again. ``detail``: English, for the log only, never shown to the caller.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Problem(Exception):
         *,
         param: str | None = None,
         retry_after: int | None = None,
+        safe: bool = False,
         detail: str = "",
         **values: object,
     ) -> None:
@@ -99,6 +102,7 @@ class Problem(Exception):
         self.text: Final = text or kind.name.lower()
         self.param: Final = param
         self.retry_after: Final = retry_after
+        self.safe: Final = safe
         self.detail: Final = detail
         self.values: Final = values
         super().__init__(f"{self.text}: {detail}" if detail else self.text)

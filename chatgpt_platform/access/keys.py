@@ -1,23 +1,21 @@
-"""Whose key pays for a call: the caller's, or the configured one. Pure.
+"""Whether a call is paid for with a key that its caller brings, or with the owner's. Pure.
 
-| ``caller_keys`` | a key is configured | platform API | OpenAI API |
+| ``caller_keys`` | the upstream has keys | platform API | OpenAI API |
 | --- | --- | --- | --- |
-| ``true`` | either way | member, header, Bearer, else configured | Bearer, else configured |
+| ``true`` | either way | member, header, Bearer, else the owner's | Bearer, else the owner's |
 | ``auto`` | no | as ``true`` | as ``true`` |
-| ``auto`` | yes | member, header, else configured; Bearer is ignored | configured |
-| ``false`` | either way | configured | configured |
+| ``auto`` | yes | member, header, else the owner's; Bearer is ignored | the owner's |
+| ``false`` | either way | the owner's | the owner's |
 
 ``auto`` ignores the Bearer token because the official SDKs always send one, even a placeholder; a token
 that is ignored is never forwarded. Who brings several keys pays with the first, and that one must be
-usable.
+usable. The upstream is the one to which the call's model belongs.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote
 
 from chatgpt_platform.errors import Kind, Problem
 
@@ -25,63 +23,41 @@ _USABLE: Final = re.compile(r"[!-~]{1,8192}")
 _MODES: Final = ("auto", "true", "false")
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """The key that goes upstream. ``own``: the caller brought it. Its repr does not show it."""
-
-    value: str = field(repr=False)
-    own: bool
-    header_line: bytes = field(init=False, repr=False, compare=False)
-    forms: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
-    """How the key may stand in an upstream's header lines: as it is, and as URLs have it."""
-
-    def __post_init__(self) -> None:
-        encoded = self.value.encode()
-        object.__setattr__(self, "header_line", b"Authorization: Bearer %b\r\n" % encoded)
-        object.__setattr__(self, "forms", tuple({encoded, quote(self.value, safe="").encode()}))
-
-
 class KeyPolicy:
-    """The rule of one configuration.
+    """The rule of one configuration. ``configured``: whether the upstream has keys of the owner's."""
 
-    ``mode``: the setting ``caller_keys``. ``configured``: the operator's key, None or blank for none. Raises
-    ValueError for another mode and for a configured key that cannot be one.
-    """
-
-    def __init__(self, mode: str, configured: str | None) -> None:
+    def __init__(self, mode: str) -> None:
+        """``mode``: the setting ``caller_keys``. Raises ValueError for another."""
         if mode not in _MODES:
             raise ValueError(f"caller_keys is one of {', '.join(_MODES)}, not {mode!r}")
-        key = (configured or "").strip()
-        if key and not usable(key):
-            raise ValueError("the configured key has characters that no key has, or is too long")
-        self._configured: Final = Key(key, own=False) if key else None
-        self._explicit: Final = mode != "false"
-        self.takes_bearer: Final = mode == "true" or (mode == "auto" and not key)
+        self._mode: Final = mode
+
+    def takes_bearer(self, *, configured: bool) -> bool:
         """Whether a Bearer token may pay."""
-        self.fixed_for_openai: Final = None if self.takes_bearer else self._configured
-        """The key of every call on the OpenAI API, where no caller has a say."""
+        return self._mode == "true" or (self._mode == "auto" and not configured)
 
-    def for_platform(self, *, member: str | None, header: str | None, bearer: str | None) -> Key:
-        """Whose key pays on the platform API: ``api_key`` member, ``ApiKey`` header or Bearer token.
+    def own_on_platform(
+        self, *, member: str | None, header: str | None, bearer: str | None, configured: bool
+    ) -> str | None:
+        """The caller's key on the platform API: ``api_key`` member, ``ApiKey`` header or Bearer token.
 
-        Raises Problem: MISSING_KEY where there is none, KEY_REFUSED for one that cannot be a key.
+        None: the owner's pays. Raises Problem: KEY_REFUSED for one that cannot be a key.
         """
-        given = (member, header) if self._explicit else ()
-        return self._pick("missing_key", *given, bearer if self.takes_bearer else None)
+        given = (member, header) if self._mode != "false" else ()
+        return _pick(*given, bearer if self.takes_bearer(configured=configured) else None)
 
-    def for_openai(self, *, bearer: str | None) -> Key:
-        """Whose key pays on the OpenAI API. Raises Problem as ``for_platform`` does."""
-        return self._pick("missing_bearer", bearer if self.takes_bearer else None)
+    def own_on_openai(self, *, bearer: str | None, configured: bool) -> str | None:
+        """The caller's key on the OpenAI API, as ``own_on_platform``."""
+        return _pick(bearer if self.takes_bearer(configured=configured) else None)
 
-    def _pick(self, missing: str, *given: str | None) -> Key:
-        for key in given:
-            if key and not key.isspace():
-                if not usable(key):
-                    raise Problem(Kind.KEY_REFUSED, detail="the caller's key cannot be one; not forwarded")
-                return Key(key, own=True)
-        if self._configured is None:
-            raise Problem(Kind.MISSING_KEY, missing)
-        return self._configured
+
+def _pick(*given: str | None) -> str | None:
+    for key in given:
+        if key and not key.isspace():
+            if not usable(key):
+                raise Problem(Kind.KEY_REFUSED, detail="the caller's key cannot be one; not forwarded")
+            return key
+    return None
 
 
 def usable(key: str) -> bool:

@@ -22,7 +22,7 @@ from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.settings.load import Loaded, load
 from chatgpt_platform.settings.schema import Settings, Upstream, changes, changes_needing_restart
 from chatgpt_platform.settings.secret import Secret
-from chatgpt_platform.settings.tls import Certificate
+from chatgpt_platform.settings.tls import Certificate, check_authorities
 from chatgpt_platform.web.server import Server
 from chatgpt_platform.web.service import Service
 
@@ -114,6 +114,7 @@ class _Running:
         self._stop: Final = stop
         self._manager: Final = manager
         self._certificate: Final = Certificate(settings.server.tls)
+        check_authorities(settings.upstreams)
         self._logs = _open_logs(settings)
         self._notifier: Final = Notifier(environment, self._logs.logger)
         self._serves = ""
@@ -176,6 +177,7 @@ class _Running:
         log = self._logs.logger
         try:
             settings = self._read_settings()
+            check_authorities(settings.upstreams)
             self._certificate.renew(settings.server.tls)
         except ConfigurationError as error:
             for line in error.lines:

@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from chatgpt_platform.access.address import Client
-from chatgpt_platform.access.keys import Key
+from chatgpt_platform.errors import Problem
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
 from chatgpt_platform.gateway.parameters import Turn
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.upstream.client import Response, Sink
+from chatgpt_platform.upstream.fleet import Tiers
+from chatgpt_platform.upstream.keys import Key
+from chatgpt_platform.upstream.upstream import Upstream
 
 
 class HeadNotes(msgspec.Struct):
@@ -24,11 +27,11 @@ class HeadNotes(msgspec.Struct):
 
     screened: bool = False
     """One of them has passed what is checked of the head."""
-    upstream_headers: bytes = b""
-    """The header lines that go upstream, with a body; empty until one of them has."""
+    upstream_lines: bytes = b""
+    """The header lines that go upstream, with a body and the owner's key; empty until one of them has."""
 
     def __repr__(self) -> str:
-        """Without the header lines, which hold a key."""
+        """Without the header lines, which are the caller's."""
         return f"<HeadNotes {self.screened=}>"
 
 
@@ -54,10 +57,32 @@ class Call(msgspec.Struct):
     """The whole request came at once, so that admission follows its screening immediately."""
     quota: bytes = b""
     """RateLimit header lines, each ended by CRLF, once admission was reached."""
+    placed: bool = False
+    """It is one of the calls under way that ``gateway/load`` counts."""
+    candidates: Tiers = ()
+    """The upstreams that may answer."""
+    own_key: Key | None = None
+    """The key that pays, where the caller brought it."""
+    lines: bytes = b""
+    """The header lines that go upstream, but for the key's; each ended by CRLF."""
+    trace: bytes = b""
+    """The same of its trace."""
+    asked_at: float = 0.0
+    """When an upstream was first asked, in the loop's time."""
+    upstream: Upstream | None = None
+    """Which is asked now, or was last and has not been released."""
     key: Key | None = None
     """Who pays, once the upstream was asked."""
     response: Response | None = None
     """The upstream's answer, once it was asked."""
+    failed_at: Sequence[Upstream] = ()
+    """The upstreams that failed it, of which others are preferred."""
+    lost_at: Sequence[Upstream] = ()
+    """Those that are not asked again for it."""
+    failure: Problem | None = None
+    """What was wrong with an answer that came whole."""
+    committed: bool = False
+    """Something of an answer went to the caller: it is not sent again."""
     turns: Sequence[Turn] = ()
     """On the platform API: the conversation so far, as the upstream was asked to go on with it."""
 
@@ -93,6 +118,14 @@ class Stream(ABC):
 
     broken: bool = False
     """True once the answer broke off: close the connection without ending the body properly."""
+
+    events: bool = True
+    """Whether it is one of server-sent events."""
+
+    @property
+    def between_events(self) -> bool:
+        """Whether a comment may go to the caller now."""
+        return self.events
 
     @abstractmethod
     async def pump(self, write: Sink, pass_chunk: PassChunk | None = None) -> None:

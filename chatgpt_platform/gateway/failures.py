@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -34,7 +36,8 @@ _CODES: Final[Mapping[str, int]] = {
     "content_filter": 400,
     "overloaded_error": 503,
 }
-_LONGEST_WAIT: Final = 7 * 86_400
+_NO_CREDIT: Final = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+_LONGEST_WAIT: Final = 7.0 * 86_400
 
 
 def is_error_object(data: bytes) -> bool:
@@ -78,16 +81,18 @@ def error_body(data: bytes) -> bytes:
     return msgspec.json.encode({"error": members})
 
 
-def problem_of(status: int, body: bytes, retry_after: str | None, *, now: float) -> Problem:
-    """The Problem of a failing answer, by the contract's table. ``body``: already masked. ``now``: epoch."""
+def problem_of(status: int, body: bytes, wait: float | None) -> Problem:
+    """The Problem of a failing answer, by the contract's table.
+
+    ``body``: already masked. ``wait``: seconds that it asks for.
+    """
     kind = _KINDS.get(status, Kind.BAD_REQUEST if 400 <= status <= 499 else Kind.BAD_UPSTREAM)
     reason = _message_of(body)
     detail = f"the upstream answered {status}"  # not its words: they may repeat the prompt
     if status >= 500:
         return Problem(kind, "upstream_failed", detail=detail, status=status)
     if kind is not Kind.BAD_REQUEST:
-        wait = seconds_of(retry_after, now) if kind is Kind.UPSTREAM_BUSY else None
-        return Problem(kind, retry_after=wait, detail=detail)
+        return Problem(kind, retry_after=whole(wait) if kind is Kind.UPSTREAM_BUSY else None, detail=detail)
     if not reason:
         return Problem(kind, "upstream_refused", detail=detail, status=status)
     # A 404 can also mean a wrong base_url, and then no model would do.
@@ -95,20 +100,43 @@ def problem_of(status: int, body: bytes, retry_after: str | None, *, now: float)
     return Problem(kind, "unknown_model" if unknown_model else "upstream_said", detail=detail, reason=reason)
 
 
-def seconds_of(retry_after: str | None, now: float) -> int | None:
-    """Whole seconds of a Retry-After header (RFC 9110, 10.2.3: seconds or a date), None when unreadable."""
-    if retry_after is None:
-        return None
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        return min(int(text[:9]), _LONGEST_WAIT)
+def is_out_of_credit(status: int, body: bytes) -> bool:
+    """Whether a failing answer says that the key's account has nothing left to spend, which no waiting mends.
+
+    OpenAI: 429 with ``insufficient_quota`` (its guide "Error codes"); DeepSeek: 402 (its page "Error Codes").
+    """
+    if status == 402:
+        return True
+    error = (_error_of(body) or {}) if status == 429 else {}
+    return any(error.get(name) in _NO_CREDIT for name in ("code", "type"))
+
+
+def whole(wait: float | None) -> int | None:
+    """Whole seconds for a Retry-After: never too few."""
+    return None if wait is None else math.ceil(wait)
+
+
+def wait_of(milliseconds: bytes | None, retry_after: bytes | None, now: float) -> float | None:
+    """Seconds that an answer asks to wait for, None when it does not, or not readably. ``now``: epoch.
+
+    Retry-After: seconds or a date (RFC 9110, 10.2.3). ``retry-after-ms``, which OpenAI's SDKs read first, is
+    finer.
+    """
+    if milliseconds is not None and re.fullmatch(rb"\d{1,12}(\.\d{1,9})?", milliseconds):
+        return min(float(milliseconds) / 1000, _LONGEST_WAIT)
+    return None if retry_after is None else _seconds_of(retry_after.decode("latin-1").strip(), now)
+
+
+def _seconds_of(text: str, now: float) -> float | None:
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):  # fractions are not the standard's, but are sent
+        return min(float(text[:12]), _LONGEST_WAIT)
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     # A date that names no zone, or "-0000", comes without one: HTTP's dates are UTC.
     wait = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-    return min(max(0, -int(-wait // 1)), _LONGEST_WAIT)
+    return min(max(0.0, wait), _LONGEST_WAIT)
 
 
 def _error_of(data: bytes) -> dict[str, object] | None:

@@ -1,23 +1,23 @@
-"""One call to the upstream: its head from an allow-list, its answer sorted into body, stream or failure."""
+"""What goes to an upstream and comes back beside the body: heads from an allow-list, failing answers."""
 
 from __future__ import annotations
 
-import logging
 import time
 from functools import lru_cache
 from typing import Final
 
-from chatgpt_platform.access.keys import Key
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import failures
 from chatgpt_platform.gateway.call import Call
+from chatgpt_platform.gateway.source import ErrorEvent
 from chatgpt_platform.observe.redact import mask
-from chatgpt_platform.upstream.client import Client, Response
+from chatgpt_platform.upstream.client import Response
+from chatgpt_platform.upstream.keys import Key
 
 MAX_ERROR: Final = 256 * 1024
 """Bytes of an error body that are read; more is no error message but nonsense."""
 
-_JSON_BODY: Final = b"Content-Type: application/json\r\n"
+JSON_LINE: Final = b"Content-Type: application/json\r\n"
 _CALLER_HEADERS: Final = (b"accept", b"openai-beta", b"idempotency-key")
 _OWN_KEY_CALLER_HEADERS: Final = (*_CALLER_HEADERS, b"openai-organization", b"openai-project")
 """The last two choose who pays, so they count only beside the caller's own key."""
@@ -27,20 +27,12 @@ _MEDIA_TYPES: Final = frozenset((b"application/json", b"text/event-stream", b"te
 _ANSWER_PREFIXES: Final = (b"x-ratelimit-", b"openai-")
 
 
-def request_headers(call: Call, key: Key) -> bytes:
-    """The header lines for the upstream: the key, the type, and what the allow-list lets through."""
-    lines = [key.header_line]
-    if call.body:
-        lines.append(_JSON_BODY)
+def request_lines(call: Call) -> bytes:
+    """The header lines for the upstream, but for the key's: the type, and what the allow-list lets through."""
     headers = call.headers
-    names = _OWN_KEY_CALLER_HEADERS if key.own else _CALLER_HEADERS
-    lines += [b"%b: %b\r\n" % (name, headers[name]) for name in names if headers.get(name)]
-    return b"".join(lines)
-
-
-def question_headers(key: Key) -> bytes:
-    """The header lines for a question of the platform API: nothing of the caller's travels on."""
-    return key.header_line + _JSON_BODY
+    names = _OWN_KEY_CALLER_HEADERS if call.own_key else _CALLER_HEADERS
+    lines = [b"%b: %b\r\n" % (name, headers[name]) for name in names if headers.get(name)]
+    return JSON_LINE + b"".join(lines) if call.body else b"".join(lines)
 
 
 def answer_headers(response: Response, key: Key) -> list[tuple[bytes, bytes]]:
@@ -59,52 +51,47 @@ def _goes_on(name: bytes) -> bool:
     return name in _ANSWER_HEADERS or name.startswith(_ANSWER_PREFIXES)
 
 
-class Upstream:
-    """An upstream by its name, and the client that reaches it."""
+class FailedAnswer(Exception):
+    """A complete answer that says that the call failed, by its status or by its first event.
 
-    def __init__(self, name: str, client: Client, logger: logging.Logger) -> None:
-        self._name: Final = name
-        self._client: Final = client
-        self._log: Final = logger
-        self._key_works = True
+    ``body``: with the key masked. ``headers``: what goes to the caller of its lines. ``wait``: seconds that its
+    Retry-After asks for, None where there is none. ``event``: it came as the first event of a stream.
+    """
 
-    def ask(self, call: Call, key: Key, path: bytes, headers: bytes, body: bytes) -> None:
-        """Ask: ``call.response`` is the answer, of which nothing has come yet."""
-        call.record.upstream = self._name
-        call.key = key
-        call.response = self._client.begin(call.endpoint.upstream_method, path, headers, body)
+    def __init__(
+        self, status: int, body: bytes, headers: list[tuple[bytes, bytes]], wait: float | None,
+        *, event: bool = False,
+    ) -> None:  # fmt: skip
+        self.status: Final = status
+        self.body: Final = body
+        self.headers: Final = headers
+        self.wait = wait
+        self.event: Final = event
+        super().__init__(status)
 
-    def note(self, call: Call, key: Key, response: Response) -> None:
-        """Note what the head of an answer tells the owner; may be repeated."""
-        fields = response.fields
-        if b"x-request-id" in fields:
-            call.record.upstream_request_id = fields[b"x-request-id"].decode("latin-1")[:200]
-        if not key.own and self._key_works is (response.status == 401):
-            self._note_key(response.status)
-
-    def warn(self, call: Call, what: str) -> None:
-        """Tell the owner what went wrong with a call whose answer does not show it as a failure of ours."""
-        self._log.warning("%s: %s: %s", call.record.request_id, self._name, what)
-
-    def _note_key(self, status: int) -> None:
-        """Tell the owner, once each time it begins, that the configured key is refused: callers cannot mend it."""
-        worked, self._key_works = self._key_works, status != 401
-        if worked and not self._key_works:
-            self._log.warning(
-                "%s refuses the configured key (401): callers cannot be answered with it", self._name
-            )
+    @property
+    def problem(self) -> Problem:
+        """It as a Problem, by the contract's table."""
+        return failures.problem_of(self.status, self.body, self.wait)
 
 
-async def error_body(response: Response, key: Key) -> bytes:
-    """The whole body of a failing answer, the key masked. Raises Problem when it is too large to be one."""
-    return mask(await response.read_all(MAX_ERROR), key.value)
+async def failed_answer(response: Response, key: Key) -> FailedAnswer:
+    """An answer with a failing status. Raises Problem when it breaks off, or is too large to be one."""
+    body = mask(await response.read_all(MAX_ERROR), key.value)
+    wait = failures.wait_of(response.header(b"retry-after-ms"), response.header(b"retry-after"), time.time())
+    return FailedAnswer(response.status, body, answer_headers(response, key), wait)
 
 
-def failure(response: Response, body: bytes) -> Problem:
-    """The Problem of a failing answer. ``body``: its masked body."""
-    retry_after = response.header(b"retry-after")
-    text = retry_after.decode("latin-1") if retry_after else None
-    return failures.problem_of(response.status, body, text, now=time.time())
+def failed_event(event: ErrorEvent, response: Response, key: Key) -> FailedAnswer:
+    """A stream whose first event is an error."""
+    return FailedAnswer(event.status, mask(event.data, key.value), answer_headers(response, key), None, event=True)
+
+
+def note_head(call: Call, response: Response) -> None:
+    """Note what the head of an answer tells the owner; may be repeated."""
+    identifier = response.fields.get(b"x-request-id")
+    if identifier is not None:
+        call.record.upstream_request_id = identifier.decode("latin-1")[:200]
 
 
 def content_type(response: Response) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -9,16 +10,23 @@ from typing import Final
 
 from chatgpt_platform.access.keys import KeyPolicy
 from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway import endpoints, forward
+from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
+from chatgpt_platform.gateway.catalogue import Catalogue
 from chatgpt_platform.gateway.endpoints import Api
-from chatgpt_platform.gateway.forward import Upstream
-from chatgpt_platform.gateway.openai_api import OpenAIApi
+from chatgpt_platform.gateway.forward import FailedAnswer
+from chatgpt_platform.gateway.load import Load
+from chatgpt_platform.gateway.openai_api import EVENT_STREAM, STREAM_HEADERS, OpenAIApi
 from chatgpt_platform.gateway.platform_api import FormReader, PlatformApi
-from chatgpt_platform.gateway.render import Renderer
+from chatgpt_platform.gateway.render import JSON, Renderer
+from chatgpt_platform.gateway.routing import Routing
 from chatgpt_platform.gateway.tokens import TokenCap
 from chatgpt_platform.limits.store import Decision, Store
 from chatgpt_platform.settings.schema import Settings
-from chatgpt_platform.upstream.client import Client
+from chatgpt_platform.upstream.fleet import Fleet
+from chatgpt_platform.upstream.retries import Budget
+from chatgpt_platform.upstream.sse import encode
 from chatgpt_platform.wire.head import joined
 
 _OPENAI: Final = Api.OPENAI  # looked up in the class it would cost a call each time
@@ -30,29 +38,33 @@ _FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data"
 class Gateway:
     """Everything that is decided for a call under one configuration; a reload makes a new one.
 
-    The limiter and the upstream client are handed in, since they may outlive a configuration.
+    What may outlive a configuration is handed in: the limiter, the upstreams, the calls under way.
     """
 
     def __init__(
-        self, settings: Settings, limiter: Store, client: Client, read_multipart: FormReader,
+        self, settings: Settings, limiter: Store, fleet: Fleet, load: Load, read_multipart: FormReader,
         logger: logging.Logger,
     ) -> None:  # fmt: skip
-        first, models = settings.upstreams[0], settings.models
-        self._upstream: Final = Upstream(first.name, client, logger)
-        keys = KeyPolicy(settings.access.caller_keys, first.api_keys[0].reveal() if first.api_keys else None)
+        models, retries, prompts = settings.models, settings.retries, settings.logging.prompts
+        budget = Budget(retries.budget, asyncio.get_running_loop().time())
+        routing = Routing(fleet, KeyPolicy(settings.access.caller_keys))
         cap = TokenCap(models.max_tokens.default, models.max_tokens.cap)
         self.renderer: Final = Renderer(settings.server.language, settings.environment_language)
         self.max_body: Final = settings.server.max_body
+        self.heartbeat: Final = settings.server.heartbeat
         self._long_length: Final = len(str(self.max_body))
         """Digits of a declared length at which it may be too long."""
+        self._attempts: Final = Attempts(fleet, load, budget, retries.attempts, logger)
+        self._catalogue: Final = Catalogue(fleet, models.aliases, logger)
         self._openai: Final = OpenAIApi(
-            self._upstream, keys, models.aliases, cap, self.renderer, log_prompts=settings.logging.prompts
+            self._attempts, routing, models.aliases, cap, self.renderer, log_prompts=prompts
         )
         self._platform: Final = PlatformApi(
-            self._upstream, keys, models.aliases, models.default, cap, self.renderer, read_multipart,
-            log_prompts=settings.logging.prompts,
+            self._attempts, routing, models.aliases, models.default, cap, self.renderer, read_multipart,
+            log_prompts=prompts,
         )  # fmt: skip
         self._limiter: Final = limiter
+        self._load: Final = load
         self._log: Final = logger
 
     def screen(self, call: Call) -> None:
@@ -81,13 +93,15 @@ class Gateway:
             self._admit(call, self._limiter.look(call.client.key, now))
 
     def ask(self, call: Call) -> Reply | None:
-        """Admit a screened call and ask the upstream, whose answer ``call.response`` will be.
+        """Admit a screened call and ask an upstream, if one can take it at once: ``call.response`` is its answer.
 
         A Reply where that failed; otherwise ``reply`` has it. Never raises.
         """
         try:
             self.count(call)
-            self._api(call).ask(call)
+            self._api(call).prepare(call)
+            if self._enter(call) and not _lists_models(call):
+                self._attempts.begin(call)
         except Exception as error:  # noqa: BLE001 - it is told in the Reply
             return self._failed(call, error)
         return None
@@ -100,34 +114,51 @@ class Gateway:
         if not response.take_head():
             return None
         try:
-            self._upstream.note(call, key, response)
+            forward.note_head(call, response)
             reply = self._api(call).reply_at_once(call, key, response)
+            if reply is not None:
+                self._attempts.answered(call)
+        except Problem as problem:
+            call.failure = problem  # ``reply`` may ask another upstream
+            return None
         except Exception as error:  # noqa: BLE001 - it is told in the Reply
             reply = self._failed(call, error)
-        if reply is not None:
-            response.close()
         return reply
 
     async def reply(self, call: Call) -> Reply:
-        """The Reply to a call for which the upstream was asked. Never raises but for its cancellation.
-
-        The upstream's answer is let go then, unless a stream goes on with it.
-        """
-        key, response = call.key, call.response
-        assert key is not None
-        assert response is not None
-        reply: Reply | None = None
+        """The Reply to a call that ``ask`` let. Never raises but for its cancellation."""
         try:
-            await response.head()
-            self._upstream.note(call, key, response)
-            reply = await self._api(call).reply(call, key, response)
+            if not call.placed:
+                await self._load.wait(call.client.key, lambda: self._enter(call))
+            if _lists_models(call):
+                return await self._models(call)
+            if call.response is None:
+                await self._load.wait(call.client.key, lambda: self._attempts.begin(call))
+            return await self._reply_in_the_end(call)
         except Exception as error:  # noqa: BLE001 - it is told in the Reply
             return self._failed(call, error)
-        else:
-            return reply
-        finally:
-            if reply is None or reply.stream is None:
-                response.close()
+
+    def begun_stream(self) -> Reply:
+        """The head of a stream whose first event has yet to come."""
+        return Reply(200, [(b"content-type", EVENT_STREAM + b"; charset=utf-8"), *STREAM_HEADERS])
+
+    def last_event(self, call: Call, reply: Reply) -> tuple[bytes, bool]:
+        """A Reply to a call that has had ``begun_stream``, as its only event; and whether it breaks off with
+        it."""
+        if reply.status == 200 and any(value.startswith(EVENT_STREAM) for _, value in reply.headers):
+            return reply.body, False
+        if reply.status < 400:
+            problem = Problem(Kind.BAD_UPSTREAM, "upstream_no_stream", detail="the upstream did not stream")
+            reply = self.refuse(call, problem)
+        return encode(reply.body), True
+
+    def settle(self, call: Call) -> None:
+        """The call is over: what it held is free. May be repeated."""
+        self._attempts.settle(call)
+
+    async def close(self) -> None:
+        """Stop what goes on beside the calls."""
+        await self._catalogue.close()
 
     def refuse(self, call: Call, problem: Problem) -> Reply:
         """The answer to a call that failed, said in the log as loudly as its kind asks."""
@@ -168,6 +199,51 @@ class Gateway:
     def _api(self, call: Call) -> OpenAIApi | PlatformApi:
         return self._openai if call.endpoint.api is _OPENAI else self._platform
 
+    async def _reply_in_the_end(self, call: Call) -> Reply:
+        """The Reply to a call that is under way, sent again as often as it may and must be. Raises Problem."""
+        api = self._api(call)
+        while True:
+            key, response = call.key, call.response
+            assert key is not None
+            assert response is not None
+            try:
+                if call.failure is not None:
+                    raise call.failure
+                await response.head()
+                forward.note_head(call, response)
+                reply = await api.reply(call, key, response)
+            except (FailedAnswer, Problem) as failure:
+                call.failure = None
+                if not await self._attempts.again(call, failure):
+                    return self._last_failure(call, failure)
+            else:
+                self._attempts.answered(call)
+                return reply
+
+    def _last_failure(self, call: Call, failure: FailedAnswer | Problem) -> Reply:
+        """The Reply to a call that is not sent again. Raises Problem."""
+        if isinstance(failure, Problem):
+            raise failure
+        if failure.status == 429 and call.own_key is None:
+            soonest = self._attempts.soonest(call)
+            failure.wait = soonest if soonest is not None else failure.wait
+        return self._api(call).failure(call, failure)
+
+    async def _models(self, call: Call) -> Reply:
+        """The list of models. Raises Problem."""
+        try:
+            if call.own_key is None:
+                body = await self._catalogue.body()
+            else:
+                body = await self._catalogue.body_for(call.candidates[0][0], call.own_key)
+        except FailedAnswer as failed:
+            return self._openai.failure(call, failed)
+        return Reply(200, [JSON], body)
+
+    def _enter(self, call: Call) -> bool:
+        call.placed = self._load.enter(call.client.key)
+        return call.placed
+
     def _failed(self, call: Call, error: Exception) -> Reply:
         """The Reply to a call that failed. A fault of ours is a well-formed answer too, and a line in the log."""
         if isinstance(error, Problem):
@@ -199,10 +275,7 @@ class Gateway:
         self.check_length(call)
 
     def _check_key_head(self, call: Call) -> None:
-        if call.endpoint.api is _OPENAI:
-            self._openai.key(call)
-        else:
-            self._platform.check_key_head(call)
+        self._api(call).check_key_head(call)
 
 
 def _check_encoding(encoding: bytes) -> None:
@@ -215,6 +288,10 @@ def _check_type(call: Call) -> None:
     types = _JSON_TYPES if call.api is _OPENAI else _JSON_TYPES + _FORM_TYPES
     if media_type and media_type not in types and not media_type.endswith("+json"):
         raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
+
+
+def _lists_models(call: Call) -> bool:
+    return call.endpoint is endpoints.MODELS and not call.tail
 
 
 def _counts(call: Call) -> bool:

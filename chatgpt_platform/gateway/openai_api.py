@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
-from chatgpt_platform.access.keys import Key, KeyPolicy, bearer_token
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import endpoints, failures, forward, members
+from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
-from chatgpt_platform.gateway.forward import Upstream
+from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.render import JSON, Renderer
+from chatgpt_platform.gateway.routing import Routing
 from chatgpt_platform.gateway.source import ErrorEvent, EventSource
 from chatgpt_platform.gateway.streams import Passage, Relay
 from chatgpt_platform.gateway.tokens import TokenCap
 from chatgpt_platform.gateway.usage import figures_of
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Response
+from chatgpt_platform.upstream.keys import Key
 
 MAX_HELD: Final = 4 * 1024 * 1024
 """Bytes of a JSON answer that are held to be checked and accounted; a longer one is passed on as it comes."""
@@ -31,39 +31,40 @@ STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering",
 
 
 class OpenAIApi:
-    """Answers calls to ``/v1/…`` from the upstream."""
+    """Answers calls to ``/v1/…`` from the upstreams."""
 
     def __init__(
-        self, upstream: Upstream, keys: KeyPolicy, aliases: Mapping[str, str], cap: TokenCap, renderer: Renderer,
+        self, attempts: Attempts, routing: Routing, aliases: Mapping[str, str], cap: TokenCap, renderer: Renderer,
         *, log_prompts: bool,
     ) -> None:  # fmt: skip
-        self._upstream: Final = upstream
-        self._keys: Final = keys
+        self._attempts: Final = attempts
+        self._routing: Final = routing
         self._aliases: Final = aliases
         self._cap: Final = cap
         self._capped: Final = cap.limits
         self._renderer: Final = renderer
         self._log_prompts: Final = log_prompts
 
-    def key(self, call: Call) -> Key:
-        """Whose key pays; raises Problem when there is none or it cannot be one."""
-        fixed = self._keys.fixed_for_openai
-        return fixed or self._keys.for_openai(bearer=bearer_token(call.header(b"authorization") or ""))
+    def check_key_head(self, call: Call) -> None:
+        """Refuse what cannot be paid for before the body is read. Raises Problem."""
+        self._routing.check_openai(call)
 
-    def ask(self, call: Call) -> None:
-        """Forward the call. Raises Problem."""
-        key = self._keys.fixed_for_openai or self.key(call)
-        path = self._path(call) if call.tail else call.endpoint.upstream_path
+    def prepare(self, call: Call) -> None:
+        """Read what is asked for, of whom, and who pays. Raises Problem."""
+        record = call.record
         if call.endpoint is not endpoints.MODELS:
-            self._prepare(call)
+            self._read_body(call)
             if self._log_prompts:
-                call.record.prompt = call.body.decode()
-        headers = call.notes.upstream_headers if call.body else b""
-        if not headers:
-            headers = forward.request_headers(call, key)
-            if call.body:
-                call.notes.upstream_headers = headers
-        self._upstream.ask(call, key, path, headers, call.body)
+                record.prompt = call.body.decode()
+        elif call.tail:
+            self._read_tail(call)
+        self._routing.assign_openai(call, record.model or "")
+        lines = call.notes.upstream_lines
+        if not lines or not call.body or call.own_key is not None:
+            lines = forward.request_lines(call)
+            if call.body and call.own_key is None:
+                call.notes.upstream_lines = lines
+        call.lines = lines
 
     def reply_at_once(self, call: Call, key: Key, response: Response) -> Reply | None:
         """The Reply to a JSON answer all of which came with its head, as most do; None for any other.
@@ -76,10 +77,10 @@ class OpenAIApi:
         return None if body is None else self._whole(call, key, response, body)
 
     async def reply(self, call: Call, key: Key, response: Response) -> Reply:
-        """The Reply to any answer whose head has come. Raises Problem."""
+        """The Reply to any answer whose head has come. Raises Problem and FailedAnswer."""
         media_type = forward.content_type(response)
         if response.status >= 400:
-            return await self._failure(call, key, response)
+            raise await forward.failed_answer(response, key)
         if not 200 <= response.status < 300:
             raise forward.unusable(response)
         if media_type == EVENT_STREAM:
@@ -88,14 +89,28 @@ class OpenAIApi:
             raise forward.unusable(response)
         return await self._body(call, key, response)
 
-    def _path(self, call: Call) -> bytes:
+    def failure(self, call: Call, failed: FailedAnswer) -> Reply:
+        """The Reply to a failing answer: the upstream's own words. Raises Problem where those are no error
+        object."""
+        body = failures.error_body(failed.body) if failed.event else failed.body
+        if not failures.is_error_object(body):
+            raise failed.problem
+        call.record.error = (
+            "the upstream sent an error event" if failed.event else f"the upstream answered {failed.status}"
+        )
+        if failed.status >= 500:
+            self._attempts.warn(call, call.record.error)
+        headers = [line for line in failed.headers if line[0] not in (b"content-type", b"retry-after")]
+        if failed.wait is not None:
+            headers.append((b"retry-after", str(failures.whole(failed.wait)).encode()))
+        return Reply(failed.status, [JSON, *headers], body)
+
+    def _read_tail(self, call: Call) -> None:
         if any(segment in ("", ".", "..") for segment in call.tail.split("/")):
             raise Problem(Kind.NOT_FOUND, path=call.record.path)
-        model = self._aliases.get(call.tail, call.tail)
-        call.record.model = model
-        return call.endpoint.upstream_path + b"/" + quote(model, safe="/:@").encode()
+        call.record.model = self._aliases.get(call.tail, call.tail)
 
-    def _prepare(self, call: Call) -> None:
+    def _read_body(self, call: Call) -> None:
         """Read the body, note what it asks for, and change what is to be changed. Raises Problem."""
         asked = members.read_openai(call.body)
         model = "" if asked.model is msgspec.UNSET else asked.model
@@ -109,16 +124,6 @@ class OpenAIApi:
         record.stream = bool(asked.stream)
         if changes:
             call.body = members.rewrite(call.body, changes)
-
-    async def _failure(self, call: Call, key: Key, response: Response) -> Reply:
-        body = await forward.error_body(response, key)
-        if not failures.is_error_object(body):
-            raise forward.failure(response, body)
-        call.record.error = f"the upstream answered {response.status}"
-        if response.status >= 500:
-            self._upstream.warn(call, call.record.error)
-        headers = [line for line in forward.answer_headers(response, key) if line[0] != b"content-type"]
-        return Reply(response.status, [JSON, *headers], body)
 
     async def _body(self, call: Call, key: Key, response: Response) -> Reply:
         body, whole = await response.read_within(MAX_HELD)
@@ -150,14 +155,10 @@ class OpenAIApi:
         try:
             first = await source.first()
         except ErrorEvent as event:
-            call.record.error = "the upstream sent an error event"
-            body = failures.error_body(mask(event.data, key.value))
-            if not failures.is_error_object(body):
-                raise failures.problem_of(event.status, body, None, now=time.time()) from None
-            return Reply(event.status, [JSON], body)
+            raise forward.failed_event(event, response, key) from None
 
         def break_off(problem: Problem) -> bytes:
-            self._upstream.warn(call, str(problem))
+            self._attempts.broke_off(call, problem)
             return self._renderer.body(problem, call.api, call.language)[1]
 
         headers = [*forward.answer_headers(response, key), *STREAM_HEADERS]

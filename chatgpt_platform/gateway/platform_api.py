@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from chatgpt_platform.access.keys import Key, KeyPolicy, bearer_token
-from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.errors import Problem
 from chatgpt_platform.gateway import conversation, failures, forward, parameters, tokens, usage
+from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
-from chatgpt_platform.gateway.forward import Upstream
+from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.openai_api import EVENT_STREAM, STREAM_HEADERS
 from chatgpt_platform.gateway.parameters import Question
 from chatgpt_platform.gateway.render import JSON, Renderer
+from chatgpt_platform.gateway.routing import Routing
 from chatgpt_platform.gateway.source import ErrorEvent, EventSource
 from chatgpt_platform.gateway.streams import Telling, whole_stream
 from chatgpt_platform.gateway.tokens import TokenCap
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Response
+from chatgpt_platform.upstream.keys import Key
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
 
@@ -32,11 +33,11 @@ class PlatformApi:
     """Answers calls to ``/chatgpt`` and the conversation route from the upstream's chat completions."""
 
     def __init__(
-        self, upstream: Upstream, keys: KeyPolicy, aliases: Mapping[str, str], default_model: str, cap: TokenCap,
+        self, attempts: Attempts, routing: Routing, aliases: Mapping[str, str], default_model: str, cap: TokenCap,
         renderer: Renderer, read_multipart: FormReader, *, log_prompts: bool,
     ) -> None:  # fmt: skip
-        self._upstream: Final = upstream
-        self._keys: Final = keys
+        self._attempts: Final = attempts
+        self._routing: Final = routing
         self._aliases: Final = {tokens.RETIRED_MODEL: default_model, **aliases}
         self._default_model: Final = default_model
         self._cap: Final = cap
@@ -44,18 +45,21 @@ class PlatformApi:
         self._read_multipart: Final = read_multipart
         self._log_prompts: Final = log_prompts
 
-    def ask(self, call: Call) -> None:
-        """Ask the question that the call holds. Raises Problem."""
+    def check_key_head(self, call: Call) -> None:
+        """Refuse a header's key that cannot be one before the body is read; a missing key may be in there."""
+        self._routing.check_platform(call)
+
+    def prepare(self, call: Call) -> None:
+        """Read the question, whom to ask, and who pays. Raises Problem."""
         question = self._question(call)
         model = self._aliases.get(question.model or self._default_model, question.model or self._default_model)
         call.record.model, call.record.stream = model, question.stream
-        key = self._key(call, question.api_key)
+        self._routing.assign_platform(call, model, question.api_key)
         call.turns = conversation.messages(question)
         if self._log_prompts:
             call.record.prompt = question.prompt
-        body = self._body(call, question, model)
-        path, headers = call.endpoint.upstream_path, forward.question_headers(key)
-        self._upstream.ask(call, key, path, headers, body)
+        call.body = self._body(call, question, model)
+        call.lines = forward.JSON_LINE  # nothing of the caller's travels on
 
     def reply_at_once(self, call: Call, key: Key, response: Response) -> Reply | None:
         """The Reply to a JSON answer all of which came with its head, as most do; None for any other.
@@ -68,10 +72,10 @@ class PlatformApi:
         return None if body is None else self._whole(call, body)
 
     async def reply(self, call: Call, key: Key, response: Response) -> Reply:
-        """The Reply to any answer whose head has come. Raises Problem."""
+        """The Reply to any answer whose head has come. Raises Problem and FailedAnswer."""
         media_type = forward.content_type(response)
         if response.status >= 400:
-            raise forward.failure(response, await forward.error_body(response, key))
+            raise await forward.failed_answer(response, key)
         if response.status != 200:
             raise forward.unusable(response)
         if media_type == EVENT_STREAM and call.record.stream:
@@ -80,17 +84,9 @@ class PlatformApi:
             raise forward.unusable(response)
         return self._whole(call, await response.read_all(MAX_ANSWER))
 
-    def check_key_head(self, call: Call) -> None:
-        """Refuse a header's key that cannot be one before the body is read; a missing key may be in there."""
-        try:
-            self._key(call, None)
-        except Problem as problem:
-            if problem.kind is not Kind.MISSING_KEY:
-                raise
-
-    def _key(self, call: Call, member: str | None) -> Key:
-        bearer = bearer_token(call.header(b"authorization") or "")
-        return self._keys.for_platform(member=member, header=call.header(b"apikey"), bearer=bearer)
+    def failure(self, call: Call, failed: FailedAnswer) -> Reply:
+        """A failing answer is the gateway's to tell. Raises Problem."""
+        raise failed.problem
 
     def _question(self, call: Call) -> Question:
         given: dict[str, Any] = parameters.from_text(parameters.from_query(call.query))
@@ -129,17 +125,17 @@ class PlatformApi:
 
     async def _stream(self, call: Call, key: Key, response: Response) -> Reply:
         def problem_of(status: int, data: bytes) -> Problem:
-            return failures.problem_of(status, mask(data, key.value), None, now=time.time())
+            return failures.problem_of(status, mask(data, key.value), None)
 
         def break_off(problem: Problem) -> bytes:
-            self._upstream.warn(call, str(problem))
+            self._attempts.broke_off(call, problem)
             return self._renderer.body(problem, call.api, call.language)[1]
 
         source = EventSource(response, release_long=False)
         try:
             first = await source.first()
         except ErrorEvent as event:
-            raise problem_of(event.status, event.data) from None
+            raise forward.failed_event(event, response, key) from None
         return Reply(
             200, [*_STREAM_HEADERS], stream=Telling(source, first, call, break_off, call.turns, problem_of)
         )

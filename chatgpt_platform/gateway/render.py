@@ -25,8 +25,7 @@ class Renderer:
 
     def reason(self, problem: Problem, accept_language: str) -> str:
         """What the caller is told, in its language."""
-        language = locales.choose(self.language, accept_language, self.environment_language)
-        return _writable(locales.say(language, problem.text, problem.values))
+        return _writable(_said(locales.choose(self.language, accept_language, self.environment_language), problem))
 
     def reply(self, problem: Problem, api: Api, accept_language: str = "") -> Reply:
         """The answer to a call that failed."""
@@ -52,6 +51,14 @@ def openai_error(problem: Problem, reason: str) -> bytes:
     param = None if problem.param is None else _writable(problem.param)
     error = {"message": reason, "type": kind.openai_type, "param": param, "code": kind.openai_code}
     return msgspec.json.encode({"error": error})
+
+
+def _said(language: str, problem: Problem) -> str:
+    values = {
+        name: _said(language, value) if isinstance(value, Problem) else value
+        for name, value in problem.values.items()
+    }
+    return locales.say(language, problem.text, values)
 
 
 def _writable(text: str) -> str:

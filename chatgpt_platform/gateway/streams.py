@@ -59,6 +59,10 @@ class _EventStream(Stream):
         if last:
             write(last)
 
+    @property
+    def between_events(self) -> bool:
+        return not self._source.in_event
+
     def close(self) -> None:
         if not self._ended:
             self._account(self._source.ending())
@@ -191,6 +195,8 @@ def whole_stream(turns: Sequence[Turn], said: Answer) -> bytes:
 
 class Passage(Stream):
     """A large answer that is no stream of events, passed on in parts as it comes."""
+
+    events = False
 
     def __init__(self, response: Response, first: bytes, call: Call) -> None:
         self._response: Final = response

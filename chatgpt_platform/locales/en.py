@@ -48,6 +48,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "upstream_busy": "The model service says that there are too many requests. Please try again later.",
     "upstream_said": "The model service answered: {reason}",
     "unknown_model": "The model service does not know this model: {reason}",
+    "model_not_served": "No model service here offers {model}.",
     "upstream_refused": "The model service refused the request with status {status}.",
     "upstream_failed": "The model service failed with status {status}. Please try again later.",
     "bad_upstream": "The model service gave an answer that cannot be used.",
@@ -55,8 +56,11 @@ TEXTS: Final[Mapping[str, str]] = {
     "upstream_broke_off": "The model service broke off in the middle of its answer.",
     "upstream_too_large": "The answer of the model service is too large.",
     "upstream_timeout": "The model service took too long to answer.",
+    "upstream_down": "{because} It is tried again in {seconds} s.",
+    "upstream_no_stream": "The model service answered with something else than a stream.",
     # What happened here
     "fault": "Something went wrong here. The fault is ours, not yours.",
     "unavailable": "The service is not available at the moment. Please try again later.",
+    "overloaded": "The service is too busy at the moment. Please try again in {seconds} s.",
     "draining": "The service is shutting down. Please try again shortly.",
 }

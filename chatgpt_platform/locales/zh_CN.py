@@ -46,6 +46,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "upstream_busy": "模型服务提示请求过多，请稍后重试。",
     "upstream_said": "模型服务答复：{reason}",
     "unknown_model": "模型服务找不到该模型：{reason}",
+    "model_not_served": "这里没有提供 {model} 的模型服务。",
     "upstream_refused": "模型服务拒绝了该请求，状态码 {status}。",
     "upstream_failed": "模型服务出错，状态码 {status}，请稍后重试。",
     "bad_upstream": "模型服务返回了无法使用的答复。",
@@ -53,8 +54,11 @@ TEXTS: Final[Mapping[str, str]] = {
     "upstream_broke_off": "模型服务在答复过程中中断。",
     "upstream_too_large": "模型服务的答复过大。",
     "upstream_timeout": "模型服务响应超时。",
+    "upstream_down": "{because}{seconds} 秒后会再次尝试。",
+    "upstream_no_stream": "模型服务返回的不是流式回答。",
     # What happened here
     "fault": "服务内部出错，这不是您的问题。",
     "unavailable": "服务暂时不可用，请稍后重试。",
+    "overloaded": "服务目前过于繁忙，请在 {seconds} 秒后重试。",
     "draining": "服务正在关闭，请稍后重试。",
 }

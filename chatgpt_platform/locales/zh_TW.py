@@ -46,6 +46,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "upstream_busy": "模型服務表示請求過多，請稍後重試。",
     "upstream_said": "模型服務回覆：{reason}",
     "unknown_model": "模型服務找不到此模型：{reason}",
+    "model_not_served": "這裡沒有提供 {model} 的模型服務。",
     "upstream_refused": "模型服務拒絕了此請求，狀態碼 {status}。",
     "upstream_failed": "模型服務發生錯誤，狀態碼 {status}，請稍後再試。",
     "bad_upstream": "模型服務傳回了無法使用的回覆。",
@@ -53,8 +54,11 @@ TEXTS: Final[Mapping[str, str]] = {
     "upstream_broke_off": "模型服務在回覆過程中中斷。",
     "upstream_too_large": "模型服務的回覆過大。",
     "upstream_timeout": "模型服務回應逾時。",
+    "upstream_down": "{because}{seconds} 秒後會再次嘗試。",
+    "upstream_no_stream": "模型服務傳回的不是串流回答。",
     # What happened here
     "fault": "服務內部發生錯誤，這不是您的問題。",
     "unavailable": "服務暫時無法使用，請稍後重試。",
+    "overloaded": "服務目前過於繁忙，請在 {seconds} 秒後重試。",
     "draining": "服務正在關閉，請稍後重試。",
 }

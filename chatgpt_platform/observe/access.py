@@ -26,6 +26,7 @@ class Record:
     """What is known of a call; filled while it runs, written once at its end.
 
     ``time``: epoch seconds of its start. ``path``: without the query. ``error``: English, None when all went well.
+    ``attempts``: how often an upstream was asked. ``reason``: why more than once. ``trace_id``: of a W3C trace.
     ``prompt``, ``answer``: what was said; None unless the operator asked for prompts to be logged.
     """
 
@@ -45,6 +46,9 @@ class Record:
     bytes_out: int = 0
     error: str | None = None
     upstream_request_id: str | None = None
+    attempts: int = 0
+    reason: str | None = None
+    trace_id: str | None = None
     prompt: str | None = None
     answer: str | None = None
 
@@ -79,6 +83,9 @@ class _Line(msgspec.Struct, gc=False):
     bytes_out: int
     error: str | None
     upstream_request_id: str | None
+    attempts: int
+    reason: str | None
+    trace_id: str | msgspec.UnsetType
     prompt: str | msgspec.UnsetType | None
     answer: str | msgspec.UnsetType | None
 
@@ -113,7 +120,8 @@ def _shown(record: Record) -> _Line:
         stamp(record.time), record.request_id, record.client, record.method, record.path, record.status,
         record.model, record.upstream, record.stream, _tenths(record.duration_ms),
         None if first_byte is None else _tenths(first_byte), record.prompt_tokens, record.completion_tokens,
-        record.bytes_out, record.error, record.upstream_request_id,
+        record.bytes_out, record.error, record.upstream_request_id, record.attempts, record.reason,
+        record.trace_id or msgspec.UNSET,
         prompt if said else msgspec.UNSET, answer if said else msgspec.UNSET,
     )  # fmt: skip
 

@@ -2,10 +2,12 @@
 
     schema        every setting with its type, default and help (begin here)
     declaration   how ``schema`` declares one, and the tree that the rest walks
-    kinds         types of values; ``containers``, ``addresses`` and ``secret`` hold more of them
+    kinds         types of values; ``containers``, ``addresses``, ``outbound``, ``secret`` hold more of them
     nodes         YAML and JSON as trees with line numbers, before they mean anything
     walk          such a tree against the schema: values and problems
     environment   the variables against the schema
+    layers        what each source says, and all of them as one
+    contradictions  what is possible each by itself, but not together
     load          which file, what wins, all problems at once; the one door: ``load(...)``
     tls           the certificate of ``server.tls``, from its files
     render        the example file, the reference page, the JSON Schema, the listing of ``check``

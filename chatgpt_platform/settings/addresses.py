@@ -77,7 +77,7 @@ class Cidr(TextKind[Network]):
         return yaml_text(str(value))
 
 
-def _split(text: str) -> SplitResult:
+def split_url(text: str) -> SplitResult:
     """The parts of a URL with a host. Raises ``Mismatch``; blanks, which ``urlsplit`` drops, are refused."""
     try:
         parts = urlsplit(text)
@@ -105,7 +105,7 @@ class Origin(_AddressKind):
     def read(self, text: str) -> str:
         if text == "*":
             return text
-        parts = _split(text)
+        parts = split_url(text)
         if "@" in text or text.partition("://")[2] != parts.netloc:
             raise Mismatch
         return f"{parts.scheme}://{_authority(parts, {'http': 80, 'https': 443})}"
@@ -120,7 +120,7 @@ class BaseUrl(_AddressKind):
     def read(self, text: str) -> str:
         if "@" in text:
             raise Mismatch("a URL without credentials: a key belongs into api_keys")
-        parts = _split(text)
+        parts = split_url(text)
         if parts.scheme not in {"http", "https"} or "?" in text or "#" in text:
             raise Mismatch
         return f"{parts.scheme}://{_authority(parts, {})}{parts.path.rstrip('/')}"

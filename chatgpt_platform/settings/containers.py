@@ -67,17 +67,24 @@ class MapOf(Kind[Mapping[str, T]]):
         if isinstance(node, Scalar) and node.is_null:
             return MappingProxyType({})
         if not isinstance(node, Table):
-            raise Unusable([Fault(f"found {describe(node)}, expected {self.expected}", node.line)])
-        faults = [Fault(again(first), key.line, f"[{describe_key(key)}]") for key, first in node.repeated()]
+            raise Unusable([Fault(f"found {self.found(node)}, expected {self.expected}", node.line)])
+        faults = [Fault(again(first), key.line, f"[{self.shown(key)}]") for key, first in node.repeated()]
         values: dict[str, T] = {}
         for key, item in node.entries:
             try:
                 values[self._key.parse(Scalar(key.text, Style.QUOTED, key.line))] = self._item.parse(item)
             except Unusable as unusable:
-                faults += below(unusable, f"[{describe_key(key)}]")
+                faults += below(unusable, f"[{self.shown(key)}]")
         if faults:
             raise Unusable(faults)
         return MappingProxyType(values)
+
+    def found(self, node: Node) -> str:
+        return describe(node)
+
+    def shown(self, key: Scalar) -> str:
+        """How an error names a key."""
+        return describe_key(key)
 
     def json_schema(self) -> dict[str, object]:
         return {"type": ["object", "null"], "additionalProperties": self._item.json_schema()}

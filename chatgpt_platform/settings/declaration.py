@@ -1,6 +1,6 @@
 """How a setting is declared: once, as a field of a dataclass, with everything that is known about it.
 
-``setting``, ``section`` and ``upstream_list`` stand in for ``dataclasses.field`` in ``schema``. ``tree`` turns the
+``setting``, ``section`` and ``section_list`` stand in for ``dataclasses.field`` in ``schema``. ``tree`` turns the
 declared dataclasses into ``Section`` and ``Setting``, which the rest of this package walks: it reads the file and
 the environment by them and writes the example, the reference and the JSON Schema from them.
 """
@@ -16,6 +16,7 @@ from chatgpt_platform.settings.kinds import Kind
 
 T = TypeVar("T")
 _ABOUT: Final = "about"
+_NO_LENGTHS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class _About(NamedTuple):
@@ -54,8 +55,8 @@ def section(cls: type[T], help: str) -> T:  # noqa: A002
     return field(default_factory=cls, metadata={_ABOUT: _About(help, cls=cls)})
 
 
-def upstream_list(cls: type[T], help: str) -> tuple[T, ...]:  # noqa: A002
-    """Declare a list of such groups, of which this version has exactly one."""
+def section_list(cls: type[T], help: str) -> tuple[T, ...]:  # noqa: A002
+    """Declare a list of such groups, of which there is one by default and always one at least."""
     about = _About(help, cls=cls, listed=True)
     return field(default_factory=lambda: (cls(),), metadata={_ABOUT: about})
 
@@ -71,6 +72,11 @@ class Setting(NamedTuple):
     names: tuple[str, ...]
     restart: bool
 
+    @classmethod
+    def of(cls, path: str, about: _About, names: tuple[str, ...]) -> Setting:
+        kind = cast(Kind[Any], about.kind)
+        return cls(path, kind, about.default, about.help, about.suggest, names, about.restart)
+
     @property
     def variables(self) -> tuple[str, ...]:
         """The environment variables that set it. Those of an upstream are set with CHATGPT_UPSTREAMS as well."""
@@ -80,29 +86,45 @@ class Setting(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A group of settings. ``listed``: written in the file as a list that holds this group once."""
+    """A group of settings. ``listed``: written in the file as a list of such groups; ``members`` are the first's.
+
+    ``names``: whether its settings have the environment variables that do not follow from their paths.
+    """
 
     path: str
     cls: type
     help: str
     listed: bool
+    names: bool
     members: Mapping[str, Setting | Section]
 
-    def settings(self) -> Iterator[Setting]:
+    def item(self, index: int) -> Section:
+        """One group of a list, by itself. The variables with short names belong to the first."""
+        about = _About(self.help, cls=self.cls)
+        return tree(self.cls, f"{self.path}[{index}]", about, names=self.names and index == 0)
+
+    def settings(self, lengths: Mapping[str, int] = _NO_LENGTHS) -> Iterator[Setting]:
+        """All that can be set, in order. ``lengths``: of each list, by its path; 1 where it is left out."""
+        if self.listed:
+            for index in range(lengths.get(self.path, 1)):
+                yield from self.item(index).settings(lengths)
+            return
         for member in self.members.values():
             if isinstance(member, Setting):
                 yield member
             else:
-                yield from member.settings()
+                yield from member.settings(lengths)
 
-    def build(self, values: Mapping[str, object], **extra: object) -> Any:
-        """The dataclass of this group, from a value for the path of each setting."""
+    def build(self, values: Mapping[str, object], lengths: Mapping[str, int], **extra: object) -> Any:
+        """The dataclass of this group, or a tuple of them, from a value for the path of each setting."""
+        if self.listed:
+            count = lengths.get(self.path, 1)
+            return tuple(self.item(index).build(values, lengths, **extra) for index in range(count))
         built = {
-            name: values[member.path] if isinstance(member, Setting) else member.build(values)
+            name: values[member.path] if isinstance(member, Setting) else member.build(values, lengths)
             for name, member in self.members.items()
         }
-        group = self.cls(**built, **extra)
-        return (group,) if self.listed else group
+        return self.cls(**built, **extra)
 
 
 def variable(path: str) -> str:
@@ -110,7 +132,7 @@ def variable(path: str) -> str:
     return "CHATGPT_" + path.upper().replace(".", "__")
 
 
-def tree(cls: type, path: str = "", about: _About | None = None) -> Section:
+def tree(cls: type, path: str = "", about: _About | None = None, *, names: bool = True) -> Section:
     """Everything that a dataclass declares, in the order of its fields."""
     listed = about is not None and about.listed
     members: dict[str, Setting | Section] = {}
@@ -121,8 +143,8 @@ def tree(cls: type, path: str = "", about: _About | None = None) -> Section:
         prefix = f"{path}[0]" if listed else path
         below = f"{prefix}.{declared.name}" if prefix else declared.name
         members[declared.name] = (
-            Setting(below, found.kind, found.default, found.help, found.suggest, found.names, found.restart)
-            if found.kind
-            else tree(cast(type, found.cls), below, found)
+            tree(found.cls, below, found, names=names)
+            if found.cls
+            else Setting.of(below, found, found.names if names else ())
         )
-    return Section(path, cls, about.help if about else "", listed, MappingProxyType(members))
+    return Section(path, cls, about.help if about else "", listed, names, MappingProxyType(members))

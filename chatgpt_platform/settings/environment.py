@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from chatgpt_platform.settings import walk
 from chatgpt_platform.settings.declaration import Section, Setting, variable
 from chatgpt_platform.settings.kinds import Unusable
+from chatgpt_platform.settings.layers import Found, Layer
 from chatgpt_platform.settings.nodes import Unreadable, from_json
 from chatgpt_platform.settings.schema import SETTINGS, TREE
 from chatgpt_platform.settings.text import printable
@@ -18,14 +19,6 @@ from chatgpt_platform.settings.text import printable
 CONFIG: Final = "CHATGPT_CONFIG"
 _FILE: Final = "_FILE"
 _LARGEST: Final = 2**20
-
-
-class Found(NamedTuple):
-    """A value. ``source`` for the listing of ``check``, ``place`` before an error: often the same thing."""
-
-    value: object
-    source: str
-    place: str
 
 
 class Given(NamedTuple):
@@ -38,12 +31,11 @@ class Given(NamedTuple):
         return Found(value, f"environment variable {self.name}", self.name)
 
 
-class Environment:
-    """Reads all variables at once: ``values`` by path, ``problems`` a line each."""
+class Environment(Layer):
+    """Reads all variables at once."""
 
     def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
-        self.values: Final[dict[str, Found]] = {}
-        self.problems: Final[list[str]] = []
+        super().__init__()
         self._environment: Final = environment
         self._directory: Final = directory
         for section in _lists():
@@ -54,47 +46,47 @@ class Environment:
 
     def _read_list(self, section: Section) -> None:
         """``CHATGPT_UPSTREAMS``: the list as JSON, in place of the file's."""
-        values: list[tuple[str, Found]] = []
         for given in self._given([variable(section.path)]):
             try:
                 findings = walk.read(section, from_json(given.text))
             except Unreadable as unreadable:
-                self.problems.append(f"{given.name}: {unreadable.text}")
+                self._refuse(section.path, f"{given.name}: {unreadable.text}")
                 continue
-            self.problems.extend(
-                printable(f"{given.name}: {each.path}: {each.text}") for each in findings.troubles
-            )
-            written = {path: value for path, (value, _) in findings.values.items()}
-            for setting in section.settings():
-                if setting.path in written:
-                    values.append((setting.path, given.found(written[setting.path])))
-                else:
-                    # The variable stands for the whole list, so what it leaves out is not the file's.
-                    values.append((setting.path, Found(setting.default, "default", given.name)))
-        for path, found in values:
-            self._keep(SETTINGS[path], found)
+            for trouble in findings.troubles:
+                self._refuse(trouble.path, f"{given.name}: {trouble.path}: {trouble.text}")
+            values = {path: given.found(value) for path, (value, _) in findings.values.items()}
+            places = (given.name,) * len(findings.lists.get(section.path, (0,)))
+            former = self.lists.get(section.path)
+            if former is None:
+                self.lists[section.path] = places
+                self.values.update(values)
+            elif len(former) != len(places) or _plain(values) != _plain(self.values):
+                self._differ(section.path, given.name, former[0])
 
     def _read_setting(self, setting: Setting) -> None:
         for given in self._given(setting.variables):
             try:
                 self._keep(setting, given.found(setting.kind.parse(setting.kind.node(given.text))))
             except Unreadable as unreadable:
-                self.problems.append(f"{given.name}: {unreadable.text}")
+                self._refuse(setting.path, f"{given.name}: {unreadable.text}")
             except Unusable as unusable:
                 for fault in unusable.faults:
                     where = f"{setting.path}{fault.where}: " if fault.where else ""
-                    self.problems.append(printable(f"{given.name}: {where}{fault.text}"))
+                    self._refuse(setting.path, f"{given.name}: {where}{fault.text}")
 
     def _keep(self, setting: Setting, found: Found) -> None:
         """Take a value; a second name for the setting must agree with the first."""
-        former = self.values.get(setting.path)
-        if former is None or former.source == "default":
-            self.values[setting.path] = found
-        elif found.source != "default" and found.value != former.value:
-            self.problems.append(
-                f"{found.place} and {former.place}: found two different values for {setting.path}, "
-                "expected only one of them to be set"
-            )
+        former = self.values.setdefault(setting.path, found)
+        if found.value != former.value:
+            self._differ(setting.path, found.place, former.place)
+
+    def _refuse(self, path: str, problem: str) -> None:
+        self.problems.append(printable(problem))
+        self.refused.add(path)
+
+    def _differ(self, path: str, *names: str) -> None:
+        text = f"found two different values for {path}, expected only one of them to be set"
+        self._refuse(path, f"{' and '.join(names)}: {text}")
 
     def _given(self, names: Iterable[str]) -> Iterator[Given]:
         for name in names:
@@ -106,6 +98,10 @@ class Environment:
                 except _NoContent as reason:
                     # The path is not repeated: people put the key itself there.
                     self.problems.append(f"{name}{_FILE}: {reason}")
+
+
+def _plain(values: Mapping[str, Found]) -> dict[str, object]:
+    return {path: found.value for path, found in values.items()}
 
 
 class _NoContent(Exception):

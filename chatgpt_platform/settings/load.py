@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.settings import walk
-from chatgpt_platform.settings.environment import CONFIG, Environment, Found, slips
+from chatgpt_platform.settings.contradictions import contradictions
+from chatgpt_platform.settings.environment import CONFIG, Environment, slips
 from chatgpt_platform.settings.kinds import Unusable
+from chatgpt_platform.settings.layers import Found, Layer, Merged
 from chatgpt_platform.settings.nodes import Node, Unreadable, from_json
 from chatgpt_platform.settings.schema import SETTINGS, TREE, Settings
 from chatgpt_platform.settings.text import printable
@@ -58,19 +61,18 @@ def load(
     Raises ``ConfigurationError`` with every problem of all three, a line each.
     """
     file = _File(environment, config, directory)
-    variables = Environment(environment, directory)
-    given = _Flags(flags)
-    default = {path: Found(each.default, "default", "") for path, each in SETTINGS.items()}
-    found = default | file.values | variables.values | given.values
-    problems = [*file.problems, *variables.problems, *given.problems]
-    problems += [*_contradictions(found), *_half_of_tls(found, problems)]
+    layers = (file, Environment(environment, directory), _Flags(flags))
+    merged = Merged(layers)
+    problems = [*chain.from_iterable(layer.problems for layer in layers), *contradictions(merged)]
     if problems:
         more = len(problems) - _MOST_LINES
         raise ConfigurationError(problems[:_MOST_LINES] + ([f"... and {more} more problems"] if more > 0 else []))
     settings: Settings = TREE.build(
-        {path: each.value for path, each in found.items()}, environment_language=environment.get("LANG", "")
+        {path: each.value for path, each in merged.values.items()},
+        merged.lengths,
+        environment_language=environment.get("LANG", ""),
     )
-    sources = MappingProxyType({path: each.source for path, each in found.items()})
+    sources = MappingProxyType({path: each.source for path, each in merged.values.items()})
     return Loaded(settings, file.path, sources, slips(environment))
 
 
@@ -78,13 +80,12 @@ class _Unopened(Exception):
     """Why a configuration file cannot be used."""
 
 
-class _File:
-    """The configuration file: ``path`` when there is one, ``values`` by path, ``problems`` a line each."""
+class _File(Layer):
+    """The configuration file: ``path`` when there is one."""
 
     def __init__(self, environment: Mapping[str, str], config: str | None, directory: Path) -> None:
+        super().__init__()
         self.path: Path | None = None
-        self.values: Final[dict[str, Found]] = {}
-        self.problems: Final[list[str]] = []
         named = config if config is not None else environment.get(CONFIG, "").strip() or None
         if named == "":
             self.problems.append('--config: found "", expected the name of a file')
@@ -115,7 +116,10 @@ class _File:
             self.problems.append(printable(f"{name}:{line} {unreadable.text}"))
             return
         for path, (value, number) in findings.values.items():
-            self.values[path] = Found(value, f"{name}:{number}", f"{name}:{number}: {path}")
+            self.values[path] = Found(value, f"{name}:{number}", printable(f"{name}:{number}: {path}"))
+        for path, numbers in findings.lists.items():
+            self.lists[path] = tuple(printable(f"{name}:{number}") for number in numbers)
+        self.refused.update(trouble.path for trouble in findings.troubles)
         for trouble in sorted(findings.troubles, key=lambda each: each.line):
             path = f"{trouble.path}: " if trouble.path else ""
             self.problems.append(printable(f"{name}:{trouble.line}: {path}{trouble.text}"))
@@ -152,12 +156,11 @@ def _decode(content: bytes) -> str:
         raise Unreadable(content.count(b"\n", 0, error.start) + 1, "not UTF-8") from None
 
 
-class _Flags:
+class _Flags(Layer):
     """The flags of the command line. A path that is no setting is a mistake of the program: ``KeyError``."""
 
     def __init__(self, flags: Mapping[str, object]) -> None:
-        self.values: Final[dict[str, Found]] = {}
-        self.problems: Final[list[str]] = []
+        super().__init__()
         for path, value in flags.items():
             if value is not None:
                 self._read(path, value)
@@ -169,26 +172,8 @@ class _Flags:
             node: Node = kind.node(value.strip()) if isinstance(value, str) else from_json(json.dumps(value))
             self.values[path] = Found(kind.parse(node), f"flag {flag}", flag)
         except Unreadable as unreadable:
+            self.refused.add(path)
             self.problems.append(f"{flag}: {unreadable.text}")
         except Unusable as unusable:
+            self.refused.add(path)
             self.problems.extend(printable(f"{flag}: {fault.text}") for fault in unusable.faults)
-
-
-def _contradictions(found: Mapping[str, Found]) -> Iterator[str]:
-    """Values that are possible each by itself, but not together."""
-    default, cap = found["models.max_tokens.default"], found["models.max_tokens.cap"]
-    if isinstance(default.value, int) and isinstance(cap.value, int) and 0 < cap.value < default.value:
-        yield (
-            f"{default.place}: found {default.value}, expected at most {cap.value}, "
-            f"as models.max_tokens.cap says ({cap.source})"
-        )
-
-
-def _half_of_tls(found: Mapping[str, Found], problems: Sequence[str]) -> Iterator[str]:
-    """A certificate without its key, or a key without its certificate."""
-    paths = ("server.tls.certificate", "server.tls.key")
-    for path, other in (paths, paths[::-1]):
-        # A value that was refused has its own line already; it is not missing.
-        refused = any(name in problem for problem in problems for name in (other, *SETTINGS[other].variables))
-        if found[path].value and not found[other].value and not refused:
-            yield f"{found[path].place}: found {path} without {other}, expected both of them or none"

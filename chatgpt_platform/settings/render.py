@@ -10,7 +10,6 @@ taking away its ``# `` and nothing else.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
@@ -18,7 +17,8 @@ from typing import Final
 
 from chatgpt_platform.settings.declaration import Section, Setting, variable
 from chatgpt_platform.settings.load import SYSTEM_FILE, USUAL_FILE, WINDOWS_FILE, Loaded
-from chatgpt_platform.settings.schema import SETTINGS, TREE, value_at
+from chatgpt_platform.settings.schema import TREE, settings_of, value_at
+from chatgpt_platform.settings.walk import MOST_ITEMS
 
 SCHEMA_FILE: Final = "config/chatgpt.schema.json"
 REFERENCE_FILE: Final = "docs/settings.md"
@@ -46,7 +46,11 @@ reported at once. `{SCHEMA_FILE}` describes the file to editors.
 names a file that holds the value, as container secrets do. An empty variable counts as unset. Two variables that
 give one setting different values are an error. Lists are comma-separated or JSON; mappings are JSON.
 `CHATGPT_UPSTREAMS` sets the whole list of upstreams as JSON, in place of the file's; `API_KEY` and `BASE_URL`
-belong to its first. `LANG` is only the last resort inside `server.language: auto`.
+belong to the first of them. `API_KEY` holds one key, commas included, or a JSON list of keys. `LANG` is only the
+last resort inside `server.language: auto`.
+
+**Upstreams** are one or more, up to 100. The table shows the first, `upstreams[0]`; the others have the same
+settings, and each must give its `name`. [upstreams.md](upstreams.md) has examples.
 
 **Durations** are written with their unit: `500ms`, `30s`, `1m30s`, `2h`. **Sizes** too: `512KiB`, `10MiB`, `50MB`;
 plain digits are bytes. **Whole numbers** have neither quotes nor leading zeros.
@@ -121,7 +125,8 @@ def _object(section: Section) -> dict[str, object]:
 def _section_schema(section: Section) -> dict[str, object]:
     about: dict[str, object] = {"description": section.help}
     if section.listed:
-        return about | {"type": ["array", "null"], "minItems": 1, "maxItems": 1, "items": _object(section)}
+        about |= {"type": ["array", "null"], "minItems": 1, "maxItems": MOST_ITEMS}
+        return about | {"items": _object(section)}
     return about | _object(section)
 
 
@@ -131,15 +136,18 @@ def _described(setting: Setting) -> dict[str, object]:
 
 
 def _plain(yaml: str) -> object:
-    """A default as JSON: numbers, booleans and empty collections are written alike in both."""
-    return json.loads(yaml) if re.fullmatch(r"[0-9]+|true|false|\[\]|\{\}|\".*\"", yaml) else yaml
+    """A default as JSON: numbers, booleans and collections are written alike in both."""
+    try:
+        return json.loads(yaml)
+    except ValueError:
+        return yaml
 
 
 def listing(loaded: Loaded) -> str:
     """The effective settings, a line each with its source; secrets are masked."""
     lines = {
-        path: f"{path} = {setting.kind.yaml(value_at(loaded.settings, path))}"
-        for path, setting in SETTINGS.items()
+        each.path: f"{each.path} = {each.kind.yaml(value_at(loaded.settings, each.path))}"
+        for each in settings_of(loaded.settings)
     }
     width = max(map(len, lines.values()))
     return "".join(f"{line:<{width}}    ({loaded.sources[path]})\n" for path, line in lines.items())

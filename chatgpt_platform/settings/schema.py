@@ -8,21 +8,26 @@ The file, the environment, the example, the reference page and the JSON Schema a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Final
 
 from chatgpt_platform.settings.addresses import BaseUrl, Cidr, Host, Network, Origin, PemFile, Route
 from chatgpt_platform.settings.containers import ListOf, MapOf
-from chatgpt_platform.settings.declaration import Section, Setting, section, setting, tree, upstream_list
+from chatgpt_platform.settings.declaration import Section, Setting, section, section_list, setting, tree
 from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Number, Size, Text, UserIds
+from chatgpt_platform.settings.outbound import Headers, Patterns, Proxy
 from chatgpt_platform.settings.secret import Keys
 from chatgpt_platform.settings.secret import Secret as Secret
 
 _MODEL: Final = Text("the name of a model", pattern=r"\S(?:.{0,254}\S)?")
 _NAME: Final = Text("a name of letters, digits and ._-", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ASKED: Final = Text("the name of a model, without * and ?", pattern=r"[^\s*?](?:[^*?]{0,254}[^\s*?])?")
+_VERSION: Final = Text("a version such as 2024-10-21", empty=True, pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _LIMIT: Final = Number()
+_MANY: Final = Number(0, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,12 @@ class Server:
     )
     max_body: int = setting(Size(), 10 * 2**20, "The largest request body that is accepted.")
     timeouts: ServerTimeouts = section(ServerTimeouts, "How long the server waits.")
+    heartbeat: float = setting(
+        Duration(zero=True),
+        15.0,
+        "A streamed answer in which nothing came for this long gets a comment, so that no proxy on the way "
+        "closes it; 0s: none.",
+    )
     cors: tuple[str, ...] = setting(
         ListOf(Origin()), (), 'The web origins whose pages may call from a browser; "*": all of them.'
     )
@@ -149,13 +160,89 @@ class UpstreamTimeouts:
 @dataclass(frozen=True)
 class Upstream:
     name: str = setting(_NAME, "openai", "The name that the logs use.")
+    api: str = setting(
+        Choice("openai", "azure"),
+        "openai",
+        "How it is spoken to; openai: as OpenAI and all that resemble it; azure: by deployment, with api_version "
+        "and the header api-key.",
+    )
     base_url: str = setting(
         BaseUrl(), "https://api.openai.com/v1", "Where the upstream's API begins.", names=("BASE_URL",)
     )
+    api_version: str = setting(_VERSION, "", "The api-version of Azure OpenAI; only with api: azure.")
     api_keys: tuple[Secret, ...] = setting(
-        Keys(), (), "The key that pays for calls; empty: each caller brings its own.", names=("API_KEY",)
+        Keys(),
+        (),
+        "The keys that pay for calls, which take turns; empty: each caller brings its own.",
+        names=("API_KEY",),
+    )
+    models: tuple[str, ...] = setting(
+        Patterns(), ("*",), "The models that it is asked for, as names; * stands for any characters, ? for one."
+    )
+    rename: Mapping[str, str] = setting(
+        MapOf(_ASKED, _MODEL),
+        MappingProxyType({}),
+        "What it calls models, as {asked name: its name}; with api: azure, its name is the deployment.",
+    )
+    priority: int = setting(
+        Number(0, 1000), 0, "Upstreams with a lower number are tried first, the others where those fail."
+    )
+    weight: int = setting(
+        Number(1, 1000), 1, "Its share of the calls, beside upstreams of the same priority and model."
+    )
+    concurrency: int = setting(_MANY, 0, "The most calls that it gets at a time; 0: no limit.")
+    headers: Mapping[str, Secret] = setting(
+        Headers(), MappingProxyType({}), "Headers that each call to it gets, as {name: text}."
+    )
+    proxy: Secret = setting(
+        Proxy(),
+        Secret(""),
+        "The proxy on the way to it, http://, socks5:// or socks5h:// (which looks names up itself), with "
+        "user:password@ where it asks for them; empty: none.",
+    )
+    ca_file: str = setting(
+        PemFile(),
+        "",
+        "The PEM file of the authorities that its certificate may come from, in place of the usual ones; empty: "
+        "those.",
+    )
+    retry_unsafe: bool = setting(
+        Boolean(),
+        False,
+        "Whether a call is sent again even where it may have been acted on, and be paid for twice.",
     )
     timeouts: UpstreamTimeouts = section(UpstreamTimeouts, "How long the upstream may take.")
+
+
+@dataclass(frozen=True)
+class Retries:
+    attempts: int = setting(
+        Number(1, 20), 5, "The most times that one call is sent to upstreams, the first included."
+    )
+    budget: int = setting(
+        Number(0, 100), 20, "The most that is sent again, in percent of the recent calls; 0: nothing."
+    )
+
+
+@dataclass(frozen=True)
+class Load:
+    calls: int = setting(_MANY, 2000, "The most calls under way at a time; 0: no limit.")
+    calls_per_client: int = setting(_MANY, 0, "The most of them for one client address; 0: no limit.")
+    queue: int = setting(_MANY, 100, "The most calls that wait for a place; 0: none waits.")
+    wait: float = setting(Duration(), 2.0, "The longest that a call waits for a place.")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    host: str = setting(Host(), "127.0.0.1", "The address of a port of its own for /metrics.", restart=True)
+    port: int = setting(
+        Number(0, 65535), 0, "That port; 0: none, then /metrics is at the gateway's own.", restart=True
+    )
+    allow: tuple[Network, ...] = setting(
+        ListOf(Cidr()),
+        (),
+        "The addresses or CIDRs that may read /metrics at the gateway's own port; empty: nobody.",
+    )
 
 
 @dataclass(frozen=True)
@@ -187,15 +274,19 @@ class Settings:
     access: Access = section(Access, "Who may call, and with whose key.")
     limits: Limits = section(Limits, "How often each client address may call.")
     models: Models = section(Models, "The models that calls are for.")
-    upstreams: tuple[Upstream, ...] = upstream_list(
-        Upstream, "The model service that answers; this version uses one."
+    upstreams: tuple[Upstream, ...] = section_list(
+        Upstream, "The model services that answer: one or more, each with a name of its own."
     )
+    retries: Retries = section(Retries, "When a call that failed is sent again.")
+    load: Load = section(Load, "How much is under way at a time; what is too much gets 503 and a Retry-After.")
+    metrics: Metrics = section(Metrics, "Figures for Prometheus.")
     logging: Logging = section(Logging, "What is written down, and where.")
     environment_language: str = ""
 
 
 TREE: Final[Section] = tree(Settings)
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType({each.path: each for each in TREE.settings()})
+"""All that ``Settings()`` has, by path; where there are more upstreams, they have the same as its one."""
 
 
 def value_at(settings: Settings, path: str) -> object:
@@ -209,11 +300,34 @@ def value_at(settings: Settings, path: str) -> object:
     return value
 
 
+def settings_of(settings: Settings) -> Iterator[Setting]:
+    """All that these settings have, those of each upstream included."""
+    return TREE.settings({"upstreams": len(settings.upstreams)})
+
+
 def changes(old: Settings, new: Settings) -> tuple[str, ...]:
-    """The paths of the settings that differ."""
-    return tuple(path for path in SETTINGS if value_at(old, path) != value_at(new, path))
+    """The paths of the settings that differ; ``upstreams[1]`` for the whole of one that only one side has."""
+    return tuple(member.path for member in _differing(TREE, old, new))
 
 
 def changes_needing_restart(old: Settings, new: Settings) -> tuple[str, ...]:
     """Those of them that a running gateway cannot change."""
-    return tuple(path for path in changes(old, new) if SETTINGS[path].restart)
+    differing = _differing(TREE, old, new)
+    return tuple(member.path for member in differing if isinstance(member, Setting) and member.restart)
+
+
+def _differing(section: Section, old: object, new: object) -> Iterator[Setting | Section]:
+    for name, member in section.members.items():
+        before, after = getattr(old, name), getattr(new, name)
+        if isinstance(member, Setting):
+            if before != after:
+                yield member
+        elif not member.listed:
+            yield from _differing(member, before, after)
+        else:
+            for index, (one, other) in enumerate(zip_longest(before, after)):
+                item = member.item(index)
+                if one is None or other is None:
+                    yield item
+                else:
+                    yield from _differing(item, one, other)

@@ -10,7 +10,7 @@ from chatgpt_platform.settings.kinds import Fault, Mismatch, TextKind, Unusable
 from chatgpt_platform.settings.nodes import Array, Node, Scalar, Style
 
 MASK: Final = "***"
-_HIDDEN: Final = "a value that is not shown"
+HIDDEN: Final = "a value that is not shown"
 
 
 @final
@@ -35,11 +35,10 @@ class Secret:
         return hash((Secret, self._text))
 
 
-class Key(TextKind[Secret]):
-    """What can stand behind ``Bearer`` in a header. No error repeats what was written."""
+class SecretKind(TextKind[Secret]):
+    """A text that is kept out of sight: no error repeats what was written. ``pattern``: what it must look like."""
 
-    name = "key"
-    expected = "a key of visible ASCII characters without blanks"
+    pattern: str = r"(?s:.*)"
 
     def convert(self, node: Scalar) -> Secret:
         if node.style is Style.LITERAL:
@@ -47,36 +46,42 @@ class Key(TextKind[Secret]):
         return self.read(node.text)
 
     def read(self, text: str) -> Secret:
-        if not re.fullmatch(r"[!-~]{1,4096}", text):
+        if not re.fullmatch(self.pattern, text):
             raise Mismatch
         return Secret(text)
 
     def found(self, node: Scalar) -> str:
-        return _HIDDEN
+        return HIDDEN
 
     def yaml(self, value: Secret) -> str:
         return MASK
 
 
+class Key(SecretKind):
+    """What can stand behind ``Bearer`` in a header."""
+
+    name = "key"
+    expected = "a key of visible ASCII characters without blanks"
+    pattern = r"[!-~]{1,4096}"
+
+
 class Keys(ListOf[Secret]):
-    """The keys of an upstream; one at most. A variable holds one key, commas included."""
+    """The keys of an upstream. A variable holds one key, commas included, unless it begins as a list of JSON."""
 
     def __init__(self) -> None:
         super().__init__(Key())
-        self.name = "list of one key"
-        self.expected = "a list with one key"
 
     def node(self, text: str) -> Node:
-        return Array((Scalar(text, Style.GIVEN),))
+        return super().node(text) if text.startswith("[") else Array((Scalar(text, Style.GIVEN),))
 
     def parse(self, node: Node) -> tuple[Secret, ...]:
         keys = super().parse(node)
-        if isinstance(node, Array) and len(keys) > 1:
-            raise Unusable([Fault(f"found {len(keys)} keys, expected one: this version uses one key", node.line)])
+        lines = [item.line for item in node.items] if isinstance(node, Array) else []
+        text = "found a key that stands there already, expected it once"
+        faults = [Fault(text, lines[n], f"[{n}]") for n, key in enumerate(keys) if key in keys[:n]]
+        if faults:
+            raise Unusable(faults)
         return keys
 
     def found(self, node: Node) -> str:
-        return _HIDDEN if isinstance(node, Scalar) else super().found(node)
-
-    def json_schema(self) -> dict[str, object]:
-        return super().json_schema() | {"maxItems": 1}
+        return HIDDEN if isinstance(node, Scalar) else super().found(node)

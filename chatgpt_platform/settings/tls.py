@@ -1,7 +1,8 @@
 """The certificate of ``server.tls``: from its files to what encrypts connections, each mistake in one line.
 
 ``server_context`` makes an ``ssl.SSLContext`` of the files as they are now. ``Certificate`` keeps the one of a
-running server and renews it. Both raise ``ConfigurationError``; nothing that a file holds is ever repeated.
+running server and renews it. ``check_authorities`` looks at the files of ``upstreams[…].ca_file``. All raise
+``ConfigurationError``; nothing that a file holds is ever repeated.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 from chatgpt_platform.errors import ConfigurationError
-from chatgpt_platform.settings.schema import Tls
+from chatgpt_platform.settings.schema import Tls, Upstream
 from chatgpt_platform.settings.text import printable
 
 _LARGEST: Final = 2**20
@@ -31,12 +32,9 @@ class _Role(NamedTuple):
     pattern: re.Pattern[bytes]
 
 
-_CERTIFICATE: Final = _Role(
-    "server.tls.certificate",
-    "a PEM file with the server's certificate",
-    "-----BEGIN CERTIFICATE-----",
-    re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----"),
-)
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_BEGINS: Final = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")
+_CERTIFICATE: Final = _Role("server.tls.certificate", "a PEM file with the server's certificate", _BEGIN, _BEGINS)
 _KEY: Final = _Role(
     "server.tls.key",
     "a PEM file with the certificate's private key",
@@ -90,6 +88,21 @@ def server_context(tls: Tls) -> ssl.SSLContext | None:
         reason = f"cannot be read: {_reason(error)}, expected files that stay"
         raise ConfigurationError([f"{_CERTIFICATE.setting}, {_KEY.setting}: {reason}"]) from None
     return context
+
+
+def check_authorities(upstreams: Sequence[Upstream]) -> None:
+    """Whether the ``ca_file`` of each upstream holds certificates that can be used."""
+    problems: list[str] = []
+    for index, upstream in enumerate(upstreams):
+        if name := upstream.ca_file:
+            wanted = "a PEM file with the certificates of authorities"
+            role = _Role(f"upstreams[{index}].ca_file", wanted, _BEGIN, _BEGINS)
+            found = list(_problems(role, name))
+            if not found and not _holds_certificates(name):
+                found = [_line(role, name, f"cannot be decoded, expected {wanted} that is whole and undamaged")]
+            problems += found
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _problems(role: _Role, name: str) -> Iterator[str]:

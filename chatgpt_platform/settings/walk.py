@@ -12,6 +12,9 @@ from chatgpt_platform.settings.kinds import Unusable
 from chatgpt_platform.settings.nodes import Array, Node, Scalar, Table, describe
 from chatgpt_platform.settings.schema import SETTINGS
 
+MOST_ITEMS: Final = 100
+"""Upstreams, at most."""
+
 
 class Trouble(NamedTuple):
     """Something wrong at a setting or key. ``line`` counts from 1; 0: there are no lines."""
@@ -22,9 +25,11 @@ class Trouble(NamedTuple):
 
 
 class Findings:
-    """``values``: for the path of each setting that was written, its value and line."""
+    """``values``: for the path of each setting that was written, its value and line. ``lists``: for the path of
+    each list of sections, the line of each item."""
 
     def __init__(self) -> None:
+        self.lists: Final[dict[str, tuple[int, ...]]] = {}
         self.values: Final[dict[str, tuple[object, int]]] = {}
         self.troubles: Final[list[Trouble]] = []
 
@@ -42,31 +47,32 @@ def _read_section(section: Section, node: Node, findings: Findings) -> None:
     if section.listed:
         _read_list(section, node, findings)
     else:
-        _read_members(section, section.path, node, findings)
+        _read_members(section, node, findings)
 
 
 def _read_list(section: Section, node: Node, findings: Findings) -> None:
     name = section.path
     if not isinstance(node, Array):
-        text = f"found {_unspoken(node)}, expected a list with one upstream"
+        text = f"found {_unspoken(node)}, expected a list of upstreams"
         findings.troubles.append(Trouble(name, text, node.line))
         return
     if not node.items:
-        findings.troubles.append(Trouble(name, "found an empty list, expected one upstream", node.line))
+        findings.troubles.append(Trouble(name, "found an empty list, expected an upstream or more", node.line))
         return
-    if len(node.items) > 1:
-        text = f"found {len(node.items)} upstreams, expected one: this version uses one upstream"
-        findings.troubles.append(Trouble(name, text, node.items[1].line))
-    first = node.items[0]
-    if not (isinstance(first, Scalar) and first.is_null):
-        _read_members(section, f"{name}[0]", first, findings)
+    if len(node.items) > MOST_ITEMS:
+        text = f"found {len(node.items)} upstreams, expected at most {MOST_ITEMS}"
+        findings.troubles.append(Trouble(name, text, node.items[MOST_ITEMS].line))
+    items = node.items[:MOST_ITEMS]
+    findings.lists[name] = tuple(item.line for item in items)
+    for index, item in enumerate(items):
+        _read_section(section.item(index), item, findings)
 
 
-def _read_members(section: Section, path: str, node: Node, findings: Findings) -> None:
-    prefix = f"{path}." if path else ""
+def _read_members(section: Section, node: Node, findings: Findings) -> None:
+    prefix = f"{section.path}." if section.path else ""
     if not isinstance(node, Table):
         text = f"found {_unspoken(node)}, expected a mapping with {_names(section)}"
-        findings.troubles.append(Trouble(path, text, node.line))
+        findings.troubles.append(Trouble(section.path, text, node.line))
         return
     for key, first in node.repeated():
         findings.troubles.append(Trouble(f"{prefix}{_shown(key.text)}", again(first), key.line))

@@ -1,4 +1,4 @@
-"""Whose certificates are believed: the system's authorities, wherever this system keeps them.
+"""Whose certificates are believed: the system's authorities, wherever this system keeps them; or those of a file.
 
 OpenSSL looks where it was built to look, and where ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` say. An executable takes
 its OpenSSL to systems that keep their authorities elsewhere.
@@ -31,7 +31,7 @@ def context(bundles: Iterable[str] = BUNDLES) -> ssl.SSLContext:
     """
     made = ssl.create_default_context()
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not _has_authorities(made):
+    if not has_authorities(made):
         for bundle in bundles:
             try:
                 made.load_verify_locations(bundle)
@@ -41,7 +41,27 @@ def context(bundles: Iterable[str] = BUNDLES) -> ssl.SSLContext:
     return made
 
 
-def _has_authorities(made: ssl.SSLContext) -> bool:
+def own(file: str) -> ssl.SSLContext:
+    """The same, believing those in ``file`` (PEM) and nobody else.
+
+    Raises ValueError, which names the file and what is wrong with it.
+    """
+    try:
+        made = ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:  # ssl.SSLError, no certificates in it, is an OSError
+        unreadable = isinstance(error, OSError) and not isinstance(error, ssl.SSLError)
+        reason = getattr(error, "strerror", None) if unreadable else "there is no PEM certificate in it"
+        raise ValueError(f"{file}: {reason or type(error).__name__}") from None
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    # What Python 3.13 asks for besides, authorities that people make for themselves often lack; and one of them
+    # may be an intermediate.
+    made.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return made
+
+
+def has_authorities(made: ssl.SSLContext) -> bool:
+    """Whether a context of the system's knows anybody, or may find somebody."""
     return bool(made.cert_store_stats()["x509_ca"]) or _is_hashed(ssl.get_default_verify_paths().capath)
 
 

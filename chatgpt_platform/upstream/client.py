@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import lru_cache
@@ -28,7 +27,8 @@ from typing import Any, Final
 
 from chatgpt_platform import __version__
 from chatgpt_platform.errors import Problem
-from chatgpt_platform.upstream import authorities, faults, target
+from chatgpt_platform.upstream import faults, target
+from chatgpt_platform.upstream.connecting import Connector
 from chatgpt_platform.upstream.connection import Connection, Offer, Request, Sink, Timeouts
 from chatgpt_platform.wire.batch import Batch
 
@@ -194,21 +194,38 @@ class Response:
 class Client:
     """Speaks HTTP/1.1 with one host. No redirect is followed, no proxy of the environment is used."""
 
-    def __init__(self, base_url: str, timeouts: Timeouts, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, base_url: str, timeouts: Timeouts, *,
+        tls: ssl.SSLContext | None = None, headers: bytes = b"", proxy: str = "", ca_file: str = "",
+    ) -> None:  # fmt: skip
         """``tls``: by default the system's authorities, with certificate and host name checks.
 
-        Raises ValueError where ``base_url`` is not http or https with a host and perhaps a path.
+        ``headers``: of each request; whole lines, each ended by CRLF. ``proxy``: the URL of one to go through, see
+        ``proxies``. ``ca_file``: the authorities (PEM) that are believed, and no others.
+
+        Raises ValueError where ``base_url`` is not http or https with a host and perhaps a path, ``proxy`` not
+        that of a proxy, ``ca_file`` cannot be used, or ``headers`` would break the framing.
         """
+        if not _HEADERS.fullmatch(headers):
+            raise ValueError("a header line would break the request's framing")
         self._target: Final = target.parse(base_url)
         self.where: Final = self._target.where
         """host:port, for the log."""
-        self._constant: Final = b"Host: %b\r\nUser-Agent: chatgpt-platform/%b\r\n%b" % (
+        self._constant: Final = b"Host: %b\r\nUser-Agent: chatgpt-platform/%b\r\n%b%b" % (
             self._target.authority,
             __version__.encode("ascii"),
             b"Accept-Encoding: identity\r\nConnection: keep-alive\r\n",
+            headers,
         )
-        self._tls = tls
         self._timeouts: Final = timeouts
+        self._connector: Final = Connector(
+            self._target,
+            timeouts,
+            lambda: Connection(self.where, timeouts, self),
+            tls=tls,
+            proxy=proxy,
+            ca_file=ca_file,
+        )
         self._idle: Final[list[Connection]] = []
         self._lingering: Final[set[Connection]] = set()
         self._closed = False
@@ -216,15 +233,24 @@ class Client:
         self._outbox: Batch[Connection] | None = None
         self._beginning: Final = lru_cache(_BEGINNINGS)(self._make_beginning)
 
-    def begin(self, method: bytes, path: bytes, headers: bytes, body: bytes) -> Response:
+    def begin(
+        self, method: bytes, path: bytes, headers: bytes, body: bytes, *,
+        key_line: bytes = b"", trace: bytes = b"", spent: float = 0.0,
+    ) -> Response:  # fmt: skip
         """Send a request, where a connection is at hand that surely is open; else ``Response.head`` does it.
 
-        ``path`` is joined to the base URL's. ``headers``: whole lines, each ended by CRLF. Raises ValueError where
-        one of them would break the request's framing; a fault of ours.
+        ``path`` is joined to the base URL's. ``headers``: whole lines, each ended by CRLF, the same for many
+        requests; ``key_line`` and ``trace``: further such lines, the latter different each time. ``spent``:
+        seconds of the total timeout that are gone. Raises ValueError where a line would break the request's
+        framing; a fault of ours.
         """
         now = (self._loop or self._settle()).time()
-        head = self._head(method, path, headers, len(body))
-        request = Request(head, body, method == b"HEAD", now + self._timeouts.total)
+        head = self._beginning(method, path, key_line, headers) + trace
+        if body or method not in (b"GET", b"HEAD"):
+            head += b"Content-Length: %d\r\n\r\n" % len(body)
+        else:
+            head += b"\r\n"
+        request = Request(head, body, method == b"HEAD", now + self._timeouts.total - spent)
         idle = self._idle
         # One that was used a moment ago: surely its peer has not closed it since.
         connection = idle.pop() if idle and now - idle[-1].idle_since <= _DOUBTFUL_AFTER else None
@@ -246,30 +272,22 @@ class Client:
             connection.abort()
             await connection.wait_closed()
 
-    def _head(self, method: bytes, path: bytes, headers: bytes, length: int) -> bytes:
-        told = b"Content-Length: %d\r\n\r\n" % length if length or method not in (b"GET", b"HEAD") else b"\r\n"
-        return self._beginning(method, path, headers) + told
-
-    def _make_beginning(self, method: bytes, path: bytes, headers: bytes) -> bytes:
+    def _make_beginning(self, method: bytes, path: bytes, key_line: bytes, headers: bytes) -> bytes:
         """What a head has before the length: the same for many requests in a row."""
-        if not _PATH.fullmatch(path) or not _HEADERS.fullmatch(headers):
+        if not _PATH.fullmatch(path) or not _HEADERS.fullmatch(key_line + headers):
             raise ValueError("the path or a header line would break the request's framing")
-        return b"%b %b%b HTTP/1.1\r\n%b%b" % (method, self._target.path, path, self._constant, headers)
+        return b"%b %b%b HTTP/1.1\r\n%b%b%b" % (
+            method, self._target.path, path, self._constant, key_line, headers,
+        )  # fmt: skip
 
     async def send(self, request: Request) -> Connection:
         """The connection on which a request was sent, perhaps a new one. Raises Problem."""
         while connection := await self._ready():
             if connection.send(request, asyncio.get_running_loop().time()):
                 return connection
-        # A task of its own, since timeouts ask for one, and what drives a call need not be one.
-        connecting = asyncio.create_task(self._connect(request.total), name="connect to the upstream")
-        try:
-            connection = await connecting
-        except asyncio.CancelledError:
-            connecting.add_done_callback(_let_go)
-            raise
+        connection = await self._connector.connect(request.total)
         if not connection.send(request, asyncio.get_running_loop().time()):
-            raise faults.unanswered(self.where, None)
+            raise faults.unanswered(self.where, None, untouched=True)
         return connection
 
     def _settle(self) -> asyncio.AbstractEventLoop:
@@ -293,60 +311,6 @@ class Client:
                 return connection
             connection.abort()
         return None
-
-    async def _connect(self, total: float) -> Connection:
-        """A new connection, TLS and all. Raises Problem."""
-        deadline = min(asyncio.get_running_loop().time() + self._timeouts.connect, total)
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._connect_in_turn(await self._addresses(), deadline)
-        except TimeoutError as error:
-            if deadline == total:
-                raise faults.too_slow(self.where, "total") from None
-            raise faults.unreachable(self.where, error) from None
-        except faults.FOREIGN as error:
-            raise faults.unreachable(self.where, error) from None
-
-    async def _addresses(self) -> list[tuple[str, int]]:
-        """Where the host may be reached: (address, family), in the resolver's order."""
-        if self._target.literal:
-            return [(self._target.host, socket.AF_UNSPEC)]
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(self._target.host, self._target.port, type=socket.SOCK_STREAM)
-        return [(str(address[0]), family) for family, _, _, _, address in found]
-
-    async def _connect_in_turn(self, addresses: list[tuple[str, int]], deadline: float) -> Connection:
-        """The first address that answers. One that does not may use half of the time that is left."""
-        loop = asyncio.get_running_loop()
-        for address, family in addresses[:-1]:
-            try:
-                async with asyncio.timeout_at((loop.time() + deadline) / 2):
-                    return await self._connect_to(address, family)
-            except ssl.SSLError:
-                raise  # the others are the same host
-            except OSError:
-                continue
-        return await self._connect_to(*addresses[-1])
-
-    async def _connect_to(self, address: str, family: int) -> Connection:
-        secure = self._target.secure
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self.where, self._timeouts, self),
-            address,
-            self._target.port,
-            family=family,
-            ssl=self._context() if secure else None,
-            server_hostname=self._target.host if secure else None,
-            # Ours ends it; the loop's own limit must lie behind.
-            ssl_handshake_timeout=self._timeouts.connect + 60 if secure else None,
-        )
-        return connection
-
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = authorities.context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
 
     # The keeper of the connections.
 
@@ -377,9 +341,3 @@ class Client:
         self._lingering.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-
-
-def _let_go(connecting: asyncio.Task[Connection]) -> None:
-    """Close a connection that came about when nobody waited for it any more."""
-    if not connecting.cancelled() and connecting.exception() is None:
-        connecting.result().abort()

@@ -453,7 +453,7 @@ class Connection(asyncio.Protocol):
     def _end(self, error: Exception | None) -> None:
         """The upstream will send no more, and should have."""
         if self._state is _HEAD:
-            self._fail(faults.unanswered(self._where, error))
+            self._fail(faults.unanswered(self._where, error, untouched=self._untouched))
         elif self._state is _BODY:
             self._fail(faults.broke_off(self._where, error))
         else:

@@ -1,4 +1,4 @@
-"""What outlives a request: the gateway of the moment, the limiter, the upstream client, the access log."""
+"""What outlives a request: the gateway of the moment, the limiter, the upstreams, the access log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Final
 from chatgpt_platform.access.address import AddressBook
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.gateway.gateway import Gateway
+from chatgpt_platform.gateway.load import Load
 from chatgpt_platform.limits.bucket import Windows, windows_of
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.settings.schema import Settings
-from chatgpt_platform.upstream.client import Client, Timeouts
+from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.web.forms import read_multipart
 from chatgpt_platform.wire.batch import Batch
 
@@ -42,7 +43,8 @@ class Service:
         self._limiter: Final = Store(
             _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS
         )
-        self._client = _client(settings)
+        self.fleet = Fleet(settings.upstreams, logs.logger)
+        self.load: Final = Load(settings.load)
         self._install(settings)
         self._ids: Final = itertools.count(1)
         self._closing: Final[set[asyncio.Task[None]]] = set()
@@ -50,15 +52,15 @@ class Service:
 
     def apply(self, settings: Settings, logs: Logs) -> None:
         """Take over another configuration; calls under way end under the one they began with."""
-        former = self._client
-        if settings.upstreams != self.settings.upstreams:
-            self._client = _client(settings)
+        former, gateway = self.fleet, self.gateway
+        self.fleet = Fleet(settings.upstreams, logs.logger, former)
         self.logs = logs
+        self.load.reconfigure(settings.load)
         self._install(settings)
         limits = settings.limits
         self._limiter.reconfigure(_windows(settings), limits.max_clients, time.monotonic_ns())
-        if former is not self._client:
-            task = asyncio.create_task(former.close(), name="close the former upstream client")
+        for closing in (former.close(but=self.fleet), gateway.close()):
+            task = asyncio.create_task(closing, name="close the former upstreams")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -68,22 +70,23 @@ class Service:
 
     def finish(self, call: Call, status: int, bytes_out: int) -> None:
         """Note a call that ended, however it did: one access line."""
+        self.gateway.settle(call)
         record = call.record
-        if call.key is not None and call.key.own:
-            record.hide(call.key.value)
+        if call.own_key is not None:
+            record.hide(call.own_key.value)
         record.status, record.bytes_out = status, bytes_out
         record.duration_ms = (time.monotonic() - call.started) * 1000
         self.logs.access(record)
 
     async def close(self) -> None:
         """Let the upstream connections go."""
-        await asyncio.gather(self._client.close(), *self._closing)
+        await asyncio.gather(self.fleet.close(), self.gateway.close(), *self._closing)
 
     def _install(self, settings: Settings) -> None:
         self.settings = settings
         access = settings.access
         self.addresses = AddressBook(settings.server.trusted_proxies, access.allow, access.deny)
-        self.gateway = Gateway(settings, self._limiter, self._client, read_multipart, self.logs.logger)
+        self.gateway = Gateway(settings, self._limiter, self.fleet, self.load, read_multipart, self.logs.logger)
 
     def _say_overflow(self, newcomers: int) -> None:
         self.logs.logger.warning(
@@ -96,9 +99,3 @@ class Service:
 def _windows(settings: Settings) -> Windows:
     limits = settings.limits
     return windows_of(limits.second, limits.minute, limits.hour, limits.day)
-
-
-def _client(settings: Settings) -> Client:
-    upstream = settings.upstreams[0]
-    times = upstream.timeouts
-    return Client(upstream.base_url, Timeouts(times.connect, times.first_byte, times.idle, times.total))

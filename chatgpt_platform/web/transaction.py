@@ -8,8 +8,12 @@ from typing import Final, Protocol
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.gateway.call import Call, PassChunk, Reply, Stream
 from chatgpt_platform.web.course import Course
+from chatgpt_platform.web.pulse import Pulse
 from chatgpt_platform.web.reception import Reception, unreadable
 from chatgpt_platform.wire.head import BadRequest
+
+HEARTBEAT: Final = b": still here\n\n"
+"""A comment of server-sent events: readers drop it."""
 
 CLIENT_LEFT: Final = 499
 """The access log's status of a call whose caller left before its answer was out (nginx's convention)."""
@@ -41,8 +45,8 @@ class Outlet(Protocol):
 class Transaction:
     """Receives a request's body, answers it, and tells the access log how it ended: once, whatever happens."""
 
-    __slots__ = ("_asked", "_begun", "_bytes_out", "_concluded", "_course", "_end", "_out", "_reception",
-                 "_refused", "_rest", "_size", "call")  # fmt: skip
+    __slots__ = ("_asked", "_begun", "_bytes_out", "_concluded", "_course", "_end", "_out", "_pulse", "_reception",
+                 "_refused", "_rest", "_size", "_streaming", "call")  # fmt: skip
 
     def __init__(self, reception: Reception, out: Outlet, call: Call) -> None:
         self.call: Final = call
@@ -61,6 +65,9 @@ class Transaction:
         self._course: Course | None = None
         """What goes on with an answer that has to be waited for."""
         self._end: asyncio.Future[None] | None = None
+        self._pulse: Pulse | None = None
+        self._streaming: Stream | None = None
+        """The answer that is being passed on."""
 
     def begin(self) -> None:
         """The head has come: refuse the call, or let its body come."""
@@ -127,7 +134,10 @@ class Transaction:
             reply = self._reception.answer(self.call)
             if reply is not None:
                 self._send(reply)
-            elif self.call.response is not None and self.call.response.under_way:
+                return
+            if self.call.record.stream:
+                self._feel_pulse()
+            if self.call.response is not None and self.call.response.under_way:
                 self._asked = True
                 self.call.response.tell(self._on_head)
             else:
@@ -160,7 +170,7 @@ class Transaction:
     async def _answer(self) -> None:
         try:
             reply = await self._reception.gateway.reply(self.call)
-            if reply.stream is None:
+            if reply.stream is None or (self.call.committed and not reply.stream.events):
                 self._send(reply)
             else:
                 await self._stream(reply, reply.stream)
@@ -170,8 +180,11 @@ class Transaction:
             self._fault(error)
 
     async def _stream(self, reply: Reply, stream: Stream) -> None:
+        self._streaming = stream
         try:
-            self._out.start(reply.status, self._reception.head(self.call, reply), reply.length)
+            if not self.call.committed:
+                self.call.committed = True
+                self._out.start(reply.status, self._reception.head(self.call, reply), reply.length)
             await stream.pump(self._out.write, self._out.pass_chunk)
         finally:
             stream.close()  # before the end is logged: it adds to the record
@@ -181,6 +194,33 @@ class Transaction:
         else:
             self._out.finish()
         self._conclude(reply.status)
+
+    def _feel_pulse(self) -> None:
+        """Keep a caller that has asked for a stream from thinking that nobody is there."""
+        every = self._reception.gateway.heartbeat
+        if every and self.call.endpoint.token_members:
+            self._pulse = Pulse(self._reception.service.loop, every, lambda: self._out.sent, self._beat)
+
+    def _beat(self) -> None:
+        """Send a comment, between events; before the first one the head goes with it, and is the call's status."""
+        if self._streaming is not None and not self._streaming.between_events:
+            return
+        if not self.call.committed:
+            self.call.committed = True
+            reply = self._reception.gateway.begun_stream()
+            self._out.start(reply.status, self._reception.head(self.call, reply))
+        self._out.write(HEARTBEAT)
+
+    def _send_late(self, reply: Reply) -> None:
+        """A whole answer, or a failure, for a caller that has had a stream's head: as its last event."""
+        last, broken = self._reception.gateway.last_event(self.call, reply)
+        self._out.write(last)
+        self._bytes_out = self._out.sent
+        if broken:
+            self._out.abort()
+        else:
+            self._out.finish()
+        self._conclude(200)
 
     def _let_go(self) -> None:
         """The client has left while its answer was under way."""
@@ -205,6 +245,9 @@ class Transaction:
         self._send(self._reception.refuse(self.call, problem))
 
     def _send(self, reply: Reply) -> None:
+        if self.call.committed:
+            self._send_late(reply)
+            return
         self._bytes_out = len(reply.body)
         self._out.answer(reply.status, self._reception.head(self.call, reply), reply.body)
         self._conclude(reply.status)
@@ -212,6 +255,8 @@ class Transaction:
     def _conclude(self, status: int) -> None:
         if not self._concluded:
             self._concluded = True
+            if self._pulse is not None:
+                self._pulse.stop()
             service = self._reception.service
             if status == CLIENT_LEFT and service.cutting:
                 self.call.record.error = "cut off: the gateway stopped"

@@ -4,16 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatgpt_platform.access.keys import Key, KeyPolicy, bearer_token, usable
+from chatgpt_platform.access.keys import KeyPolicy, bearer_token, usable
 from chatgpt_platform.errors import Kind, Problem
 
-OURS = Key("configured-1", own=False)
-MEMBER = Key("member-1", own=True)
-HEADER = Key("header-1", own=True)
-BEARER = Key("bearer-1", own=True)
+OURS = None
+MEMBER = "member-1"
+HEADER = "header-1"
+BEARER = "bearer-1"
 
-Table = dict[tuple[str, bool], dict[str, Key | None]]
-"""Mode, whether a key is configured, what was given (m: member, h: header, b: Bearer): the key that pays."""
+Table = dict[tuple[str, bool], dict[str, str | None]]
+"""Mode, whether a key is configured, what was given (m: member, h: header, b: Bearer): the caller's key that pays,
+or None: the owner's, if there is one."""
 
 PLATFORM: Table = {
     ("true", False): {"": None, "b": BEARER, "h": HEADER, "hb": HEADER, "m": MEMBER, "mb": MEMBER},
@@ -46,7 +47,7 @@ IMPOSSIBLE = [
 ]
 
 
-def with_member_and_header(row: dict[str, Key | None]) -> dict[str, Key | None]:
+def with_member_and_header(row: dict[str, str | None]) -> dict[str, str | None]:
     """The member comes first: a header beside it changes nothing."""
     return row | {"mh": row["m"], "mhb": row["mb"]}
 
@@ -61,42 +62,26 @@ OPENAI_ROWS = [
 ]
 
 
-def policy(mode: str, configured: bool) -> KeyPolicy:
-    return KeyPolicy(mode, OURS.value if configured else None)
-
-
 @pytest.mark.parametrize("absent", NOT_GIVEN)
 @pytest.mark.parametrize(("mode", "configured", "given", "payer"), PLATFORM_ROWS)
 def test_whose_key_pays_on_the_platform_api(
-    mode: str, configured: bool, given: str, payer: Key | None, absent: str | None
+    mode: str, configured: bool, given: str, payer: str | None, absent: str | None
 ) -> None:
-    def pick() -> Key:
-        return policy(mode, configured).for_platform(
-            member=MEMBER.value if "m" in given else absent,
-            header=HEADER.value if "h" in given else absent,
-            bearer=BEARER.value if "b" in given else absent,
-        )
-
-    if payer is not None:
-        assert pick() == payer
-        return
-    with pytest.raises(Problem) as caught:
-        pick()
-    assert caught.value.kind is Kind.MISSING_KEY
+    own = KeyPolicy(mode).own_on_platform(
+        member=MEMBER if "m" in given else absent,
+        header=HEADER if "h" in given else absent,
+        bearer=BEARER if "b" in given else absent,
+        configured=configured,
+    )
+    assert own == payer
 
 
 @pytest.mark.parametrize("absent", NOT_GIVEN)
 @pytest.mark.parametrize(("mode", "configured", "given", "payer"), OPENAI_ROWS)
 def test_whose_key_pays_on_the_openai_api(
-    mode: str, configured: bool, given: str, payer: Key | None, absent: str | None
+    mode: str, configured: bool, given: str, payer: str | None, absent: str | None
 ) -> None:
-    bearer = BEARER.value if given else absent
-    if payer is not None:
-        assert policy(mode, configured).for_openai(bearer=bearer) == payer
-        return
-    with pytest.raises(Problem) as caught:
-        policy(mode, configured).for_openai(bearer=bearer)
-    assert caught.value.kind is Kind.MISSING_KEY
+    assert KeyPolicy(mode).own_on_openai(bearer=BEARER if given else absent, configured=configured) == payer
 
 
 @pytest.mark.parametrize("key", IMPOSSIBLE)
@@ -104,48 +89,28 @@ def test_whose_key_pays_on_the_openai_api(
 def test_what_cannot_be_a_key_is_refused_and_not_echoed(key: str, place: str) -> None:
     given = {"member": None, "header": None, "bearer": None} | {place: key}
     with pytest.raises(Problem) as caught:
-        policy("true", True).for_platform(**given)
+        KeyPolicy("true").own_on_platform(**given, configured=True)
     assert caught.value.kind is Kind.KEY_REFUSED
     assert key not in f"{caught.value} {caught.value.detail} {caught.value.values}"
 
 
 def test_a_bad_key_is_refused_even_beside_a_good_one_of_less_weight() -> None:
     with pytest.raises(Problem) as caught:
-        policy("auto", True).for_platform(member="a b", header="header-1", bearer=None)
+        KeyPolicy("auto").own_on_platform(member="a b", header="header-1", bearer=None, configured=True)
     assert caught.value.kind is Kind.KEY_REFUSED
 
 
 @pytest.mark.parametrize("key", IMPOSSIBLE)
 def test_a_key_that_does_not_count_is_not_even_judged(key: str) -> None:
-    assert policy("auto", True).for_openai(bearer=key) == OURS
-    assert policy("auto", True).for_platform(member=None, header=None, bearer=key) == OURS
-    assert policy("false", True).for_platform(member=key, header=key, bearer=key) == OURS
-
-
-@pytest.mark.parametrize("blank", ["", "  ", "\n"])
-def test_a_blank_configured_key_is_none(blank: str) -> None:
-    assert KeyPolicy("auto", blank).for_openai(bearer="bearer-1") == BEARER
-
-
-def test_blanks_around_the_configured_key_do_not_count() -> None:
-    assert KeyPolicy("auto", " configured-1\n").for_openai(bearer=None) == OURS
-
-
-def test_a_configured_key_that_cannot_be_one_is_refused_at_once_and_not_echoed() -> None:
-    with pytest.raises(ValueError, match="configured key") as caught:
-        KeyPolicy("auto", "test-key\r\nX: 1")
-    assert "test-key" not in str(caught.value)
+    assert KeyPolicy("auto").own_on_openai(bearer=key, configured=True) is None
+    assert KeyPolicy("auto").own_on_platform(member=None, header=None, bearer=key, configured=True) is None
+    assert KeyPolicy("false").own_on_platform(member=key, header=key, bearer=key, configured=True) is None
 
 
 @pytest.mark.parametrize("mode", ["", "True", "yes", "AUTO"])
 def test_an_unknown_mode_is_refused(mode: str) -> None:
     with pytest.raises(ValueError, match="caller_keys"):
-        KeyPolicy(mode, None)
-
-
-def test_a_key_does_not_show_itself() -> None:
-    key = KeyPolicy("auto", "test-key-1").for_openai(bearer=None)
-    assert "test-key-1" not in f"{key!r} {key} {[key]}"
+        KeyPolicy(mode)
 
 
 @pytest.mark.parametrize("key", ["a", "!~", "test-key_1.x/y+z=", "k" * 8192])

@@ -69,6 +69,27 @@ def test_serve_verifies_the_files(tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_serve_looks_at_the_authorities_of_upstreams(tmp_path: Path) -> None:
+    says = (
+        "upstreams[0].ca_file: none.pem: no such file, expected a PEM file with the certificates of authorities\n"
+    )
+    done = run(
+        "serve", "--port", "0", directory=tmp_path, environment={"CHATGPT_UPSTREAMS": '[{"ca_file": "none.pem"}]'}
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
+
+
+@posix
+def test_a_reload_with_no_authorities_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("", "utf-8")
+    with serving("--config", "c.yaml", directory=tmp_path) as program:
+        config.write_text("upstreams: [{}, {name: b, ca_file: server.key}]", "utf-8")
+        program.process.send_signal(SIGHUP)
+        assert "upstreams[1].ca_file: server.key: no -----BEGIN" in program.wait_for("reload refused")
+        program.wait_for("the former settings stay in force")
+
+
 def test_the_printed_address_is_that_of_tls(tmp_path: Path) -> None:
     with serving("--demo", directory=tmp_path, environment=NAMES) as program:
         assert program.url.startswith("https://")

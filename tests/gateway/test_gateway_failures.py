@@ -12,11 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatgpt_platform.gateway.failures import event_status, is_error_object, problem_of, seconds_of
+from chatgpt_platform.gateway.failures import (
+    event_status,
+    is_error_object,
+    is_out_of_credit,
+    problem_of,
+    wait_of,
+    whole,
+)
 from chatgpt_platform.locales import en
 from chatgpt_platform.upstream.sse import Event
 
 unhurried = settings(deadline=None)
+
+
+def seconds_of(header: str | None, now: float) -> int | None:
+    return whole(wait_of(None, None if header is None else header.encode("utf-8"), now))
+
 
 NOW = 1_445_412_000.0
 """Wed, 21 Oct 2015 07:20:00 GMT."""
@@ -55,9 +67,9 @@ def test_an_error_event_stands_for_an_error_status_whatever_its_data(data: bytes
 
 
 @unhurried
-@given(hostile, st.integers(300, 999), st.none() | st.text())
-def test_any_failing_answer_is_a_problem(body: bytes, code: int, retry_after: str | None) -> None:
-    problem = problem_of(code, body, retry_after, now=NOW)
+@given(hostile, st.integers(300, 999), st.none() | st.floats(0, 1e6))
+def test_any_failing_answer_is_a_problem(body: bytes, code: int, wait: float | None) -> None:
+    problem = problem_of(code, body, wait)
     assert 400 <= problem.kind.status <= 599
     assert problem.text in en.TEXTS
     assert str(code) in problem.detail
@@ -151,7 +163,7 @@ STATUSES = {
 @pytest.mark.parametrize(("upstream", "caller"), STATUSES.items())
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"error": {"message": "because"}}'])
 def test_statuses_map_by_the_contract(upstream: int, caller: int, body: bytes) -> None:
-    problem = problem_of(upstream, body, None, now=NOW)
+    problem = problem_of(upstream, body, None)
     assert problem.kind.status == caller
     assert problem.retry_after is None
 
@@ -170,13 +182,13 @@ def test_statuses_map_by_the_contract(upstream: int, caller: int, body: bytes) -
 )
 def test_the_upstreams_reason_reaches_the_caller_of_a_bad_request_and_else_the_log(body: dict[str, Any]) -> None:
     data = json.dumps(body).encode()
-    bad = problem_of(400, data, None, now=NOW)
+    bad = problem_of(400, data, None)
     assert (bad.text, bad.values) == ("upstream_said", {"reason": "because"})
-    unknown = problem_of(404, data.replace(b"because", b"No such model"), None, now=NOW)
+    unknown = problem_of(404, data.replace(b"because", b"No such model"), None)
     assert (unknown.text, unknown.values) == ("unknown_model", {"reason": "No such model"})
-    wrong_path = problem_of(404, data, None, now=NOW)
+    wrong_path = problem_of(404, data, None)
     assert wrong_path.text == "upstream_said"
-    broken = problem_of(500, data, None, now=NOW)
+    broken = problem_of(500, data, None)
     assert (broken.text, broken.values) == ("upstream_failed", {"status": 500})
     assert broken.detail == "the upstream answered 500"
 
@@ -185,21 +197,49 @@ def test_the_upstreams_reason_reaches_the_caller_of_a_bad_request_and_else_the_l
     "body", [b"", b"<html>nginx</html>", b'{"error": {"message": 5}}', b"[]", b'{"error":"\xff"}']
 )
 def test_a_refusal_without_a_reason_tells_the_status(body: bytes) -> None:
-    problem = problem_of(404, body, None, now=NOW)
+    problem = problem_of(404, body, None)
     assert (problem.text, problem.values) == ("upstream_refused", {"status": 404})
 
 
 def test_a_reason_is_cut() -> None:
     body = json.dumps({"error": {"message": "x" * 100_000}}).encode()
-    assert problem_of(400, body, None, now=NOW).values == {"reason": "x" * 1000}
-    assert len(problem_of(500, body, None, now=NOW).detail) < 1100
+    assert problem_of(400, body, None).values == {"reason": "x" * 1000}
+    assert len(problem_of(500, body, None).detail) < 1100
 
 
 def test_only_a_busy_upstream_tells_when_to_retry() -> None:
-    assert problem_of(429, b"", "7", now=NOW).retry_after == 7
-    assert problem_of(429, b"", "soon", now=NOW).retry_after is None
-    assert problem_of(503, b"", "7", now=NOW).retry_after is None
-    assert problem_of(400, b"", "7", now=NOW).retry_after is None
+    assert problem_of(429, b"", 6.1).retry_after == 7
+    assert problem_of(429, b"", None).retry_after is None
+    assert problem_of(503, b"", 7).retry_after is None
+    assert problem_of(400, b"", 7).retry_after is None
+
+
+def test_fractions_of_a_second_are_sent_by_some() -> None:
+    assert seconds_of("1.5", NOW) == 2
+
+
+def test_milliseconds_come_before_seconds() -> None:
+    assert wait_of(b"1500", b"7", NOW) == 1.5
+    assert wait_of(b"12.5", None, NOW) == 0.0125
+    assert wait_of(b"soon", b"7", NOW) == 7
+    assert wait_of(b"9" * 30, b"7", NOW) == 7
+    assert wait_of(b"999999999999", b"7", NOW) == 604_800
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (402, b"", True),  # DeepSeek: Insufficient Balance
+        (429, b'{"error": {"code": "insufficient_quota", "type": "insufficient_quota"}}', True),
+        (429, b'{"error": {"code": null, "type": "insufficient_quota"}}', True),
+        (429, b'{"error": {"code": "rate_limit_exceeded", "type": "requests"}}', False),
+        (429, b'{"error": {"code": ["insufficient_quota"]}}', False),
+        (429, b"insufficient_quota", False),
+        (403, b'{"error": {"code": "insufficient_quota"}}', False),
+    ],
+)
+def test_an_account_without_credit(status: int, body: bytes, expected: bool) -> None:
+    assert is_out_of_credit(status, body) is expected
 
 
 @pytest.mark.parametrize(
@@ -222,7 +262,7 @@ def test_only_a_busy_upstream_tells_when_to_retry() -> None:
         ("Fri, 31 Dec 9999 23:59:59 -2359", 604_800),
         *(
             (junk, None)
-            for junk in ("", " ", "soon", "-1", "1.5", "1e3", "+5", "٣", "1, 2", "0x10", "\x00", "1 Jan")
+            for junk in ("", " ", "soon", "-1", "1.", "1e3", "+5", "٣", "1, 2", "0x10", "\x00", "1 Jan")
         ),
         *((junk, None) for junk in ("Wed, 99 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 99999999999 07:28:00 GMT")),
         *(pytest.param(junk * 30_000, None, id=junk) for junk in ("1 ", "Mon, ", ":", "-", "(", '"')),

@@ -18,6 +18,7 @@ REDACTOR = Redactor(["test-key-1"])
 NAMES = [
     "time", "request_id", "client", "method", "path", "status", "model", "upstream", "stream", "duration_ms",
     "first_byte_ms", "prompt_tokens", "completion_tokens", "bytes_out", "error", "upstream_request_id",
+    "attempts", "reason",
 ]  # fmt: skip
 # Nothing that looks like a key: that is another test.
 TEXT = st.text(st.characters(exclude_characters="?kK\u212a")).filter(lambda text: "earer" not in text.lower())
@@ -36,19 +37,22 @@ def test_a_line_in_full() -> None:
     whole = record(
         status=200, model="m", upstream="openai", stream=True, duration_ms=12.345, first_byte_ms=1.0,
         prompt_tokens=3, completion_tokens=4, bytes_out=5, upstream_request_id="u",
+        attempts=2, reason="other: 503", trace_id="0af7651916cd43dd8448eb211c80319c",
     )  # fmt: skip
     assert line(whole, REDACTOR) == (
         b'{"time":"2026-01-31T12:00:00.123Z","request_id":"r-1","client":"192.0.2.1","method":"POST",'
         b'"path":"/v1/chat/completions","status":200,"model":"m","upstream":"openai","stream":true,'
         b'"duration_ms":12.3,"first_byte_ms":1.0,"prompt_tokens":3,"completion_tokens":4,"bytes_out":5,'
-        b'"error":null,"upstream_request_id":"u"}\n'
+        b'"error":null,"upstream_request_id":"u","attempts":2,"reason":"other: 503",'
+        b'"trace_id":"0af7651916cd43dd8448eb211c80319c"}\n'
     )
 
 
 def test_the_names_stand_in_the_documented_order() -> None:
     assert list(json.loads(line(record(), REDACTOR))) == NAMES
     assert list(json.loads(line(record(prompt="hi"), REDACTOR))) == [*NAMES, "prompt", "answer"]
-    assert [field.name for field in fields(Record)] == [*NAMES, "prompt", "answer"]
+    assert list(json.loads(line(record(trace_id="0a"), REDACTOR))) == [*NAMES, "trace_id"]
+    assert [field.name for field in fields(Record)] == [*NAMES, "trace_id", "prompt", "answer"]
 
 
 def test_what_is_not_known_is_null() -> None:
@@ -56,6 +60,7 @@ def test_what_is_not_known_is_null() -> None:
     unknown = [name for name in NAMES if read[name] is None]
     assert unknown == [
         "model", "upstream", "first_byte_ms", "prompt_tokens", "completion_tokens", "error", "upstream_request_id",
+        "reason",
     ]  # fmt: skip
 
 

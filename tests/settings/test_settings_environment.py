@@ -97,7 +97,7 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("CHATGPT_UPSTREAMS", '[{"nam": "a"}]', "CHATGPT_UPSTREAMS: upstreams[0].nam: found an unknown setting"),
         ("CHATGPT_UPSTREAMS", '[{"name": true}]', 'CHATGPT_UPSTREAMS: upstreams[0].name: found "true", expected'),
         ("CHATGPT_UPSTREAMS", '[{"name": "a", "name": "a"}]', "upstreams[0].name: found a second time"),
-        ("CHATGPT_UPSTREAMS", "[{}, {}]", "CHATGPT_UPSTREAMS: upstreams: found 2 upstreams"),
+        ("CHATGPT_UPSTREAMS", "[{}, {}]", "CHATGPT_UPSTREAMS: upstreams[1].name: found none, expected one"),
     ],
 )
 def test_a_bad_value_names_its_variable(tmp_path: Path, name: str, text: str, says: str) -> None:
@@ -257,6 +257,37 @@ def test_short_names_win_over_the_file_one_by_one(tmp_path: Path) -> None:
         "http://file",
         (Secret("test-key-2"),),
     )
+
+
+def test_a_list_of_another_length_replaces_the_file_s_as_a_whole(tmp_path: Path) -> None:
+    file = tmp_path / "config" / "chatgpt.yaml"
+    file.parent.mkdir()
+    file.write_text("upstreams: [{name: a, weight: 5}, {name: b, weight: 6}, {name: c, weight: 7}]")
+    assert [each.weight for each in read(tmp_path, BASE_URL="http://a").settings.upstreams] == [5, 6, 7]
+    loaded = read(tmp_path, CHATGPT_UPSTREAMS='[{"name": "d"}, {"name": "e", "weight": 8}]', API_KEY='["1", "2"]')
+    assert [(each.name, each.weight) for each in loaded.settings.upstreams] == [("d", 1), ("e", 8)]
+    assert [len(each.api_keys) for each in loaded.settings.upstreams] == [2, 0]
+    assert loaded.sources["upstreams[1].weight"] == "environment variable CHATGPT_UPSTREAMS"
+    assert loaded.sources["upstreams[0].weight"] == "default"
+    assert [path for path in loaded.sources if path.startswith("upstreams[2]")] == []
+    assert len(read(tmp_path, CHATGPT_UPSTREAMS="null").settings.upstreams) == 1, "nothing is the default"
+
+
+def test_two_lists_must_agree(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text('[{"name": "a"}, {"name": "b"}]')
+    same = '[{"name":"a"},{"name":"b"}]'
+    assert len(read(tmp_path, CHATGPT_UPSTREAMS_FILE="list", CHATGPT_UPSTREAMS=same).settings.upstreams) == 2
+    for other in (
+        '[{"name": "a"}]',
+        '[{"name": "a"}, {"name": "c"}]',
+        '[{"name": "a"}, {"name": "b", "weight": 1}]',
+    ):
+        assert problems(tmp_path, CHATGPT_UPSTREAMS_FILE="list", CHATGPT_UPSTREAMS=other) == [
+            (
+                "CHATGPT_UPSTREAMS_FILE and CHATGPT_UPSTREAMS: found two different values for upstreams, "
+                "expected only one of them to be set"
+            )
+        ]
 
 
 def test_lang_is_kept_as_it_is(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from chatgpt_platform.settings.kinds import (
     Unusable,
     UserIds,
 )
-from chatgpt_platform.settings.nodes import Scalar, Style, from_json
+from chatgpt_platform.settings.nodes import Scalar, Style, Unreadable, from_json
 from chatgpt_platform.settings.secret import Key, Keys, Secret
 from chatgpt_platform.settings.yaml_nodes import from_yaml
 
@@ -142,7 +142,7 @@ def test_read(kind: Kind[Any], written: str, value: object) -> None:
         (MapOf(Text(), Text()), "[a]"),
         (MapOf(Text(), Text()), "{a: b, a: c}"),
         (MapOf(Text(), Text()), "{a: }"),
-        *((Keys(), text) for text in ["[a, b]", "[a b]", "['']", "[é]", "test-key-1", "{a: 1}", "[~]", "[[a]]"]),
+        *((Keys(), text) for text in ["[a, a]", "[a b]", "['']", "[é]", "test-key-1", "{a: 1}", "[~]", "[[a]]"]),
     ],
 )
 def test_refused_in_one_line(kind: Kind[Any], written: str) -> None:
@@ -182,9 +182,13 @@ def test_lists_from_the_environment_are_comma_separated_or_json() -> None:
         kind.parse(kind.node("10.0.0.0/8,"))
 
 
-def test_a_variable_holds_one_key_whatever_is_in_it() -> None:
+def test_a_variable_holds_one_key_whatever_is_in_it_or_a_list_of_json() -> None:
     kind = Keys()
     assert kind.parse(kind.node("test,key")) == (Secret("test,key"),)
+    assert kind.parse(kind.node('["test,1", "test-2"]')) == (Secret("test,1"), Secret("test-2"))
+    with pytest.raises(Unreadable) as caught:
+        kind.node("[test-key-1]")
+    assert "test" not in str(caught.value)
 
 
 def test_secrets_show_nothing() -> None:

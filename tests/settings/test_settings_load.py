@@ -131,6 +131,7 @@ server:
   trusted_proxies: [10.0.0.0/8, "fd00::/8"]
   max_body: 1MiB
   timeouts: {header: 1s, body: 2s, write: 3s, idle: 10s, drain: 1m}
+  heartbeat: 0s
   cors: ["*"]
   tls: {certificate: tls/server.pem, key: "/run/secrets/ключ"}
 access: {allow: [192.0.2.1], deny: [], caller_keys: true}
@@ -143,7 +144,21 @@ upstreams:
   - name: main
     base_url: http://127.0.0.1:9/v1/
     api_keys: [test-key-1]
+    api: Azure
+    api_version: 2024-10-21
+    models: [gpt-4o*, "o?"]
+    rename: {gpt-4o: deployed}
+    priority: 1
+    weight: 2
+    concurrency: 3
+    headers: {X-Team: "one two", x-number: 5}
+    proxy: HTTP://user:pass%40word@Proxy
+    ca_file: ca.pem
+    retry_unsafe: true
     timeouts: {connect: 1s, first_byte: 2s, idle: 3s, total: 500ms}
+retries: {attempts: 1, budget: 100}
+load: {calls: 0, calls_per_client: 1, queue: 0, wait: 100ms}
+metrics: {host: "::1", port: 9100, allow: [10.0.0.0/8]}
 logging:
   directory: /app/logs
   level: DEBUG
@@ -164,6 +179,7 @@ logging:
         "server.timeouts.write": 3.0,
         "server.timeouts.idle": 10.0,
         "server.timeouts.drain": 60.0,
+        "server.heartbeat": 0.0,
         "server.cors": ("*",),
         "server.tls.certificate": "tls/server.pem",
         "server.tls.key": "/run/secrets/ключ",
@@ -182,10 +198,30 @@ logging:
         "upstreams[0].name": "main",
         "upstreams[0].base_url": "http://127.0.0.1:9/v1",
         "upstreams[0].api_keys": (Secret("test-key-1"),),
+        "upstreams[0].api": "azure",
+        "upstreams[0].api_version": "2024-10-21",
+        "upstreams[0].models": ("gpt-4o*", "o?"),
+        "upstreams[0].rename": {"gpt-4o": "deployed"},
+        "upstreams[0].priority": 1,
+        "upstreams[0].weight": 2,
+        "upstreams[0].concurrency": 3,
+        "upstreams[0].headers": {"X-Team": Secret("one two"), "x-number": Secret("5")},
+        "upstreams[0].proxy": Secret("http://user:pass%40word@proxy:80"),
+        "upstreams[0].ca_file": "ca.pem",
+        "upstreams[0].retry_unsafe": True,
         "upstreams[0].timeouts.connect": 1.0,
         "upstreams[0].timeouts.first_byte": 2.0,
         "upstreams[0].timeouts.idle": 3.0,
         "upstreams[0].timeouts.total": 0.5,
+        "retries.attempts": 1,
+        "retries.budget": 100,
+        "load.calls": 0,
+        "load.calls_per_client": 1,
+        "load.queue": 0,
+        "load.wait": 0.1,
+        "metrics.host": "::1",
+        "metrics.port": 9100,
+        "metrics.allow": (ip_network("10.0.0.0/8"),),
         "logging.directory": "/app/logs",
         "logging.level": "debug",
         "logging.rotate.size": 1024,
@@ -194,7 +230,7 @@ logging:
     }
     assert {path: value_at(loaded.settings, path) for path in SETTINGS} == expected
     assert loaded.sources["server.port"] == f"{NAME}:4"
-    assert loaded.sources["upstreams[0].api_keys"] == f"{NAME}:22"
+    assert loaded.sources["upstreams[0].api_keys"] == f"{NAME}:23"
     assert "test-key-1" not in repr(loaded)
 
 
@@ -244,10 +280,10 @@ access: {allow: [10.0.0.0/8, x]}
         ("server: {xyzzy: 1}", "expected one of host, port"),
         ("server: {tsl: {}}", "server.tsl: found an unknown setting"),
         ("<<: {a: 1}", "unknown setting"),
-        ("upstreams: []", "found an empty list, expected one upstream"),
-        ("upstreams: {name: a}", "found a mapping, expected a list with one upstream"),
-        ("upstreams: [{}, {}]", "found 2 upstreams, expected one"),
-        ("upstreams: [{api_keys: [a, b]}]", "found 2 keys, expected one"),
+        ("upstreams: []", "found an empty list, expected an upstream or more"),
+        ("upstreams: {name: a}", "found a mapping, expected a list of upstreams"),
+        (f"upstreams: [{'~,' * 101}]", "found 101 upstreams, expected at most 100"),
+        ("upstreams: [{api_keys: [a, b, a]}]", "api_keys[2]: found a key that stands there already"),
         ("models: {max_tokens: {default: 5, cap: 4}}", "found 5, expected at most 4"),
         ("access: {caller_keys: no}", "expected auto, true or false"),
         ("server: {route: /v1}", "does not begin with one of v1, healthz"),
@@ -282,6 +318,13 @@ def test_what_cannot_be(tmp_path: Path, text: str, says: str) -> None:
         "upstreams: [{api_keys: [@test key 1]}]",
         "upstreams: [{api_keys: ['test key 1]}]",
         "upstreams:\n  - api_keys:test key 1\n    name: a",
+        "upstreams: [{}, {name: a, api_keys: [[test key 1]]}]",
+        "upstreams: [{headers: {X-Key:test key 1}}]",
+        "upstreams: [{headers: X-Key test key 1}]",
+        "upstreams: [{headers: {Authorization: test key 1}}]",
+        "upstreams: [{proxy: 'http://user:test key 1@proxy/path'}]",
+        "upstreams: [{proxy: {test key 1: a}}]",
+        "upstreams: [{ca_file: '-----BEGIN PRIVATE KEY----- test key 1'}]",
         "server: {tls: {key: [test key 1]}}",
         "server: {tls: {key: '-----BEGIN PRIVATE KEY----- test key 1'}}",
         "server:\n  tls:\n    key: |\n      -----BEGIN PRIVATE KEY-----\n      test key 1\n    certificate: c",
@@ -370,6 +413,36 @@ def test_halves_of_tls_may_come_from_two_places(tmp_path: Path) -> None:
     assert (tls.certificate, tls.key) == ("c", "k")
 
 
+# --- several upstreams
+
+
+def test_every_upstream_has_its_own_values_lines_and_defaults(tmp_path: Path) -> None:
+    loaded = read(
+        tmp_path,
+        """upstreams:
+  - name: a
+    api_keys: [test-key-1, test-key-2]
+  - name: b
+    timeouts: {total: 5s}
+  - name: c
+    base_url: http://c/v1
+""",
+    )
+    a, b, c = loaded.settings.upstreams
+    assert [each.name for each in (a, b, c)] == ["a", "b", "c"]
+    assert a.api_keys == (Secret("test-key-1"), Secret("test-key-2"))
+    assert (b.timeouts.total, b.timeouts.connect, b.base_url) == (5.0, 5.0, "https://api.openai.com/v1")
+    assert (c.base_url, c.timeouts.total) == ("http://c/v1", 600.0)
+    assert loaded.sources["upstreams[1].timeouts.total"] == f"{NAME}:5"
+    assert loaded.sources["upstreams[2].base_url"] == f"{NAME}:7"
+    assert loaded.sources["upstreams[2].api_keys"] == "default"
+
+
+def test_a_hundred_upstreams_are_read(tmp_path: Path) -> None:
+    listed = "".join(f"  - name: a{n}\n    weight: {n + 1}\n" for n in range(100))
+    assert [each.weight for each in read(tmp_path, f"upstreams:\n{listed}").settings.upstreams] == [*range(1, 101)]
+
+
 # --- the result
 
 
@@ -379,6 +452,8 @@ def test_settings_are_frozen_and_name_what_needs_a_restart(tmp_path: Path) -> No
     assert changes_needing_restart(old, new) == ("server.port", "server.tls.certificate", "server.tls.key")
     assert changes_needing_restart(new, new) == ()
     assert {path for path, each in SETTINGS.items() if each.restart} == {
+        "metrics.host",
+        "metrics.port",
         "server.host",
         "server.port",
         "server.tls.certificate",

@@ -13,7 +13,7 @@ import yaml
 from chatgpt_platform.settings import render
 from chatgpt_platform.settings.declaration import Section, Setting
 from chatgpt_platform.settings.load import USUAL_FILE, load
-from chatgpt_platform.settings.schema import SETTINGS, TREE, Settings
+from chatgpt_platform.settings.schema import SETTINGS, TREE, Settings, settings_of
 
 ROOT = Path(__file__).parents[2]
 REMEDY = "run: python -m chatgpt_platform.settings.render"
@@ -144,8 +144,9 @@ def test_the_json_schema_accepts_the_example_in_both_states() -> None:
         "server: {timeouts: {drain: 5}}",
         "server: {max_body: ten}",
         "upstreams: []",
-        "upstreams: [{}, {}]",
-        "upstreams: [{api_keys: [a, b]}]",
+        "upstreams: [{models: []}]",
+        "upstreams: [{weight: 0}]",
+        "upstreams: [{proxy: 'ftp://proxy'}]",
         "limits: {hour: -1}",
         "logging: {level: loud}",
         "models: {aliases: {a: 1}}",
@@ -183,3 +184,28 @@ def test_the_listing_names_every_setting_value_and_source_and_no_key(tmp_path: P
     ):
         assert line in lines
     assert "test-key-1" not in "".join(lines)
+
+
+def test_the_listing_names_every_upstream(tmp_path: Path) -> None:
+    text = """upstreams:
+  - api_keys: [test-key-1, test-key-2]
+  - name: other
+    proxy: http://user:test-key-3@proxy:3128
+    headers: {X-Team: test-key-4}
+"""
+    (tmp_path / "a.yaml").write_text(text)
+    loaded = load({"BASE_URL": "http://first"}, config="a.yaml", directory=tmp_path)
+    lines = [re.sub(" +", " ", line) for line in render.listing(loaded).splitlines()]
+    assert [line.split(" = ")[0] for line in lines] == [each.path for each in settings_of(loaded.settings)]
+    for line in (
+        "upstreams[0].name = openai (default)",
+        "upstreams[0].base_url = http://first (environment variable BASE_URL)",
+        "upstreams[0].api_keys = [***, ***] (a.yaml:2)",
+        "upstreams[1].name = other (a.yaml:3)",
+        "upstreams[1].base_url = https://api.openai.com/v1 (default)",
+        "upstreams[1].api_keys = [] (default)",
+        'upstreams[1].proxy = "http://***@proxy:3128" (a.yaml:4)',
+        "upstreams[1].headers = {X-Team: ***} (a.yaml:5)",
+    ):
+        assert line in lines
+    assert "test-key" not in "".join(lines)

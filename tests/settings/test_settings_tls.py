@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from chatgpt_platform.errors import ConfigurationError
-from chatgpt_platform.settings.schema import Tls
-from chatgpt_platform.settings.tls import Certificate, server_context
+from chatgpt_platform.settings.schema import Tls, Upstream
+from chatgpt_platform.settings.tls import Certificate, check_authorities, server_context
 
 AUTHORITY = trustme.CA()
 MINE = AUTHORITY.issue_cert("localhost")
@@ -289,3 +289,33 @@ def test_other_paths_are_only_verified() -> None:
     off = Certificate(Tls())
     off.renew(Tls("new.pem", "server.key"))
     assert off.context is None
+
+
+# --- the authorities of upstreams
+
+
+def authorities(*names: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        check_authorities([Upstream(name=f"a{index}", ca_file=name) for index, name in enumerate(names)])
+    return caught.value.lines
+
+
+def test_files_of_authorities_are_looked_at() -> None:
+    Path("ca.pem").write_bytes(AUTHORITY.cert_pem.bytes() * 2)
+    check_authorities([Upstream(), Upstream(ca_file="ca.pem")])
+
+
+def test_each_file_that_holds_no_authorities_is_one_line() -> None:
+    Path("ca.pem").write_bytes(AUTHORITY.cert_pem.bytes())
+    Path("key.pem").write_bytes(KEY)
+    Path("cut.pem").write_bytes(AUTHORITY.cert_pem.bytes()[:-80])
+    Path("damaged.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    Path("folder").mkdir()
+    wanted = "expected a PEM file with the certificates of authorities"
+    assert authorities("", "none.pem", "ca.pem", "key.pem", "cut.pem", "damaged.pem", "folder") == [
+        f"upstreams[1].ca_file: none.pem: no such file, {wanted}",
+        f"upstreams[3].ca_file: key.pem: no -----BEGIN CERTIFICATE----- in it, {wanted}",
+        f"upstreams[4].ca_file: cut.pem: cannot be decoded, {wanted} that is whole and undamaged",
+        f"upstreams[5].ca_file: damaged.pem: cannot be decoded, {wanted} that is whole and undamaged",
+        f"upstreams[6].ca_file: folder: is a directory, {wanted}",
+    ]

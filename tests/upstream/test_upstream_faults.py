@@ -243,7 +243,7 @@ async def test_no_error_of_the_transport_is_left_unmapped(error: Exception, data
     async with RawServer(script) as server:
         client = Client(server.url, SLOW)
         made = []
-        connect = client._connect
+        connect = client._connector.connect
 
         async def remember(total: float) -> Any:
             made.append(await connect(total))
@@ -252,7 +252,7 @@ async def test_no_error_of_the_transport_is_left_unmapped(error: Exception, data
             asyncio.get_running_loop().call_later(0.02, transport._force_close, error)
             return made[0]
 
-        client._connect = remember  # type: ignore[method-assign]
+        client._connector.connect = remember  # type: ignore[method-assign]
         problem, read = await problem_of(client)
         assert problem.kind is Kind.BAD_UPSTREAM
         assert read == data[-4:]

@@ -124,10 +124,10 @@ async def test_who_is_not_trusted_is_not_tried_at_its_other_addresses(monkeypatc
 
 @pytest.mark.gen_test
 async def test_the_default_context() -> None:
-    client = Client("https://model.example", SLOW)
-    assert client._tls is None  # reading the authorities takes a while: only when they are needed
-    context = client._context()
-    assert context is client._context()
+    connector = Client("https://model.example", SLOW)._connector
+    assert connector._tls is None  # reading the authorities takes a while: only when they are needed
+    context = connector._context()
+    assert context is connector._context()
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

@@ -159,7 +159,7 @@ def test_hostile_text_in_a_path_stays_on_one_line() -> None:
         assert "\x1b" not in running.output()
 
 
-@pytest.mark.parametrize("step", ["ask", "reply", "reply_at_once"])
+@pytest.mark.parametrize("step", ["prepare", "reply", "reply_at_once"])
 def test_a_fault_of_the_gateway_is_a_500_without_its_details(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     from chatgpt_platform.gateway.platform_api import PlatformApi
 

@@ -76,7 +76,7 @@ def test_a_key_in_an_error_body_is_masked(status: bytes, body: dict[str, object]
     for data in (json.dumps(body), json.dumps(body).replace(KEY, ESCAPED)):
         head = JSON + b"x-ratelimit-key: %b\r\nopenai-organization: %b\r\n" % (KEY.encode(), KEY.encode())
         with answering(data.encode(), head=head, status=status) as running:
-            running.expected = ["refuses the configured key"]
+            running.expected = ["key 1 does not work (401, it was refused)"]
             answer = ask(running)
             shown = text_of(answer)
             assert KEY not in str(answer.headers)

@@ -1,0 +1,246 @@
+"""Which upstream a call is sent to, and whether and where it is sent again after a failure.
+
+Again only where that is safe: connecting failed, not a byte of the request was written, or the upstream answered
+with a complete 429 or 503, or refused the key. Whatever else went wrong, it may have acted on the call, so that is
+left to the upstreams with ``retry_unsafe``. Nothing is sent again once a byte has gone to the caller, beyond the
+gateway's retry budget, or beyond the call's total time. An upstream that has not failed the call yet comes first;
+one that has is asked again after a pause. What the caller sees in the end is the last real failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from random import random
+from typing import Final
+from urllib.parse import quote
+
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway import failures, members
+from chatgpt_platform.gateway.call import Call
+from chatgpt_platform.gateway.forward import FailedAnswer
+from chatgpt_platform.gateway.load import Load
+from chatgpt_platform.upstream.fleet import Fleet
+from chatgpt_platform.upstream.retries import LONGEST_PAUSE, Budget, pause
+from chatgpt_platform.upstream.upstream import Upstream
+
+_UPSTREAMS_FAULTS: Final = (Kind.BAD_UPSTREAM, Kind.UPSTREAM_TIMEOUT)
+
+Failure = Problem | FailedAnswer
+
+
+class Attempts:
+    """Sends calls to the upstreams of one configuration. Who sends one must ``settle`` it once."""
+
+    def __init__(
+        self, fleet: Fleet, load: Load, budget: Budget, most: int, logger: logging.Logger,
+        *, jitter: Callable[[], float] = random,
+    ) -> None:  # fmt: skip
+        """``most``: times that a call is sent. ``jitter``: gives numbers from 0 to 1."""
+        self._fleet: Final = fleet
+        self._load: Final = load
+        self._budget: Final = budget
+        self._most: Final = most
+        self._log: Final = logger
+        self._jitter: Final = jitter
+        self._loop: Final = asyncio.get_running_loop()
+
+    def begin(self, call: Call) -> bool:
+        """Send a call for the first time; False where all that could take it have as many calls as they may.
+
+        Raises Problem: none can take it at the moment.
+        """
+        now = self._loop.time()
+        upstream = self._fleet.choose(call.candidates, now, keyed=call.own_key is None)
+        if upstream is None:
+            if any(each.full and _could(each, call, now) for each in _all(call)):
+                return False
+            raise self._nobody(call, now)
+        call.asked_at = now
+        self._budget.earn(now)
+        self._send(call, upstream, now)
+        return True
+
+    async def again(self, call: Call, failure: Failure) -> bool:
+        """Send a call again that failed, where that is safe and of use. Cancelled while it pauses, it has not."""
+        now = self._loop.time()
+        upstream = call.upstream
+        assert upstream is not None
+        may = self._judge(call, upstream, failure, now)
+        self._let_go(call)
+        if not may or call.committed or call.record.attempts >= self._most:
+            return False
+        called = _named(upstream, call, failure)
+        chosen, delay = self._next(call, now)
+        if chosen is None or now + delay - call.asked_at >= upstream.total:
+            return False
+        if not self._budget.spend(now):
+            _note_reason(call, f"{called}; not sent again: the retry budget is used up")
+            return False
+        _note_reason(call, called)
+        if delay:
+            await asyncio.sleep(delay)
+            now = self._loop.time()
+            chosen, _ = self._next(call, now)
+            if chosen is None or call.committed:
+                return False
+        self._send(call, chosen, now)
+        return True
+
+    def answered(self, call: Call) -> None:
+        """The call was answered, or its stream has begun."""
+        upstream, key = call.upstream, call.key
+        if upstream is not None and key is not None:
+            upstream.answered(key)
+
+    def broke_off(self, call: Call, problem: Problem) -> None:
+        """A stream that had begun well went wrong: it is too late to send it again."""
+        self.warn(call, str(problem))
+        if call.upstream is not None and problem.kind in _UPSTREAMS_FAULTS:
+            call.upstream.failed(problem, self._loop.time())
+
+    def warn(self, call: Call, what: str) -> None:
+        """Tell the owner what went wrong with a call whose answer does not show it as a failure of ours."""
+        self._log.warning("%s: %s: %s", call.record.request_id, call.record.upstream, what)
+
+    def soonest(self, call: Call) -> float | None:
+        """Seconds until one of the keys that rest can be used again, None where none rests."""
+        now = self._loop.time()
+        waits = [wait for each in _all(call) if (wait := each.keys.rests_for(now)) is not None]
+        return min(waits, default=None)
+
+    def settle(self, call: Call) -> None:
+        """A call is over, for whatever reason. May be repeated."""
+        if call.upstream is not None:
+            self._let_go(call)
+        if call.placed:
+            call.placed = False
+            self._load.leave(call.client.key)
+        if self._load.waiting:
+            self._load.wake()
+
+    # Inside.
+
+    def _send(self, call: Call, upstream: Upstream, now: float) -> None:
+        key = call.own_key or upstream.keys.pick(now)
+        assert key is not None
+        record = call.record
+        record.upstream = upstream.name
+        record.attempts += 1
+        call.upstream, call.key = upstream, key
+        model = record.model or ""
+        here = upstream.name_of(model)
+        body = call.body if here == model or not call.body else members.rewrite(call.body, {"model": here})
+        path = call.endpoint.upstream_path
+        if call.tail:
+            path += b"/" + quote(here, safe="/:@").encode()
+        call.response = upstream.begin(
+            call.endpoint.upstream_method, path, here, key, call.lines, body, call.trace, now - call.asked_at
+        )
+
+    def _let_go(self, call: Call) -> None:
+        """The present attempt is over."""
+        upstream = call.upstream
+        if upstream is None:
+            return
+        call.upstream = None
+        if call.response is not None:
+            call.response.close()
+        upstream.release()
+        if not upstream.breaker.closed:
+            upstream.breaker.abandoned()
+
+    def _judge(self, call: Call, upstream: Upstream, failure: Failure, now: float) -> bool:
+        """Note what a failure tells of the upstream and its key; whether the call may be sent again."""
+        if isinstance(failure, Problem):
+            return self._judge_problem(call, upstream, failure, now)
+        key, status = call.key, failure.status
+        assert key is not None
+        if status in (401, 402, 429):
+            if status != 429 or failures.is_out_of_credit(status, failure.body):
+                upstream.refused(key, now, "401, it was refused" if status == 401 else f"{status}, no credit left")
+            else:
+                upstream.busy(key, now, failure.wait)
+            if key.own:
+                return False
+            if not upstream.keys.ready(now):
+                call.lost_at = (*call.lost_at, upstream)
+            return True
+        if status >= 500:
+            upstream.failed(failure.problem, now, failure.wait if status == 503 else None)
+            call.failed_at = (*call.failed_at, upstream)
+            return status == 503 or upstream.settings.retry_unsafe
+        upstream.answered(key)
+        call.failed_at = (*call.failed_at, upstream)
+        return status == 408 and upstream.settings.retry_unsafe
+
+    def _judge_problem(self, call: Call, upstream: Upstream, problem: Problem, now: float) -> bool:
+        if problem.kind not in _UPSTREAMS_FAULTS:
+            return False
+        upstream.failed(problem, now)
+        if problem.kind is Kind.UPSTREAM_TIMEOUT:
+            call.lost_at = (*call.lost_at, upstream)  # it has had its time
+        else:
+            call.failed_at = (*call.failed_at, upstream)
+        return problem.safe or upstream.settings.retry_unsafe
+
+    def _next(self, call: Call, now: float) -> tuple[Upstream | None, float]:
+        """Who is asked next, and after how many seconds."""
+        keyed = call.own_key is None
+        fresh = self._fleet.choose(call.candidates, now, (*call.failed_at, *call.lost_at), keyed=keyed)
+        if fresh is not None:
+            return fresh, 0.0
+        chosen = self._fleet.choose(call.candidates, now, call.lost_at, keyed=keyed)
+        if chosen is None:
+            return None, 0.0
+        delay = max(pause(call.record.attempts, self._jitter), chosen.rests_until - now)
+        return (None, 0.0) if delay > LONGEST_PAUSE else (chosen, delay)
+
+    def _nobody(self, call: Call, now: float) -> Problem:
+        """Why no upstream can take the call, and when one will: a busy key is the better news than a dead
+        service."""
+        upstreams = list(_all(call))
+        if call.own_key is None:
+            waits = [(each.keys.rests_for(now), each) for each in upstreams if each.breaker.admits(now)]
+            resting = [(wait, each) for wait, each in waits if wait is not None]
+            if resting:
+                wait, upstream = min(resting, key=lambda each: each[0])
+                call.record.upstream = upstream.name
+                detail = "all keys rest, as the upstream asked for by 429"
+                return Problem(Kind.UPSTREAM_BUSY, retry_after=_whole(wait), detail=detail)
+        upstream = min(upstreams, key=lambda each: each.breaker.opens_in(now))
+        call.record.upstream = upstream.name
+        seconds = _whole(upstream.breaker.opens_in(now))
+        because = upstream.last_problem or Problem(Kind.UNAVAILABLE)
+        return Problem(
+            Kind.UNAVAILABLE, "upstream_down", retry_after=seconds, seconds=seconds, because=because,
+            detail=f"known to be down: {because}",
+        )  # fmt: skip
+
+
+def _all(call: Call) -> Sequence[Upstream]:
+    return [each for tier in call.candidates for each in tier]
+
+
+def _could(upstream: Upstream, call: Call, now: float) -> bool:
+    """Whether it would take the call, were it not for those that it has."""
+    return upstream.breaker.admits(now) and (
+        call.own_key is not None or upstream.keys.ready(now) or upstream.keys.all_aside
+    )
+
+
+def _named(upstream: Upstream, call: Call, failure: Failure) -> str:
+    """An attempt that failed, for the access log."""
+    key = f" key {call.key.number}" if call.key is not None and len(upstream.keys.keys) > 1 else ""
+    return f"{upstream.name}{key}: {failure.text if isinstance(failure, Problem) else failure.status}"
+
+
+def _note_reason(call: Call, why: str) -> None:
+    record = call.record
+    record.reason = f"{record.reason}; {why}" if record.reason else why
+
+
+def _whole(seconds: float) -> int:
+    return max(1, math.ceil(seconds))

@@ -1,0 +1,61 @@
+"""What the sources say - file, environment, flags - each as a layer, and the layers as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from chatgpt_platform.settings.schema import TREE
+
+
+class Found(NamedTuple):
+    """A value. ``source`` for the listing of ``check``, ``place`` before an error: often the same thing."""
+
+    value: object
+    source: str
+    place: str
+
+
+class Layer:
+    """``values``: by the path of a setting. ``lists``: by the path of a list that is given as a whole, the place
+    of each item. ``problems``: a line each. ``refused``: the paths that they are about."""
+
+    def __init__(self) -> None:
+        self.values: Final[dict[str, Found]] = {}
+        self.lists: Final[dict[str, tuple[str, ...]]] = {}
+        self.problems: Final[list[str]] = []
+        self.refused: Final[set[str]] = set()
+
+
+class Merged:
+    """All settings with their values, the later layers over the earlier and those over the defaults.
+
+    A list is replaced as a whole. ``lists`` as in a layer, ``lengths`` the number of each one's items.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        given: dict[str, Found] = {}
+        lists: dict[str, tuple[str, ...]] = {}
+        for layer in layers:
+            for path in layer.lists:
+                given = {known: found for known, found in given.items() if not _is_below(known, path)}
+            given |= layer.values
+            lists |= layer.lists
+        self.lists: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(lists)
+        self.lengths: Final = MappingProxyType({path: len(places) for path, places in lists.items()})
+        self.values: Final = {
+            each.path: given.get(each.path) or Found(each.default, "default", "")
+            for each in TREE.settings(self.lengths)
+        }
+        self._refused: Final = frozenset().union(*(layer.refused for layer in layers))
+
+    def sound(self, *paths: str) -> bool:
+        """Whether nothing is wrong with these settings; one that was refused has its default here."""
+        return not any(
+            bad == path or _is_below(bad, path) or _is_below(path, bad) for bad in self._refused for path in paths
+        )
+
+
+def _is_below(path: str, other: str) -> bool:
+    return path.startswith((f"{other}.", f"{other}["))

@@ -1,0 +1,95 @@
+"""The circuit breaker of one upstream: while it is open, no call waits for what is known to be down. Pure.
+
+    closed      calls go; FAILURES in a row open it
+    open        none goes, for half a second at first, twice as long each time, up to LONGEST
+    half-open   the time is over: one call at a time may try; a good answer closes it, a bad one opens it again
+
+In a row, so that calls which fail for a reason of their own do not take the upstream away from the others: among
+them is one that succeeds. ``now`` is in seconds of a clock that never goes back.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+FAILURES: Final = 5
+FORGET: Final = 60.0
+"""Seconds after which earlier failures no longer count."""
+
+FIRST: Final = 0.5
+LONGEST: Final = 30.0
+
+
+class State(Enum):
+    """In the words of Nygard's "Release It!"."""
+
+    CLOSED = "closed"
+    HALF_OPEN = "half-open"
+    OPEN = "open"
+
+
+class Breaker:
+    """Counts the failures of one upstream's calls, and says whether another may go."""
+
+    __slots__ = ("_failed_at", "_failures", "_opens_for", "_probing", "_until", "closed")
+
+    def __init__(self) -> None:
+        self.closed = True
+        self._failures = 0
+        self._failed_at = 0.0
+        self._until = 0.0
+        self._opens_for = FIRST
+        self._probing = False
+
+    def state(self, now: float) -> State:
+        if self.closed:
+            return State.CLOSED
+        return State.OPEN if now < self._until else State.HALF_OPEN
+
+    def admits(self, now: float) -> bool:
+        """Whether a call may go now."""
+        return self.closed or (now >= self._until and not self._probing)
+
+    def opens_in(self, now: float) -> float:
+        """Seconds until a call may try again; 0 where one may, or does, now."""
+        return 0.0 if self.closed else max(0.0, self._until - now)
+
+    def began(self) -> None:
+        """A call goes that ``admits`` let: while the breaker is not closed, the only one."""
+        if not self.closed:
+            self._probing = True
+
+    def succeeded(self) -> bool:
+        """A call was answered. Returns whether that closes the breaker."""
+        self._failures = 0
+        if self.closed:
+            return False
+        self.closed = True
+        self._opens_for = FIRST
+        self._probing = False
+        return True
+
+    def failed(self, now: float) -> bool:
+        """A call was not answered, or badly. Returns whether that opens the breaker."""
+        if not self.closed:
+            self._probing = False
+            if now >= self._until:
+                self._open(now)
+            return False
+        if now - self._failed_at > FORGET:
+            self._failures = 0
+        self._failed_at = now
+        self._failures += 1
+        if self._failures >= FAILURES:
+            self._open(now)
+        return not self.closed
+
+    def abandoned(self) -> None:
+        """A call ended without telling anything of the upstream."""
+        self._probing = False
+
+    def _open(self, now: float) -> None:
+        self.closed = False
+        self._until = now + self._opens_for
+        self._opens_for = min(2 * self._opens_for, LONGEST)
