@@ -82,7 +82,9 @@ def report(verdict: chaos_verdict.Verdict, calls: int, left: Sequence[str]) -> s
     rows += [(f"met: {name}", f"{count:,}") for name, count in sorted(verdict.faults.items())]
     rows += [
         ("had to succeed", f"{verdict.demanded:,}"),
-        ("did", f"{verdict.share:.3%}"),
+        ("did succeed", f"{verdict.share:.3%}"),
+        ("of those before an upstream in fair weather", f"{verdict.fair:,}"),
+        ("did not succeed", f"{len(verdict.fair_failed):,}"),
         ("show a fault", f"{len(verdict.guilty):,}"),
         ("left over", "; ".join(left) or "nothing"),
     ]

@@ -37,7 +37,8 @@ SILENCE = 1.2
 
 _LONGEST_BAD = 2.5
 _AFTERMATH = 2.0
-"""A circuit breaker that opened stays so for at most about this times what made it open; see chaos.py."""
+"""A circuit breaker waits twice as long each time, so that it stays open for about as long again as a bad time
+lasted; this is that and some room."""
 
 _REST = 1.0
 """The longest Retry-After of the faults above, and the first rest of a key, in seconds."""
@@ -87,15 +88,31 @@ class Schedule:
     def is_healthy(self, begin: float, end: float) -> bool:
         """Whether no fault of this upstream's, nor what one leaves behind, falls between the two."""
         return all(
-            period.weather.is_good or end + _SKEW < period.begin or begin > _over_at(period)
-            for period in self.periods
+            end + _SKEW < bad_begin or begin > bad_end + _AFTERMATH * (bad_end - bad_begin) + _REST
+            for bad_begin, bad_end in self._bad_times()
         )
+
+    def is_fair(self, begin: float, end: float) -> bool:
+        """Whether no fault of this upstream's falls between the two, whatever was just before."""
+        return all(end + _SKEW < bad_begin or begin > bad_end + _SKEW for bad_begin, bad_end in self._bad_times())
 
     def cut_between(self, begin: float, end: float) -> bool:
         """Whether open connections were cut in that time: what was just being sent on them is lost."""
         return any(
             period.fail == _CUTS and begin - _SKEW <= period.begin <= end + _SKEW for period in self.periods
         )
+
+    def _bad_times(self) -> list[tuple[float, float]]:
+        """From when to when it was not good; what follows at once on each other is one time."""
+        found: list[tuple[float, float]] = []
+        for period in self.periods:
+            if period.weather.is_good:
+                continue
+            if found and found[-1][1] == period.begin:
+                found[-1] = found[-1][0], period.end
+            else:
+                found.append((period.begin, period.end))
+        return found
 
 
 def schedule(upstream: str, seconds: float, random: Random, *, tls: bool) -> Schedule:
@@ -111,11 +128,6 @@ def changes(schedules: Sequence[Schedule]) -> list[tuple[float, int, Period]]:
     """All periods of all upstreams in their order: when, whose (a place in `schedules`), and what."""
     found = [(period.begin, place, period) for place, one in enumerate(schedules) for period in one.periods]
     return sorted(found, key=lambda change: change[:2])
-
-
-def _over_at(period: Period) -> float:
-    """When nothing of a bad period is left: neither an open breaker nor a resting key."""
-    return period.end + _AFTERMATH * (period.end - period.begin) + _REST
 
 
 def _good(begin: float, random: Random) -> Period:

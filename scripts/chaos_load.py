@@ -8,6 +8,7 @@ import asyncio
 import json
 import socket
 import struct
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -142,7 +143,7 @@ class Caller(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._told is None or self._over.done():
             self._stray += data
-            if self._told is not None:
+            if self._told is not None and self._told.plan.leaves is None:
                 self._told.stray += data
             return
         self._pieces.append(data)
@@ -183,10 +184,9 @@ class Caller(asyncio.Protocol):
             self._transport.write_eof()
             await asyncio.wait({self._over}, timeout=PATIENCE)  # the gateway takes it for leaving, and closes
         elif how == "reset":
-            # Two ints (POSIX sys/socket.h): the next close sends RST.
-            self._transport.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
+            # The next close sends RST. Two ints (POSIX sys/socket.h), two shorts on Windows (winsock2.h).
+            linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._transport.abort()
 
 

@@ -11,7 +11,8 @@ An upstream was healthy for a call where, in the whole of the call's time, it ha
 any of its calls, and nothing was left of an earlier one: no Retry-After that had not passed, no circuit breaker
 that a fault may have opened (chaos_faults says how long that is taken to last). A call under way at the moment an
 outage cut the upstreams' open connections may have been lost on one, which no upstream sees; such a call counts as
-having met a fault that is not safe.
+having met a fault that is not safe. So does a stream whose caller had got a heartbeat when the fault came: nothing
+is sent again after a byte went to the caller.
 """
 
 from collections import Counter
@@ -65,6 +66,9 @@ class Verdict:
     outcomes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     arrivals: int = 0
+    fair: int = 0
+    """Calls that met only safe faults while an upstream had no fault, whatever was just before; to be told."""
+    fair_failed: list[int] = field(default_factory=list)
     demanded: int = 0
     """Calls that had to succeed."""
     failed: list[int] = field(default_factory=list)
@@ -95,7 +99,13 @@ def judge(
         wrong = [*_sent_again(met), *_wrong_for_caller(one, met, outcome)]
         if wrong:
             verdict.guilty[one.plan.number] = wrong
-        if outcome.kind is not Kind.NONE and had_to_succeed(one, met, schedules):
+        if outcome.kind in (Kind.NONE, Kind.BROKEN) or not met_only_safe(one, met, schedules):
+            continue  # broken: the head was out before the fault came, with a heartbeat if no event
+        if any(each.is_fair(one.sent, one.ended) for each in schedules):
+            verdict.fair += 1
+            if outcome.kind is not Kind.GOOD:
+                verdict.fair_failed.append(one.plan.number)
+        if any(each.is_healthy(one.sent, one.ended) for each in schedules):
             verdict.demanded += 1
             if outcome.kind is not Kind.GOOD:
                 verdict.failed.append(one.plan.number)
@@ -112,11 +122,10 @@ def outcome_of(one: Told, met: Sequence[Arrival]) -> Outcome:
     return chaos_answers.read(one.plan.api, one.raw, one.end, stream=one.plan.stream, lax=lax)
 
 
-def had_to_succeed(one: Told, met: Sequence[Arrival], schedules: Sequence[Schedule]) -> bool:
-    """Whether a call met only safe faults while a healthy upstream existed."""
+def met_only_safe(one: Told, met: Sequence[Arrival], schedules: Sequence[Schedule]) -> bool:
+    """Whether a call met no fault, or only those after which it was to be sent again."""
     safe = all(arrival.is_good or arrival.fault in SAFE | KEY_FAULTS for arrival in met)
-    lost = any(each.cut_between(one.sent, one.ended) for each in schedules)
-    return safe and not lost and any(each.is_healthy(one.sent, one.ended) for each in schedules)
+    return safe and not any(each.cut_between(one.sent, one.ended) for each in schedules)
 
 
 def _sent_again(met: Sequence[Arrival]) -> list[str]:
