@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
+import contextlib
 import gc
-import ipaddress
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from chatgpt_platform import __version__
-from chatgpt_platform.cli import life, privileges, unpacked
+from chatgpt_platform.cli import life, listening, privileges, unpacked
 from chatgpt_platform.cli.life import Manager, Stop
 from chatgpt_platform.cli.notify import Notifier
 from chatgpt_platform.errors import ConfigurationError
@@ -23,6 +22,7 @@ from chatgpt_platform.settings.load import Loaded, load
 from chatgpt_platform.settings.schema import Settings, Upstream, changes, changes_needing_restart
 from chatgpt_platform.settings.secret import Secret
 from chatgpt_platform.settings.tls import Certificate, check_authorities
+from chatgpt_platform.web.reception import MetricsReception
 from chatgpt_platform.web.server import Server
 from chatgpt_platform.web.service import Service
 
@@ -120,30 +120,57 @@ class _Running:
         self._serves = ""
         self._service: Final = Service(settings, self._logs)
         self._server: Final = Server(self._service, tls=self._certificate)
+        own_port = settings.metrics.port > 0
+        self._metrics: Final = Server(self._service, reception=MetricsReception) if own_port else None
+        """That of the port for /metrics alone, where there is to be one."""
 
     async def run(self) -> int:
-        server = self._settings.server
         flushing = asyncio.create_task(self._flush(), name="flush the logs")
         alive = asyncio.create_task(self._notifier.keep_alive(), name="keep the watchdog calm")
+        settling: asyncio.Task[None] | None = None
         try:
-            port = self._server.listen(server.host, server.port)
-        except OSError as error:
-            print(_no_listening(error, server.host, server.port), file=sys.stderr)
-            return 1
-        else:
-            loop = asyncio.get_running_loop()
-            self._manager.on_reload(loop, self._reload)
+            port = self._listen()
+            if port is None:
+                return 1
+            self._manager.on_reload(asyncio.get_running_loop(), self._reload)
             self._say_ready(port)
-            loop.call_later(SETTLES_AFTER, _settle_in)
+            settling = asyncio.create_task(self._settle_in(), name="settle in")
             await self._stop.wanted.wait()
             return await self._drain()
         finally:
             flushing.cancel()
+            if settling is not None:
+                settling.cancel()
+            if self._metrics is not None:
+                await self._metrics.close()
             await self._server.close()
             await self._service.close()
             alive.cancel()
             self._notifier.close()
             self._logs.close()
+
+    def _listen(self) -> int | None:
+        """The port of the gateway; None where it, or that of the metrics, cannot be had, which was said then."""
+        server, metrics = self._settings.server, self._settings.metrics
+        try:
+            port = self._server.listen(server.host, server.port)
+        except OSError as error:
+            print(listening.failure(error, server.host, server.port), file=sys.stderr)
+            return None
+        try:
+            if self._metrics is not None:
+                self._metrics.listen(metrics.host, metrics.port)
+        except OSError as error:
+            print(listening.failure(error, metrics.host, metrics.port, "metrics"), file=sys.stderr)
+            return None
+        return port
+
+    async def _settle_in(self) -> None:
+        await asyncio.sleep(SETTLES_AFTER)
+        if self._service.scraping.wanted:
+            with contextlib.suppress(ImportError):  # which the first scrape will tell
+                await self._service.scraping.load()  # so that it need not wait for it
+        _settle_in()
 
     async def _drain(self) -> int:
         log, timeout = self._logs.logger, self._settings.server.timeouts.drain
@@ -195,6 +222,8 @@ class _Running:
         self._settings = settings
         self._service.apply(settings, self._logs)
         self._server.rebuild()
+        if self._metrics is not None:
+            self._metrics.rebuild()
         self._notifier.status(self._serves)
         self._logs.logger.info(
             "the settings%s were read again and are in force; changed: %s",
@@ -206,14 +235,16 @@ class _Running:
         log, settings = self._logs.logger, self._settings
         host = settings.server.host
         scheme = "https" if self._certificate.context else "http"
-        place = f"[{host}]" if ":" in host else host
-        self._serves = f"serves {scheme}://{place}:{port}"
+        self._serves = f"serves {scheme}://{listening.in_url(host)}:{port}"
         log.info("chatgpt-platform %s %s", __version__, self._serves)
+        if self._metrics is not None:
+            metrics = settings.metrics
+            log.info("metrics are at http://%s:%d/metrics", listening.in_url(metrics.host), metrics.port)
         for slip in self._slips:
             log.warning("%s", slip)
         if not settings.upstreams[0].api_keys:
             log.info("no key is configured (API_KEY): each caller must bring one")
-        open_to_all = not settings.access.allow and not _is_loopback(host)
+        open_to_all = not settings.access.allow and not listening.is_loopback(host)
         if self._key_is_real and settings.upstreams[0].api_keys and open_to_all:
             log.warning(
                 "everybody who reaches %s:%d can spend the configured key: "
@@ -253,24 +284,3 @@ def _open_logs(settings: Settings) -> Logs:
 def _with_simulator(settings: Settings, port: int) -> Settings:
     simulator = Upstream(name="simulator", base_url=f"http://127.0.0.1:{port}/v1", api_keys=(Secret("demo-key"),))
     return replace(settings, upstreams=(simulator,))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _no_listening(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use: stop the other program, or choose another port (--port, PORT, server.port)"
-    if error.errno == errno.EACCES and sys.platform == "win32":
-        return (
-            f"port {port} is taken by another program or reserved by Windows (netsh int ipv4 show "
-            "excludedportrange tcp): choose another port (--port, PORT, server.port)"
-        )
-    if error.errno == errno.EACCES:
-        return f"port {port} may not be used here: choose another, above 1023 (--port, PORT, server.port)"
-    reason = error.strerror or str(error)
-    return f"cannot listen on {host}:{port}: {reason}; check server.host and server.port"

@@ -22,6 +22,7 @@ from chatgpt_platform.gateway import failures, members
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.load import Load
+from chatgpt_platform.observe.metrics import Metrics
 from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.upstream.retries import LONGEST_PAUSE, Budget, pause
 from chatgpt_platform.upstream.upstream import Upstream
@@ -35,7 +36,7 @@ class Attempts:
     """Sends calls to the upstreams of one configuration. Who sends one must ``settle`` it once."""
 
     def __init__(
-        self, fleet: Fleet, load: Load, budget: Budget, most: int, logger: logging.Logger,
+        self, fleet: Fleet, load: Load, budget: Budget, most: int, metrics: Metrics, logger: logging.Logger,
         *, jitter: Callable[[], float] = random,
     ) -> None:  # fmt: skip
         """``most``: times that a call is sent. ``jitter``: gives numbers from 0 to 1."""
@@ -43,6 +44,7 @@ class Attempts:
         self._load: Final = load
         self._budget: Final = budget
         self._most: Final = most
+        self._metrics: Final = metrics
         self._log: Final = logger
         self._jitter: Final = jitter
         self._loop: Final = asyncio.get_running_loop()
@@ -59,7 +61,6 @@ class Attempts:
                 return False
             raise self._nobody(call, now)
         call.asked_at = now
-        self._budget.earn(now)
         self._send(call, upstream, now)
         return True
 
@@ -76,7 +77,7 @@ class Attempts:
         chosen, delay = self._next(call, now)
         if chosen is None or now + delay - call.asked_at >= upstream.total:
             return False
-        if not self._budget.spend(now):
+        if not self._budget.spend(now, self._load.entered):
             _note_reason(call, f"{called}; not sent again: the retry budget is used up")
             return False
         _note_reason(call, called)
@@ -86,14 +87,9 @@ class Attempts:
             chosen, _ = self._next(call, now)
             if chosen is None or call.committed:
                 return False
+        self._metrics.retry(upstream.name, _reason(failure))
         self._send(call, chosen, now)
         return True
-
-    def answered(self, call: Call) -> None:
-        """The call was answered, or its stream has begun."""
-        upstream, key = call.upstream, call.key
-        if upstream is not None and key is not None:
-            upstream.answered(key)
 
     def broke_off(self, call: Call, problem: Problem) -> None:
         """A stream that had begun well went wrong: it is too late to send it again."""
@@ -113,13 +109,13 @@ class Attempts:
 
     def settle(self, call: Call) -> None:
         """A call is over, for whatever reason. May be repeated."""
-        if call.upstream is not None:
-            self._let_go(call)
+        load = self._load
+        self._let_go(call)
         if call.placed:
             call.placed = False
-            self._load.leave(call.client.key)
-        if self._load.waiting:
-            self._load.wake()
+            load.leave(call.client.key)
+        if load.queue:
+            load.wake()
 
     # Inside.
 
@@ -130,14 +126,15 @@ class Attempts:
         record.upstream = upstream.name
         record.attempts += 1
         call.upstream, call.key = upstream, key
-        model = record.model or ""
-        here = upstream.name_of(model)
-        body = call.body if here == model or not call.body else members.rewrite(call.body, {"model": here})
-        path = call.endpoint.upstream_path
+        endpoint, body, path, model = call.endpoint, call.body, call.endpoint.upstream_path, record.model or ""
+        if model in upstream.rename:
+            model = upstream.rename[model]
+            if body:
+                body = members.rewrite(body, {"model": model})
         if call.tail:
-            path += b"/" + quote(here, safe="/:@").encode()
+            path += b"/" + quote(model, safe="/:@").encode()
         call.response = upstream.begin(
-            call.endpoint.upstream_method, path, here, key, call.lines, body, call.trace, now - call.asked_at
+            endpoint.upstream_method, path, model, key, call.lines, body, call.trace, now - call.asked_at
         )
 
     def _let_go(self, call: Call) -> None:
@@ -148,7 +145,7 @@ class Attempts:
         call.upstream = None
         if call.response is not None:
             call.response.close()
-        upstream.release()
+        upstream.under_way -= 1
         if not upstream.breaker.closed:
             upstream.breaker.abandoned()
 
@@ -169,7 +166,9 @@ class Attempts:
                 call.lost_at = (*call.lost_at, upstream)
             return True
         if status >= 500:
-            upstream.failed(failure.problem, now, failure.wait if status == 503 else None)
+            if status == 503 and failure.wait:
+                upstream.rests_until = now + failure.wait
+            _count_failure(call, upstream, failure.problem, now)
             call.failed_at = (*call.failed_at, upstream)
             return status == 503 or upstream.settings.retry_unsafe
         upstream.answered(key)
@@ -179,7 +178,7 @@ class Attempts:
     def _judge_problem(self, call: Call, upstream: Upstream, problem: Problem, now: float) -> bool:
         if problem.kind not in _UPSTREAMS_FAULTS:
             return False
-        upstream.failed(problem, now)
+        _count_failure(call, upstream, problem, now)
         if problem.kind is Kind.UPSTREAM_TIMEOUT:
             call.lost_at = (*call.lost_at, upstream)  # it has had its time
         else:
@@ -220,6 +219,12 @@ class Attempts:
         )  # fmt: skip
 
 
+def _count_failure(call: Call, upstream: Upstream, problem: Problem, now: float) -> None:
+    """Once for each call: one alone, sent again and again, does not take an upstream away from the others."""
+    if upstream not in call.failed_at or not upstream.breaker.closed:
+        upstream.failed(problem, now)
+
+
 def _all(call: Call) -> Sequence[Upstream]:
     return [each for tier in call.candidates for each in tier]
 
@@ -235,6 +240,15 @@ def _named(upstream: Upstream, call: Call, failure: Failure) -> str:
     """An attempt that failed, for the access log."""
     key = f" key {call.key.number}" if call.key is not None and len(upstream.keys.keys) > 1 else ""
     return f"{upstream.name}{key}: {failure.text if isinstance(failure, Problem) else failure.status}"
+
+
+def _reason(failure: Failure) -> str:
+    """One of ``metrics.RETRY_REASONS``."""
+    if isinstance(failure, Problem):
+        return "unsent" if failure.safe else "unsafe"
+    if failure.status in (401, 402) or failures.is_out_of_credit(failure.status, failure.body):
+        return "key"
+    return str(failure.status) if failure.status in (429, 503) else "unsafe"
 
 
 def _note_reason(call: Call, why: str) -> None:

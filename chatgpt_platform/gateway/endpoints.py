@@ -14,12 +14,12 @@ class Api(Enum):
     OPENAI = "openai"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # by identity, which is quick to look up
 class Endpoint:
     """``upstream_path`` is joined to the upstream's base URL; empty for what the gateway answers by itself.
 
     ``token_members``: members that bound the answer's length, the one to add first.
-    ``counted``: whether a call takes tokens from the caller's buckets.
+    ``counted``: whether a call takes tokens from the caller's buckets. ``name``: where metrics need one.
     """
 
     api: Api
@@ -28,11 +28,24 @@ class Endpoint:
     upstream_method: bytes = b"POST"
     token_members: tuple[str, ...] = ()
     counted: bool = True
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """What metrics call it: its ``name``, or else the upstream's path."""
+        return self.name or self.upstream_path.decode().strip("/")
+
+    @property
+    def kind(self) -> str:
+        """What metrics call its API; ``gateway`` for what the gateway tells of itself."""
+        return self.api.value if self.upstream_path or not self.methods else "gateway"
 
 
 _CHAT_TOKENS: Final = ("max_tokens", "max_completion_tokens")
 
-PLATFORM: Final = Endpoint(Api.PLATFORM, b"/chat/completions", methods=("GET", "POST"), token_members=_CHAT_TOKENS)
+PLATFORM: Final = Endpoint(
+    Api.PLATFORM, b"/chat/completions", methods=("GET", "POST"), token_members=_CHAT_TOKENS, name="chatgpt"
+)
 CHAT: Final = Endpoint(Api.OPENAI, b"/chat/completions", token_members=_CHAT_TOKENS)
 COMPLETIONS: Final = Endpoint(Api.OPENAI, b"/completions", token_members=("max_tokens",))
 RESPONSES: Final = Endpoint(Api.OPENAI, b"/responses", token_members=("max_output_tokens",))
@@ -42,7 +55,8 @@ MODELS: Final = Endpoint(Api.OPENAI, b"/models", methods=("GET",), upstream_meth
 
 OPENAI_POSTS: Final = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MODERATIONS)
 
-HEALTH: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False)
-READY: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False)
-NOWHERE: Final = {api: Endpoint(api, b"", methods=(), counted=False) for api in Api}
+HEALTH: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="healthz")
+READY: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="readyz")
+METRICS: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="metrics")
+NOWHERE: Final = {api: Endpoint(api, b"", methods=(), counted=False, name="unknown") for api in Api}
 """Paths that lead nowhere, by the shape in which that is said."""

@@ -23,13 +23,26 @@ from chatgpt_platform.gateway.render import JSON, Renderer
 from chatgpt_platform.gateway.routing import Routing
 from chatgpt_platform.gateway.tokens import TokenCap
 from chatgpt_platform.limits.store import Decision, Store
+from chatgpt_platform.observe.metrics import Breaker, KeyState, Metrics, UpstreamState
 from chatgpt_platform.settings.schema import Settings
+from chatgpt_platform.upstream import breaker, keys
 from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.upstream.retries import Budget
 from chatgpt_platform.upstream.sse import encode
+from chatgpt_platform.upstream.upstream import Upstream
 from chatgpt_platform.wire.head import joined
 
 _OPENAI: Final = Api.OPENAI  # looked up in the class it would cost a call each time
+_BREAKERS: Final = {
+    breaker.State.CLOSED: Breaker.CLOSED,
+    breaker.State.HALF_OPEN: Breaker.HALF_OPEN,
+    breaker.State.OPEN: Breaker.OPEN,
+}
+_KEYS: Final = {
+    keys.State.WORKS: KeyState.IN_USE,
+    keys.State.RESTING: KeyState.RESTING,
+    keys.State.ASIDE: KeyState.SET_ASIDE,
+}
 _JSON_TYPES: Final = ("application/json",)
 _MOST_DIGITS: Final = 18
 _FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -42,11 +55,11 @@ class Gateway:
     """
 
     def __init__(
-        self, settings: Settings, limiter: Store, fleet: Fleet, load: Load, read_multipart: FormReader,
-        logger: logging.Logger,
+        self, settings: Settings, limiter: Store, fleet: Fleet, load: Load, metrics: Metrics,
+        read_multipart: FormReader, logger: logging.Logger,
     ) -> None:  # fmt: skip
         models, retries, prompts = settings.models, settings.retries, settings.logging.prompts
-        budget = Budget(retries.budget, asyncio.get_running_loop().time())
+        budget = Budget(retries.budget, asyncio.get_running_loop().time(), load.entered)
         routing = Routing(fleet, KeyPolicy(settings.access.caller_keys))
         cap = TokenCap(models.max_tokens.default, models.max_tokens.cap)
         self.renderer: Final = Renderer(settings.server.language, settings.environment_language)
@@ -54,7 +67,9 @@ class Gateway:
         self.heartbeat: Final = settings.server.heartbeat
         self._long_length: Final = len(str(self.max_body))
         """Digits of a declared length at which it may be too long."""
-        self._attempts: Final = Attempts(fleet, load, budget, retries.attempts, logger)
+        self._attempts: Final = Attempts(fleet, load, budget, retries.attempts, metrics, logger)
+        self.settle: Final = self._attempts.settle
+        """The call is over: what it held is free. May be repeated."""
         self._catalogue: Final = Catalogue(fleet, models.aliases, logger)
         self._openai: Final = OpenAIApi(
             self._attempts, routing, models.aliases, cap, self.renderer, log_prompts=prompts
@@ -64,6 +79,7 @@ class Gateway:
             log_prompts=prompts,
         )  # fmt: skip
         self._limiter: Final = limiter
+        self._fleet: Final = fleet
         self._load: Final = load
         self._log: Final = logger
 
@@ -99,8 +115,9 @@ class Gateway:
         """
         try:
             self.count(call)
-            self._api(call).prepare(call)
-            if self._enter(call) and not _lists_models(call):
+            (self._openai if call.endpoint.api is _OPENAI else self._platform).prepare(call)
+            call.placed = self._load.enter(call.client.key)
+            if call.placed and (call.endpoint is not endpoints.MODELS or call.tail):
                 self._attempts.begin(call)
         except Exception as error:  # noqa: BLE001 - it is told in the Reply
             return self._failed(call, error)
@@ -116,8 +133,8 @@ class Gateway:
         try:
             forward.note_head(call, response)
             reply = self._api(call).reply_at_once(call, key, response)
-            if reply is not None:
-                self._attempts.answered(call)
+            if reply is not None and call.upstream is not None:
+                call.upstream.answered(key)
         except Problem as problem:
             call.failure = problem  # ``reply`` may ask another upstream
             return None
@@ -151,10 +168,6 @@ class Gateway:
             problem = Problem(Kind.BAD_UPSTREAM, "upstream_no_stream", detail="the upstream did not stream")
             reply = self.refuse(call, problem)
         return encode(reply.body), True
-
-    def settle(self, call: Call) -> None:
-        """The call is over: what it held is free. May be repeated."""
-        self._attempts.settle(call)
 
     async def close(self) -> None:
         """Stop what goes on beside the calls."""
@@ -192,6 +205,11 @@ class Gateway:
             return denied
         return problem
 
+    def upstreams(self) -> tuple[UpstreamState, ...]:
+        """How the upstreams are, for metrics."""
+        now = asyncio.get_running_loop().time()
+        return tuple(_state(each, now) for each in self._fleet.upstreams)
+
     def too_large(self) -> Problem:
         """The Problem of a body above ``server.max_body``."""
         return Problem(Kind.TOO_LARGE, limit=_size(self.max_body))
@@ -217,7 +235,8 @@ class Gateway:
                 if not await self._attempts.again(call, failure):
                     return self._last_failure(call, failure)
             else:
-                self._attempts.answered(call)
+                if call.upstream is not None:
+                    call.upstream.answered(key)
                 return reply
 
     def _last_failure(self, call: Call, failure: FailedAnswer | Problem) -> Reply:
@@ -276,6 +295,16 @@ class Gateway:
 
     def _check_key_head(self, call: Call) -> None:
         self._api(call).check_key_head(call)
+
+
+def _state(upstream: Upstream, now: float) -> UpstreamState:
+    return UpstreamState(
+        upstream.name,
+        _BREAKERS[upstream.breaker.state(now)],
+        tuple(_KEYS[key.state(now)] for key in upstream.keys.keys),
+        upstream.under_way,
+        upstream.client.connections,
+    )
 
 
 def _check_encoding(encoding: bytes) -> None:

@@ -12,13 +12,16 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.observe.metrics import Metrics
 from chatgpt_platform.settings import schema
 
 _SHARE: Final = 4
 """A client has at most a quarter of the queue."""
 
 
-class _Waiting(NamedTuple):
+class Waiting(NamedTuple):
+    """A call in the queue."""
+
     client: str
     attempt: Callable[[], bool]
     turn: asyncio.Future[bool]
@@ -27,12 +30,13 @@ class _Waiting(NamedTuple):
 class Load:
     """Places for calls. Outlives a configuration."""
 
-    def __init__(self, settings: schema.Load) -> None:
+    def __init__(self, settings: schema.Load, metrics: Metrics) -> None:
+        self._metrics: Final = metrics
         self.under_way = 0
-        self.shed = 0
-        """Calls that were refused."""
+        self.entered = 0
+        """Calls that have had a place, in all."""
         self._of_client: Final[dict[str, int]] = {}
-        self._queue: list[_Waiting] = []
+        self.queue: Final[list[Waiting]] = []
         self.reconfigure(settings)
 
     def reconfigure(self, settings: schema.Load) -> None:
@@ -40,11 +44,6 @@ class Load:
         self._per_client = settings.calls_per_client
         self._most_waiting = settings.queue
         self._wait = settings.wait
-
-    @property
-    def waiting(self) -> int:
-        """Calls in the queue."""
-        return len(self._queue)
 
     def enter(self, client: str) -> bool:
         """Take a place, which ``leave`` must give back; False where there is none."""
@@ -56,6 +55,7 @@ class Load:
                 return False
             self._of_client[client] = count + 1
         self.under_way += 1
+        self.entered += 1
         return True
 
     def leave(self, client: str) -> None:
@@ -73,24 +73,26 @@ class Load:
         """
         if attempt():
             return
-        of_client = sum(each.client == client for each in self._queue)
-        if len(self._queue) >= self._most_waiting or of_client * _SHARE >= self._most_waiting:
-            raise self._refused("too many calls wait already")
+        of_client = sum(each.client == client for each in self.queue)
+        if len(self.queue) >= self._most_waiting:
+            raise self._refused("queue", "too many calls wait already")
+        if of_client * _SHARE >= self._most_waiting:
+            raise self._refused("client", "too many calls of this client wait already")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(client, attempt, loop.create_future())
+        waiting = Waiting(client, attempt, loop.create_future())
         timer = loop.call_later(self._wait, _give_up, waiting.turn)
-        self._queue.append(waiting)
+        self.queue.append(waiting)
         try:
             if not await waiting.turn:
-                raise self._refused(f"no place was free within {self._wait:g} s")
+                raise self._refused("wait", f"no place was free within {self._wait:g} s")
         finally:
             timer.cancel()
-            if waiting in self._queue:
-                self._queue.remove(waiting)
+            if waiting in self.queue:
+                self.queue.remove(waiting)
 
     def wake(self) -> None:
         """Something is free: those who can go on do so, in the order in which they came."""
-        for waiting in list(self._queue):
+        for waiting in list(self.queue):
             if waiting.turn.done():
                 continue
             try:
@@ -100,10 +102,10 @@ class Load:
                 waiting.turn.set_exception(error)
             else:
                 waiting.turn.set_result(True)
-            self._queue.remove(waiting)
+            self.queue.remove(waiting)
 
-    def _refused(self, why: str) -> Problem:
-        self.shed += 1
+    def _refused(self, reason: str, why: str) -> Problem:
+        self._metrics.shed(reason)
         seconds = max(1, math.ceil(self._wait))
         return Problem(Kind.UNAVAILABLE, "overloaded", retry_after=seconds, seconds=seconds, detail=why)
 

@@ -39,11 +39,14 @@ class Routing:
 
     def assign_openai(self, call: Call, model: str) -> None:
         """Find the call its candidates. Raises Problem: nobody serves the model, or nobody pays."""
-        found = self._candidates(call, model)
-        own = None
-        if self._bearer_counts:
-            bearer = bearer_token(call.header(b"authorization") or "")
-            own = self._keys.own_on_openai(bearer=bearer, configured=bool(found.first.keys))
+        found = self._fleet.candidates(model)
+        if found is None or b"traceparent" in call.headers:
+            found = self._candidates(call, model)
+        if not self._bearer_counts and found.keyed:
+            call.candidates = found.keyed
+            return
+        bearer = bearer_token(call.header(b"authorization") or "")
+        own = self._keys.own_on_openai(bearer=bearer, configured=bool(found.first.keys))
         self._assign(call, found, own, "missing_bearer")
 
     def assign_platform(self, call: Call, model: str, member: str | None) -> None:

@@ -116,6 +116,13 @@ class EventSource:
         self._misfits = 0
         self.pieces = 0
         """Pieces of text that came, for upstreams that do not report their usage."""
+        self._others = 0
+        """Events that came, less the pieces."""
+
+    @property
+    def events(self) -> int:
+        """Events that came."""
+        return self.pieces + self._others
 
     async def first(self) -> bytes:
         """The blocks up to and with the first event that is not a comment; held events and all.
@@ -246,10 +253,14 @@ class EventSource:
             self._tail.append(block)
         if b'"usage"' in block and _USAGE.search(block):
             self._usage = block
-        if block.count(b"\n\n") == 1 and _COMMON_TEXT in block:
-            self.pieces += _COMMON_NO_TEXT not in block  # an event of most services: no need to search it all
+        borders = block.count(b"\n\n")
+        if borders == 1 and _COMMON_TEXT in block:
+            pieces = int(_COMMON_NO_TEXT not in block)  # an event of most services: no need to search it all
         else:
-            self.pieces += len(_TEXT.findall(block))
+            pieces = len(_TEXT.findall(block))
+        self.pieces += pieces
+        alone = borders == 1 and block[:1] != b":"
+        self._others += (1 if alone else sum(1 for _ in events(block))) - pieces
         if block.endswith(_DONE):
             self.done = True
         elif b"[DONE]" in block:

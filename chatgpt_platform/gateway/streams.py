@@ -101,6 +101,7 @@ class _EventStream(Stream):
         return border + encode(self._break_off_with(problem))
 
     def _account(self, ending: usage.Ending) -> None:
+        self._record.events = self._source.events
         if ending.tokens is not None:
             self._record.prompt_tokens = ending.tokens.prompt
             self._record.completion_tokens = ending.tokens.completion

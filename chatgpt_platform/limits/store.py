@@ -72,6 +72,9 @@ class Store:
         # One entry for each client: a moment before which it is surely not full. Takes since then only move
         # the true moment on, so an entry is put right when it comes up, not at each take.
         self._due: list[tuple[int, str]] = []
+        self.admitted = 0
+        self.denied = 0
+        """Calls, from the start on."""
         self._now = 0
         self._overflowing = 0
         self._report_at = 0
@@ -99,10 +102,17 @@ class Store:
         wait = bucket.wait(self._windows, buckets, now)
         if wait and not known and len(self._clients) >= self._max_clients:
             self._report_overflow(now)  # a call that is denied here gets no further: no take will count it
+        self.denied += bool(wait)
         return self._decision(buckets, wait, now)
 
     def take(self, client: str, now: int) -> Decision:
         """Take one token of each of the client's buckets, or of none."""
+        decision = self._take(client, now)
+        self.admitted += decision.admitted
+        self.denied += not decision.admitted
+        return decision
+
+    def _take(self, client: str, now: int) -> Decision:
         if not self._windows:
             return _UNLIMITED
         now = self._forward(now)
@@ -132,6 +142,7 @@ class Store:
             return None
         if newcomer:
             self._remember(client, buckets)
+        self.admitted += 1
         return self._lines(left)
 
     def reconfigure(self, windows: Windows, max_clients: int, now: int) -> None:

@@ -51,6 +51,8 @@ class Record:
     trace_id: str | None = None
     prompt: str | None = None
     answer: str | None = None
+    events: int = 0
+    """Those of a stream, for metrics."""
 
     def hide(self, secret: str) -> None:
         """Take a caller's own key, which no redactor knows, out of all that a caller or an upstream wrote."""

@@ -26,12 +26,15 @@ class LineBuffer:
         self._parts: list[bytes] = []
         self._size = 0
         self._dropped = 0
+        self.lost = 0
+        """Lines that were dropped, from the start on."""
 
     def add(self, data: bytes, lines: int = 1) -> None:
         """Keep some lines, all or none of them."""
         with self._lock:
             if self._size >= self._limit:
                 self._dropped += lines
+                self.lost += lines
                 return
             self._parts.append(data)
             self._size += len(data)

@@ -17,6 +17,11 @@ class Console:
         self._stream: Final = _lowest(stream)
         self._torn = False
 
+    @property
+    def lost(self) -> int:
+        """Lines for which there was no room."""
+        return self._buffer.lost
+
     def write(self, data: bytes, lines: int = 1) -> None:
         self._buffer.add(data, lines)
 

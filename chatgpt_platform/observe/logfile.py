@@ -51,6 +51,11 @@ class LogFile:
         self._stuck = False
         """The file cannot be rotated."""
 
+    @property
+    def lost(self) -> int:
+        """Lines for which there was no room, from the start on."""
+        return self._buffer.lost
+
     def open(self) -> int:
         """Open the file, making its directory first where there is none; its descriptor. Raises OSError."""
         try:

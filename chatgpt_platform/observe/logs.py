@@ -54,6 +54,11 @@ class Logs:
         if warning:
             self._warn(warning)
 
+    @property
+    def lost(self) -> int:
+        """Lines for which there was no room."""
+        return self._console.lost + sum(file.lost for file in self._files)
+
     def access(self, record: Record) -> None:
         """Write a call's line. ``record`` is final."""
         records = self._records

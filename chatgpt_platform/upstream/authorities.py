@@ -53,8 +53,8 @@ def own(file: str) -> ssl.SSLContext:
         reason = getattr(error, "strerror", None) if unreadable else "there is no PEM certificate in it"
         raise ValueError(f"{file}: {reason or type(error).__name__}") from None
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    # What Python 3.13 asks for besides, authorities that people make for themselves often lack; and one of them
-    # may be an intermediate.
+    # What Python 3.13 asks for besides, authorities that people make for themselves often lack; and an
+    # intermediate may stand for its root.
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return made

@@ -32,11 +32,12 @@ class State(Enum):
 class Breaker:
     """Counts the failures of one upstream's calls, and says whether another may go."""
 
-    __slots__ = ("_failed_at", "_failures", "_opens_for", "_probing", "_until", "closed")
+    __slots__ = ("_failed_at", "_opens_for", "_probing", "_until", "closed", "failures")
 
     def __init__(self) -> None:
         self.closed = True
-        self._failures = 0
+        self.failures = 0
+        """In a row, so far; while there is none, ``succeeded`` has nothing to do."""
         self._failed_at = 0.0
         self._until = 0.0
         self._opens_for = FIRST
@@ -62,7 +63,7 @@ class Breaker:
 
     def succeeded(self) -> bool:
         """A call was answered. Returns whether that closes the breaker."""
-        self._failures = 0
+        self.failures = 0
         if self.closed:
             return False
         self.closed = True
@@ -78,10 +79,10 @@ class Breaker:
                 self._open(now)
             return False
         if now - self._failed_at > FORGET:
-            self._failures = 0
+            self.failures = 0
         self._failed_at = now
-        self._failures += 1
-        if self._failures >= FAILURES:
+        self.failures += 1
+        if self.failures >= FAILURES:
             self._open(now)
         return not self.closed
 

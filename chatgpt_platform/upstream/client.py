@@ -228,13 +228,19 @@ class Client:
         )
         self._idle: Final[list[Connection]] = []
         self._lingering: Final[set[Connection]] = set()
+        self._open: Final[set[Connection]] = set()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outbox: Batch[Connection] | None = None
         self._beginning: Final = lru_cache(_BEGINNINGS)(self._make_beginning)
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     def begin(
-        self, method: bytes, path: bytes, headers: bytes, body: bytes, *,
+        self, method: bytes, path: bytes, headers: bytes, body: bytes,
         key_line: bytes = b"", trace: bytes = b"", spent: float = 0.0,
     ) -> Response:  # fmt: skip
         """Send a request, where a connection is at hand that surely is open; else ``Response.head`` does it.
@@ -245,11 +251,11 @@ class Client:
         framing; a fault of ours.
         """
         now = (self._loop or self._settle()).time()
-        head = self._beginning(method, path, key_line, headers) + trace
+        beginning = self._beginning(method, path, key_line, headers)
         if body or method not in (b"GET", b"HEAD"):
-            head += b"Content-Length: %d\r\n\r\n" % len(body)
+            head = b"%b%bContent-Length: %d\r\n\r\n" % (beginning, trace, len(body))
         else:
-            head += b"\r\n"
+            head = b"%b%b\r\n" % (beginning, trace)
         request = Request(head, body, method == b"HEAD", now + self._timeouts.total - spent)
         idle = self._idle
         # One that was used a moment ago: surely its peer has not closed it since.
@@ -331,6 +337,14 @@ class Client:
             self._idle.pop(0).abort()
         self._idle.append(connection)
         return True
+
+    def opened(self, connection: Connection) -> None:
+        """A connection has come about."""
+        self._open.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._open.discard(connection)
 
     def linger(self, connection: Connection) -> None:
         """An exchange is over, and its last bytes are still awaited."""

@@ -68,7 +68,7 @@ class Connector:
         try:
             return await _look_up(self._proxy.host, self._proxy.port)
         except socket.gaierror as error:
-            raise faults.ProxyUnreachable(None, f"the proxy's name is not known: {error.strerror}") from None
+            raise faults.ProxyUnreachable(0, f"the proxy's name is not known: {error.strerror}") from None
 
     async def _connect_in_turn(self, addresses: list[tuple[str, int]], deadline: float) -> Connection:
         """The first address that answers. One that does not may use half of the time that is left."""
@@ -108,7 +108,9 @@ class Connector:
             ssl_handshake_timeout=self._timeouts.connect + 60 if secure else None,
         )
         transport, connection = made
-        liveness.watch(transport.get_extra_info("socket"))
+        options = transport.get_extra_info("socket")
+        liveness.watch(options)
+        liveness.give_up_after(options, liveness.GIVE_UP)
         return connection
 
     def _context(self) -> ssl.SSLContext:

@@ -20,6 +20,7 @@ from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults
 from chatgpt_platform.upstream.answer import Answer, BadAnswer
 from chatgpt_platform.upstream.deadline import Deadline
+from chatgpt_platform.wire import liveness
 from chatgpt_platform.wire.batch import Batch
 
 HIGH_WATER: Final = 64 * 1024
@@ -27,6 +28,9 @@ HIGH_WATER: Final = 64 * 1024
 
 PORTION: Final = 64 * 1024
 """Bytes of a large request body that are written at a time, as fast as the upstream takes them."""
+
+TAKEN_AT_ONCE: Final = 32 * 1024
+"""Bytes of a request body that the upstream's system takes even where the upstream does not read them yet."""
 
 LINGER: Final = 1.0
 """Seconds that a connection gets to end a message whose rest nobody needs."""
@@ -79,6 +83,10 @@ class Keeper(Protocol):
 
     def linger(self, connection: Connection) -> None: ...
 
+    def opened(self, connection: Connection) -> None: ...
+
+    def lost(self, connection: Connection) -> None: ...
+
 
 class State(Enum):
     """What a connection is at."""
@@ -126,6 +134,8 @@ class Connection(asyncio.Protocol):
         self._sink_error: Exception | None = None
         self._released = 0
         self._untouched = False
+        self._patient = False
+        """Whether the upstream may keep bytes waiting; otherwise it vanished when it does: see ``liveness``."""
         self.idle_since = 0.0
 
     # The exchange.
@@ -163,6 +173,8 @@ class Connection(asyncio.Protocol):
         self._deadline.begin(request.total, now + self._timeouts.first_byte, "first_byte")
         self._state = _HEAD
         self._untouched = True
+        if (len(body) > TAKEN_AT_ONCE) is not self._patient:
+            self._be_patient(not self._patient)
         if len(body) <= PORTION:
             self._unwritten = request.head + body
         else:
@@ -282,6 +294,7 @@ class Connection(asyncio.Protocol):
         # Not by isinstance: uvloop's transports are no subclasses of it.
         self._transport = cast("asyncio.Transport", transport)
         self._lost = self._loop.create_future()
+        self._keeper.opened(self)
 
     def data_received(self, data: bytes | bytearray) -> None:
         if isinstance(data, bytearray):  # on Windows with Python 3.11
@@ -323,6 +336,7 @@ class Connection(asyncio.Protocol):
             self._end(exc)
         self._deadline.close()
         self._answer.close()
+        self._keeper.lost(self)
         if not self._lost.done():
             self._lost.set_result(None)
 
@@ -413,6 +427,10 @@ class Connection(asyncio.Protocol):
             self._free()
         elif self._answer.buffered > HIGH_WATER:
             self.abort()
+
+    def _be_patient(self, patient: bool) -> None:
+        self._patient = patient
+        liveness.give_up_after(self._transport.get_extra_info("socket"), 0 if patient else liveness.GIVE_UP)
 
     def _free(self) -> None:
         """Give a connection whose answer is complete back, or close it."""

@@ -103,7 +103,9 @@ def _end(error: Exception | None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Refused | ProxyUnreachable):
+    if isinstance(error, Refused):
         return str(error)
+    if isinstance(error, ProxyUnreachable):
+        return error.strerror or "the proxy cannot be reached"
     text = getattr(error, "strerror", None) or str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

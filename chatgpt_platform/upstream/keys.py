@@ -67,10 +67,12 @@ class Key:
 class KeyPool:
     """The keys of one upstream, in their order."""
 
-    __slots__ = ("_turn", "keys")
+    __slots__ = ("_turn", "calm", "keys")
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self.keys: Final = tuple(keys)
+        self.calm = bool(keys)
+        """All of them work, so ``ready`` need not be asked."""
         self._turn = 0
 
     def __bool__(self) -> bool:
@@ -78,7 +80,10 @@ class KeyPool:
 
     def ready(self, now: float) -> bool:
         """Whether there is one that may work."""
-        return any(key.ready_at <= now for key in self.keys)
+        for key in self.keys:  # noqa: SIM110 - quicker than a generator, and for each call
+            if key.ready_at <= now:
+                return True
+        return False
 
     @property
     def all_aside(self) -> bool:
@@ -91,7 +96,8 @@ class KeyPool:
         count = len(keys)
         for _ in keys:
             key = keys[self._turn]
-            self._turn = (self._turn + 1) % count
+            if count > 1:
+                self._turn = (self._turn + 1) % count
             if key.ready_at <= now:
                 if key.aside:
                     key.ready_at = now + key.waited  # others wait for what this call finds out
@@ -106,9 +112,13 @@ class KeyPool:
         waits = [key.ready_at - now for key in self.keys if key.ready_at > now and not key.aside]
         return min(waits, default=None)
 
-    def works(self, key: Key) -> None:
-        """It was answered with something better than a refusal."""
-        key.aside, key.waited, key.ready_at = False, 0.0, 0.0
+    def works(self, key: Key, now: float) -> bool:
+        """It was answered with something better than a refusal. Returns whether it had been set aside."""
+        was_aside = key.aside
+        if was_aside or key.ready_at <= now:  # else it is an answer from before it began to rest
+            key.aside, key.waited, key.ready_at = False, 0.0, 0.0
+            self.calm = not any(each.ready_at for each in self.keys)
+        return was_aside
 
     def rest(self, key: Key, now: float, seconds: float | None) -> None:
         """It is busy. ``seconds``: how long the upstream said, None where it did not."""
@@ -119,6 +129,7 @@ class KeyPool:
                 return  # a call that was under way when it began to rest
             key.waited = seconds = min(max(REST, 2 * key.waited), LONGEST_REST)
         key.ready_at = max(key.ready_at, now + seconds)
+        self.calm = False
 
     def set_aside(self, key: Key, now: float) -> bool:
         """It does not work. Returns whether that is news."""
@@ -128,5 +139,6 @@ class KeyPool:
         elif key.ready_at <= now + key.waited:
             key.waited = min(2 * key.waited, LONGEST_ASIDE)
         key.aside = True
+        self.calm = False
         key.ready_at = now + key.waited
         return news

@@ -44,14 +44,20 @@ class Proxy:
         # urlsplit drops tabs and line breaks without a word.
         if not _VISIBLE.fullmatch(url):
             raise ValueError("a proxy's URL has no spaces, control characters or letters outside ASCII")
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            told = parts.port
+        except ValueError:  # it would repeat parts of the URL
+            raise ValueError("a proxy's URL is http://[user:password@]host[:port], the port 1 to 65535") from None
         if parts.scheme not in _SCHEMES:
             raise ValueError("a proxy's URL begins with http://, socks5:// or socks5h://")
         if not parts.hostname or parts.path not in ("", "/") or "?" in url or "#" in url:
             raise ValueError("a proxy's URL has a host, perhaps a port, and nothing behind it")
         self._kind, port = _SCHEMES[parts.scheme]
         self.host: Final = parts.hostname
-        self.port: Final = _port(parts.netloc, port)
+        self.port: Final = port if told is None else told
+        if self.port == 0:
+            raise ValueError("port 0 cannot be connected to")
         self.where: Final = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         self._user, self._password = _credentials(parts.username, parts.password, self._kind)
 
@@ -73,9 +79,9 @@ class Proxy:
         try:
             connection = await proxy.connect(host, port, timeout=_LONGER)
         except python_socks.ProxyConnectionError as error:
-            reason = error.__cause__ or error
-            text = f"{type(reason).__name__}: {getattr(reason, 'strerror', None) or reason}"
-            raise ProxyUnreachable(error.errno, f"the proxy cannot be reached: {text}") from None
+            cause = error.__cause__
+            reason = f"{type(cause).__name__}: {cause.strerror}" if isinstance(cause, OSError) else "no connection"
+            raise ProxyUnreachable(error.errno or 0, f"the proxy cannot be reached: {reason}") from None
         except Exception as error:  # noqa: BLE001 - whatever the library raises, and what its socket does
             raise Refused(self._reason(error, line)) from None
         if line.behind:
@@ -112,6 +118,7 @@ class _Line:
 
     async def sock_connect(self, sock: socket.socket, address: tuple[object, ...]) -> None:
         liveness.watch(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does it only for sockets of its own
         await self._loop.sock_connect(sock, address)
 
     async def sock_sendall(self, sock: socket.socket, data: bytes) -> None:
@@ -138,16 +145,6 @@ class _Line:
         self.status = int(status[1])
         self.behind = behind
         return head
-
-
-def _port(netloc: str, default: int) -> int:
-    told = re.search(r":(\d*)$", netloc)
-    if told is None or not told[1]:
-        return default
-    port = int(told[1])
-    if not 1 <= port <= 65535:
-        raise ValueError("a proxy's port is 1 to 65535")
-    return port
 
 
 def _credentials(

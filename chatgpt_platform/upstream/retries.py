@@ -5,9 +5,10 @@ outage makes the upstreams' work greater by that share at most, and not twice or
 earned and not used fades, so that a quiet hour does not pay for a storm; a small reserve lets a gateway of a few
 calls an hour retry as well.
 
-    budget = Budget(20, now)   # percent
-    budget.earn(now)           # for each call
-    budget.spend(now)          # for each retry: whether it may be
+    budget = Budget(20, now, calls)   # percent
+    budget.spend(now, calls)          # for each retry: whether it may be
+
+``calls``: how many there have been so far. That they came evenly since the last retry is near enough.
 """
 
 from __future__ import annotations
@@ -29,34 +30,33 @@ LONGEST_PAUSE: Final = 2.0
 class Budget:
     """The retries that are left. ``now``: seconds of a clock that never goes back."""
 
-    __slots__ = ("_at", "_left", "_share")
+    __slots__ = ("_at", "_calls", "_left", "_share")
 
-    def __init__(self, percent: float, now: float) -> None:
+    def __init__(self, percent: float, now: float, calls: int = 0) -> None:
         """``percent``: of calls; 0: there are no retries at all."""
         self._share: Final = percent / 100
         self._left = RESERVE
         self._at = now
+        self._calls = calls
 
-    def earn(self, now: float) -> None:
-        """A call begins."""
-        if now - self._at > 1.0:
-            self._pass_time(now)
-        self._left += self._share
-
-    def spend(self, now: float) -> bool:
+    def spend(self, now: float, calls: int) -> bool:
         """Take a retry; False where none is left."""
-        self._pass_time(now)
+        self._pass_time(now, calls)
         if not self._share or self._left < 1:
             return False
         self._left -= 1
         return True
 
-    def _pass_time(self, now: float) -> None:
+    def _pass_time(self, now: float, calls: int) -> None:
         passed, self._at = max(0.0, now - self._at), now
+        earned, self._calls = self._share * (calls - self._calls), calls
+        fading = passed / FADES_WITHIN
         if self._left > RESERVE:
-            self._left = RESERVE + (self._left - RESERVE) * math.exp(-passed / FADES_WITHIN)
+            self._left = RESERVE + (self._left - RESERVE) * math.exp(-fading)
         else:
             self._left = min(RESERVE, self._left + passed)
+        # What came in at an even rate, and has been fading since: (1 - e^-x) / x of it is left.
+        self._left += earned * (-math.expm1(-fading) / fading if fading else 1.0)
 
 
 def pause(retry: int, random: Callable[[], float]) -> float:

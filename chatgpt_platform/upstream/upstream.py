@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import re
 from typing import Final
 
@@ -38,6 +40,7 @@ class Upstream:
         )
         self.logger = logger
         self.dialect: Final = dialect.of(settings.api, settings.api_version)
+        self._elsewhere: Final = settings.api != "openai"
         self.keys: Final = KeyPool(
             [
                 Key(key.reveal(), self.dialect.key_line(key.reveal()), number)
@@ -51,8 +54,10 @@ class Upstream:
         self.credit = 0
         self.weight: Final = settings.weight
         self.total: Final = times.total
-        self._concurrency: Final = settings.concurrency
-        self._rename: Final = settings.rename
+        self.most: Final = settings.concurrency or math.inf
+        """Calls at a time."""
+        self.rename: Final = settings.rename
+        """What it calls models, by the names that callers use."""
         self._serves: Final = _matcher(settings.models)
 
     def __repr__(self) -> str:
@@ -66,52 +71,42 @@ class Upstream:
         """A caller's key, as this upstream takes it."""
         return Key(key, self.dialect.key_line(key))
 
-    def name_of(self, model: str) -> str:
-        """What this upstream calls the model."""
-        return self._rename.get(model, model)
-
     @property
     def full(self) -> bool:
         """Whether it has as many calls as it may."""
-        return 0 < self._concurrency <= self.under_way
+        return self.under_way >= self.most
 
     def admits(self, now: float) -> bool:
         """Whether it can take a call now that brings its key."""
-        return not self.full and (self.breaker.closed or self.breaker.admits(now))
+        return self.under_way < self.most and (self.breaker.closed or self.breaker.admits(now))
 
     def begin(
         self, method: bytes, path: bytes, model: str, key: Key, lines: bytes, body: bytes,
         trace: bytes, spent: float,
     ) -> Response:  # fmt: skip
-        """Send a call, which ``release`` must follow once. The arguments as for ``Client.begin``.
+        """Send a call, whose end must take it off ``under_way``. The arguments as for ``Client.begin``.
 
         ``model``: what this upstream calls it, which ``body`` names already.
         """
         self.under_way += 1
-        self.breaker.began()
-        where = self.dialect.path(path, model)
-        return self.client.begin(method, where, lines, body, key_line=key.header_line, trace=trace, spent=spent)
-
-    def release(self) -> None:
-        """A call is over, whatever came of it."""
-        self.under_way -= 1
+        if not self.breaker.closed:
+            self.breaker.began()
+        if self._elsewhere:
+            path = self.dialect.path(path, model)
+        return self.client.begin(method, path, lines, body, key.header_line, trace, spent)
 
     # What came of it.
 
     def answered(self, key: Key) -> None:
         """Well, or with a fault that is the caller's."""
-        if key.waited or key.aside:
-            if key.aside and not key.own:
-                self.logger.warning("%s: key %d works again", self.name, key.number)
-            self.keys.works(key)
-        if self.breaker.succeeded():
+        if key.ready_at and self.keys.works(key, asyncio.get_running_loop().time()):
+            self.logger.warning("%s: key %d works again", self.name, key.number)
+        if self.breaker.failures and self.breaker.succeeded():
             self.logger.warning("%s: answers again", self.name)
 
-    def failed(self, problem: Problem, now: float, rest: float | None = None) -> None:
-        """Not, or with a fault of its own. ``rest``: seconds for which it asked to be left alone."""
+    def failed(self, problem: Problem, now: float) -> None:
+        """Not, or with a fault of its own."""
         self.last_problem = problem
-        if rest:
-            self.rests_until = now + rest
         if self.breaker.failed(now):
             self.logger.warning(
                 "%s: is taken to be down, and left alone for %.3g s: %s",

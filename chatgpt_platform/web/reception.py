@@ -2,7 +2,7 @@
 
     call = reception.begin(method, path, query, fields, peer)
     reception.screen(call)                   # before the body is read; raises Problem
-    reply = reception.answer(call)           # after it; None: await reception.gateway.reply(call)
+    reply = reception.answer(call)           # after it; None: await reception.reply(call)
     head = reception.head(call, reply)
 
 A reload makes a new one; calls under way end with the one they began with.
@@ -11,10 +11,10 @@ A reload makes a new one; calls under way end with the one they began with.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from chatgpt_platform.errors import Kind, Problem
@@ -30,6 +30,9 @@ from chatgpt_platform.wire.head import joined
 
 PUBLIC: Final = frozenset({"/healthz", "/readyz"})
 """Paths that are open to every address, and while the gateway drains. All others ask for an allowed one."""
+
+METRICS_PATH: Final = "/metrics"
+"""Open to the addresses of metrics.allow, which no other path asks for, and while the gateway drains."""
 
 MODEL_PREFIX: Final = "/v1/models/"
 _OWN_LINES: Final = b"\r\nServer: chatgpt-platform\r\nDate: %b\r\n"
@@ -64,11 +67,12 @@ class Reception:
         self._cors: Final = service.settings.server.cors
         self._second = 0
         self._lines = b""
-        self.routes: Final[Mapping[str, Endpoint]] = {
+        self.routes: Mapping[str, Endpoint] = {
             **dict.fromkeys(platform_paths(service.settings.server.route), endpoints.PLATFORM),
             **{f"/v1{each.upstream_path.decode()}": each for each in (*endpoints.OPENAI_POSTS, endpoints.MODELS)},
             "/healthz": endpoints.HEALTH,
             "/readyz": endpoints.READY,
+            **({METRICS_PATH: endpoints.METRICS} if service.settings.metrics.allow else {}),
         }
 
     def begin(self, method: str, path: str, query: str, fields: Mapping[bytes, bytes], peer: str) -> Call:
@@ -102,6 +106,9 @@ class Reception:
         if call.notes.screened and not self.service.draining:
             self.gateway.screen(call)
             return
+        if call.endpoint is endpoints.METRICS:
+            self._screen_scrape(call)
+            return
         path = call.record.path
         public = path in PUBLIC
         if not (public or call.client.allowed):
@@ -122,13 +129,38 @@ class Reception:
         self.gateway.screen(call)
         call.notes.screened = True
 
+    def _screen_scrape(self, call: Call) -> None:
+        if not self.service.scrapers.client(call.client.address, "").allowed:
+            raise Problem(Kind.ADDRESS_DENIED)
+        self._check_own(call)
+
+    def _check_own(self, call: Call) -> None:
+        """Method and length of what the gateway answers by itself."""
+        if call.method not in call.endpoint.methods:
+            raise Problem(Kind.METHOD_NOT_ALLOWED, method=call.method)
+        self.gateway.check_length(call)
+
     def answer(self, call: Call) -> Reply | None:
-        """The Reply to a screened call whose body has been read; None where the upstream was asked for it."""
+        """The Reply to a screened call whose body has been read; None where ``reply`` has to be awaited for it."""
         if call.endpoint.upstream_path and call.method != "OPTIONS":
             return self.gateway.ask(call)
         return self._own(call)
 
-    def _own(self, call: Call) -> Reply:
+    def reply(self, call: Call) -> Coroutine[Any, Any, Reply]:
+        """The Reply to a call that ``answer`` had none for."""
+        if call.endpoint is endpoints.METRICS:
+            return self._scrape(call)
+        return self.gateway.reply(call)
+
+    async def _scrape(self, call: Call) -> Reply:
+        try:
+            return await self.service.scraping.read(call.header(b"accept") or "")
+        except Exception as error:
+            log = self.service.logs.logger
+            log.error("%s: a fault of this gateway", call.record.request_id, exc_info=error)
+            return self.refuse(call, Problem(Kind.FAULT))
+
+    def _own(self, call: Call) -> Reply | None:
         if call.method == "OPTIONS":
             return Reply(204, cors.preflight_lines(call.endpoint.methods, call.headers))
         if call.endpoint is endpoints.HEALTH:
@@ -137,6 +169,8 @@ class Reception:
             if self.service.draining:
                 return Reply(503, [JSON, (b"Retry-After", b"1")], b'{"status":"draining"}')
             return Reply(200, [JSON], b'{"status":"ready"}')
+        if call.endpoint is endpoints.METRICS:
+            return None
         raise Problem(Kind.NOT_FOUND, path=call.record.path)  # refused before, by ``screen``
 
     def refuse(self, call: Call, problem: Problem) -> Reply:
@@ -161,6 +195,23 @@ class Reception:
             self._second = second
             self._lines = _OWN_LINES % formatdate(second, usegmt=True).encode()
         return self._lines
+
+
+class MetricsReception(Reception):
+    """That of the port which is for /metrics alone, and answers all who reach it."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self.routes = {METRICS_PATH: endpoints.METRICS}
+
+    def errand(self, method: str, path: str, query: str) -> Errand:
+        endpoint = self.routes.get(path, endpoints.NOWHERE[Api.PLATFORM])
+        return Errand(self, endpoint, method, path, "", query, HeadNotes())
+
+    def screen(self, call: Call) -> None:
+        if not call.endpoint.methods:
+            raise Problem(Kind.NOT_FOUND, path=call.record.path)
+        self._check_own(call)
 
 
 def unreadable(status: int) -> Problem:

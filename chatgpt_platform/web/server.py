@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Final
 
@@ -18,12 +19,17 @@ from chatgpt_platform.wire.connection import Timeouts
 class Server:
     """Serves a ``Service``. Use: ``listen``, then ``drain``, then ``close``."""
 
-    def __init__(self, service: Service, *, tls: Certificate | None = None, direct: bool = True) -> None:
-        """``direct``: whether hot endpoints go past Tornado's handlers."""
+    def __init__(
+        self, service: Service, *, tls: Certificate | None = None, direct: bool = True,
+        reception: Callable[[Service], Reception] = Reception,
+    ) -> None:  # fmt: skip
+        """``direct``: whether hot endpoints go past Tornado's handlers. ``reception``: what is served."""
         self._service: Final = service
         self._tls: Final = tls
         self._direct: Final = direct
+        self._reception: Final = reception
         self._wire: Final = wire.Server(self._shortcut(), service.logs.logger)
+        service.fronts.append(lambda: self._wire.connections)
         self.rebuild()
 
     def listen(self, host: str, port: int) -> int:
@@ -50,7 +56,7 @@ class Server:
         await self._wire.close()
 
     def _shortcut(self) -> Shortcut:
-        reception = Reception(self._service)
+        reception = self._reception(self._service)
         return Shortcut(reception, application(reception), direct=self._direct)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import secrets
 import time
 from collections.abc import Callable
@@ -17,9 +16,11 @@ from chatgpt_platform.gateway.load import Load
 from chatgpt_platform.limits.bucket import Windows, windows_of
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.logs import Logs
+from chatgpt_platform.observe.metrics import Metrics, Snapshot
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.web.forms import read_multipart
+from chatgpt_platform.web.scraping import Scraping
 from chatgpt_platform.wire.batch import Batch
 
 _KEPT_CLIENTS: Final = 16_384
@@ -43,10 +44,16 @@ class Service:
         self._limiter: Final = Store(
             _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS
         )
+        self.metrics: Final = Metrics()
         self.fleet = Fleet(settings.upstreams, logs.logger)
-        self.load: Final = Load(settings.load)
+        self.load: Final = Load(settings.load, self.metrics)
+        self.scraping: Final = Scraping(self.metrics, self._snapshot)
+        self.fronts: Final[list[Callable[[], int]]] = []
+        """Each server that brings calls: how many connections it has open."""
+        self._begun = 0
+        self._lost_lines = 0
+        """Of former logs."""
         self._install(settings)
-        self._ids: Final = itertools.count(1)
         self._closing: Final[set[asyncio.Task[None]]] = set()
         self._id_prefix: Final = f"req_{secrets.token_hex(8)}"
 
@@ -54,6 +61,8 @@ class Service:
         """Take over another configuration; calls under way end under the one they began with."""
         former, gateway = self.fleet, self.gateway
         self.fleet = Fleet(settings.upstreams, logs.logger, former)
+        if logs is not self.logs:
+            self._lost_lines += self.logs.lost
         self.logs = logs
         self.load.reconfigure(settings.load)
         self._install(settings)
@@ -66,7 +75,8 @@ class Service:
 
     def next_id(self) -> str:
         """The id of a request that begins."""
-        return f"{self._id_prefix}{next(self._ids):08x}"
+        self._begun += 1
+        return f"{self._id_prefix}{self._begun:08x}"
 
     def finish(self, call: Call, status: int, bytes_out: int) -> None:
         """Note a call that ended, however it did: one access line."""
@@ -76,17 +86,38 @@ class Service:
             record.hide(call.own_key.value)
         record.status, record.bytes_out = status, bytes_out
         record.duration_ms = (time.monotonic() - call.started) * 1000
+        self.metrics.call(record, call.endpoint)
         self.logs.access(record)
 
     async def close(self) -> None:
         """Let the upstream connections go."""
+        await self.scraping.close()
         await asyncio.gather(self.fleet.close(), self.gateway.close(), *self._closing)
 
     def _install(self, settings: Settings) -> None:
         self.settings = settings
         access = settings.access
         self.addresses = AddressBook(settings.server.trusted_proxies, access.allow, access.deny)
-        self.gateway = Gateway(settings, self._limiter, self.fleet, self.load, read_multipart, self.logs.logger)
+        self.gateway = Gateway(
+            settings, self._limiter, self.fleet, self.load, self.metrics, read_multipart, self.logs.logger
+        )
+
+        self.scrapers = AddressBook((), settings.metrics.allow, ())
+        """Who may read /metrics, by the addresses of clients; where it is served at all."""
+        self.scraping.switch(on=bool(settings.metrics.allow or settings.metrics.port))
+
+    def _snapshot(self) -> Snapshot:
+        limiter = self._limiter
+        return Snapshot(
+            upstreams=self.gateway.upstreams(),
+            under_way=self.load.under_way,
+            waiting=len(self.load.queue),
+            clients=len(limiter),
+            admitted=limiter.admitted,
+            denied=limiter.denied,
+            connections=sum(count() for count in self.fronts),
+            lost_lines=self._lost_lines + self.logs.lost,
+        )
 
     def _say_overflow(self, newcomers: int) -> None:
         self.logs.logger.warning(

@@ -28,25 +28,29 @@ class Shortcut:
         """Answer, or leave it to a handler."""
         if not self._direct:
             return self._handlers.begin(exchange)
-        transaction = self._transaction(exchange)
-        if not transaction.call.endpoint.upstream_path:
+        errand = self._errand(exchange)
+        if not errand.endpoint.upstream_path:
             return self._handlers.begin(exchange)
+        transaction = self._transaction(exchange, errand)
         transaction.begin()
         return transaction
 
     def refuse(self, exchange: Exchange, bad: BadRequest) -> None:
         """Answer what is no good HTTP like any other failure."""
-        self._transaction(exchange).fail(unreadable(bad.status))
+        self._transaction(exchange, self._errand(exchange)).fail(unreadable(bad.status))
 
     def closed(self, connection: object) -> None:
         """Nothing here outlives a request."""
         self._handlers.closed(connection)
 
-    def _transaction(self, exchange: Exchange) -> Transaction:
+    def _errand(self, exchange: Exchange) -> Errand:
         head, reception = exchange.head, self._reception
         errand = head.memo
         if not isinstance(errand, Errand) or errand.reception is not reception:
             path, _, query = head.target.decode("latin-1").partition("?")
             head.memo = errand = reception.errand(head.method, path, query)
-        call = reception.visit(errand, head.fields, exchange.peer, arrived=exchange.arrived)
-        return Transaction(reception, exchange, call)
+        return errand
+
+    def _transaction(self, exchange: Exchange, errand: Errand) -> Transaction:
+        call = self._reception.visit(errand, exchange.head.fields, exchange.peer, arrived=exchange.arrived)
+        return Transaction(self._reception, exchange, call)

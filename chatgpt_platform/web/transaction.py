@@ -169,7 +169,7 @@ class Transaction:
 
     async def _answer(self) -> None:
         try:
-            reply = await self._reception.gateway.reply(self.call)
+            reply = await self._reception.reply(self.call)
             if reply.stream is None or (self.call.committed and not reply.stream.events):
                 self._send(reply)
             else:

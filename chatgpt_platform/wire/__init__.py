@@ -27,4 +27,5 @@ exchange    what an application implements and is given; framing: the frames of 
 output      what goes out to a client, and whether it is taken; batch: steps that many take in one turn of the loop
 bridge      Tornado's side: HTTPServerConnectionDelegate, HTTPMessageDelegate, HTTPConnection
 deadline    the one timer of a connection
+liveness    peers that vanished without a word
 """

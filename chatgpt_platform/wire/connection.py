@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Protocol, cast
 
+from chatgpt_platform.wire import liveness
 from chatgpt_platform.wire.batch import Batch
 from chatgpt_platform.wire.deadline import Deadline
 from chatgpt_platform.wire.exchange import Application, Exchange, Receiver
@@ -140,6 +141,11 @@ class Connection(asyncio.Protocol):
     def congested(self) -> bool:
         """Whether the client has yet to take too much of what was written."""
         return self.output.congested
+
+    def vanished(self, seconds: float) -> bool:
+        """Whether the client of a call under way has not given a sign of life for so long: see ``liveness``."""
+        options = self._transport.get_extra_info("socket") if self._stage is _ANSWERING else None
+        return options is not None and liveness.vanished(options, seconds)
 
     # What the transport calls.
 

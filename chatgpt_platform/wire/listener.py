@@ -11,6 +11,8 @@ from typing import Final
 
 from tornado import ioloop
 
+from chatgpt_platform.wire import liveness
+
 BACKLOG: Final = 1024
 SEND_BUFFER: Final = 256 * 1024
 """Bytes that the system holds of an answer. Left alone it would take megabytes for a client that does not read,
@@ -83,6 +85,8 @@ class Listener:
                     return
                 continue  # this one was gone before it was accepted
             self._exhausted = False
+            if not liveness.LINUX:
+                liveness.watch(connection)
             self._on_accepted(connection, address)
 
 
@@ -101,6 +105,7 @@ def _bind(host: str, port: int) -> list[socket.socket]:
             continue
         bound.setblocking(False)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # the connections inherit it
+        liveness.watch(bound)  # on Linux they inherit that too
         port = bound.getsockname()[1]
         sockets.append(bound)
     if failure is not None and (not sockets or failure.errno not in _NOT_HERE):

@@ -33,8 +33,8 @@ COUNT: Final = 4
 GIVE_UP: Final = 30.0
 """Seconds that bytes may wait for the peer's system to take them, and that all those questions take."""
 
-INHERITED: Final = sys.platform == "linux"
-"""Whether the connections have the options of the socket that accepted them."""
+LINUX: Final = sys.platform == "linux"
+"""Whether connections surely inherit the options of the socket that accepted them, and ``vanished`` can tell."""
 
 _UNANSWERED: Final = 3
 """Repetitions without any answer: one or two may be lost on the way, or on their way yet."""
@@ -45,12 +45,6 @@ _INFO: Final = struct.Struct("@8B13I")
 _RETRANSMITS: Final = 2
 _PROBES: Final = 3
 _LAST_ACK: Final = 20
-
-_TIMES: Final = (
-    (("TCP_KEEPIDLE", "TCP_KEEPALIVE"), IDLE),  # the second is that of macOS
-    (("TCP_KEEPINTVL",), INTERVAL),
-    (("TCP_KEEPCNT",), COUNT),
-)
 
 
 class Options(Protocol):
@@ -65,8 +59,9 @@ def watch(connection: Options) -> None:
     """Have the system ask a silent peer whether it is still there."""
     with contextlib.suppress(OSError):  # macOS: the peer has gone already
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for names, value in _TIMES:
-            option = next((getattr(socket, name) for name in names if hasattr(socket, name)), None)
+        idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # macOS: the second
+        interval, count = getattr(socket, "TCP_KEEPINTVL", None), getattr(socket, "TCP_KEEPCNT", None)
+        for option, value in ((idle, IDLE), (interval, INTERVAL), (count, COUNT)):
             if option is not None:
                 connection.setsockopt(socket.IPPROTO_TCP, option, value)
 

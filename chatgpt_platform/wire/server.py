@@ -9,6 +9,7 @@ import socket
 import ssl
 from typing import Final
 
+from chatgpt_platform.wire import liveness
 from chatgpt_platform.wire.batch import Batch
 from chatgpt_platform.wire.connection import Connection, Timeouts
 from chatgpt_platform.wire.exchange import Application
@@ -16,6 +17,9 @@ from chatgpt_platform.wire.head import Limits
 from chatgpt_platform.wire.known import LastKnown
 from chatgpt_platform.wire.listener import Listener
 from chatgpt_platform.wire.output import Output
+
+LOOKED_AFTER: Final = 200
+"""Connections that are looked at in one turn of the loop."""
 
 
 class Server:
@@ -46,10 +50,20 @@ class Server:
         self._quiet: Final = asyncio.Event()
         self._empty: Final = asyncio.Event()
         self._closing = False
+        self._unseen: list[Connection] = []
+        self._round: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
 
     def listen(self, host: str, port: int) -> int:
         """Start to accept and return the port, which the system picks for 0. Raises OSError."""
-        return self._listener.open(host, port)
+        bound = self._listener.open(host, port)
+        if liveness.LINUX:
+            self._look_after()
+        return bound
 
     async def drain(self, timeout: float) -> int:
         """Close idle connections, wait for what is under way; each connection closes after its answer.
@@ -73,6 +87,8 @@ class Server:
     async def close(self) -> None:
         """Stop to accept and cut what is still open."""
         self._closing = True
+        if self._round is not None:
+            self._round.cancel()
         self._listener.close()
         for task in list(self._opening):
             task.cancel()
@@ -110,6 +126,16 @@ class Server:
     def fault(self, error: Exception) -> None:
         """The application raised what it should not have."""
         self._log.error("a fault of the application behind the wire", exc_info=error)
+
+    def _look_after(self) -> None:
+        """Cut calls whose clients vanished without a word, by the time that they have to take something."""
+        if not self._unseen:
+            self._unseen = [*self._connections]
+        some, self._unseen = self._unseen[:LOOKED_AFTER], self._unseen[LOOKED_AFTER:]
+        for connection in some:
+            if connection.vanished(self.timeouts.write * 0.7):
+                connection.abort()
+        self._round = self.loop.call_later(0.01 if self._unseen else self.timeouts.write * 0.2, self._look_after)
 
     def _check_quiet(self) -> None:
         if not self._awaited:

@@ -185,8 +185,27 @@ def test_however_it_is_cut_nothing_is_lost_and_every_text_counts(said: list[str]
     assert came == whole
     assert source.done
     assert source.pieces == len([text for text in said if text])
+    assert source.events == len(said) + 2
     assert source.ending() == Ending(complete=True, tokens=Tokens(3, 5))
     assert all(json.loads(block[6:])["choices"][0]["delta"]["content"] for block in plain)
+
+
+@pytest.mark.parametrize(
+    ("block", "events"),
+    [
+        (event("a"), 1),
+        (event("a") + event("b"), 2),
+        (event("a").replace(b"\n", b"\r\n") + event("b").replace(b"\n", b"\r"), 2),
+        (b": comment\n\n", 0),
+        (b": comment\n" + event("a"), 1),
+        (b": comment\n\n" + event("a"), 1),
+        (b'event: response.output_text.delta\ndata: {"delta":"a","text":"a"}\n\n', 1),
+        (b"retry: 1\n\n" + event(None) + DONE, 2),
+    ],
+)
+def test_events_are_counted_whatever_they_are(block: bytes, events: int) -> None:
+    _, _, source = pumped([event("x"), block])
+    assert source.events == events + 1
 
 
 def test_the_like_of_the_one_before_is_plain() -> None:

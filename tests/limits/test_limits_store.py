@@ -337,3 +337,25 @@ def test_admit_takes_nothing_where_a_bucket_is_empty() -> None:
     for _ in range(10):
         assert store.admit("a", 0) is None
     assert ratelimit(store.look("a", 0)) == b'"minute";r=0;t=60, "hour";r=4;t=720'
+
+
+@given(limits, calls, st.integers(1, 5))
+def test_decisions_are_counted(windows: Windows, history: list[tuple[str, int, int]], room: int) -> None:
+    store, _ = store_of(windows, room)
+    now = made = denied = 0
+    for client, pause, number in history:
+        now += pause
+        for _ in range(number):
+            made += 1
+            if store.admit(client, now) is None:
+                denied += not store.take(client, now).admitted
+    assert (store.admitted, store.denied) == (made - denied, denied)
+
+
+def test_a_call_that_is_denied_at_a_look_is_counted() -> None:
+    store, _ = store_of(ONE_A_MINUTE)
+    store.look("a", 0)
+    store.take("a", 0)
+    assert (store.admitted, store.denied) == (1, 0)
+    store.look("a", 0)
+    assert (store.admitted, store.denied) == (1, 1)

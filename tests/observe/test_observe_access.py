@@ -52,7 +52,7 @@ def test_the_names_stand_in_the_documented_order() -> None:
     assert list(json.loads(line(record(), REDACTOR))) == NAMES
     assert list(json.loads(line(record(prompt="hi"), REDACTOR))) == [*NAMES, "prompt", "answer"]
     assert list(json.loads(line(record(trace_id="0a"), REDACTOR))) == [*NAMES, "trace_id"]
-    assert [field.name for field in fields(Record)] == [*NAMES, "trace_id", "prompt", "answer"]
+    assert [field.name for field in fields(Record)] == [*NAMES, "trace_id", "prompt", "answer", "events"]
 
 
 def test_what_is_not_known_is_null() -> None:

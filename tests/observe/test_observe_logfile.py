@@ -226,6 +226,7 @@ def test_lines_beyond_the_buffer_are_counted(tmp_path: Path, disk: Disk) -> None
     log.file.close()
     assert log.read() == ["line0", "line1", "after"]
     assert log.said[1].endswith("lines lost: 6")
+    assert log.file.lost == 6, "which it goes on to know"
 
 
 def test_a_burst_beyond_the_buffer_is_counted(tmp_path: Path) -> None:

@@ -342,3 +342,4 @@ def test_lines_that_do_not_fit_are_counted_one_by_one(make: Make, tmp_path: Path
     written = len((tmp_path / "access.log").read_text().splitlines())
     assert 0 < written < 10_000
     assert f"lines lost: {10_000 - written}" in out.getvalue()
+    assert logs.lost == 10_000 - written

@@ -49,24 +49,36 @@ def distroless(folder: Path) -> Path:
     """What distroless's cc-debian12 holds: the same packages, unpacked but not set up. Raises ``Unavailable``."""
     if not _is_made(folder, DISTROLESS):
         _source(RELEASE)
-        downloads = folder.with_name(f"{folder.name}.debs")
-        shutil.rmtree(downloads, ignore_errors=True)
-        downloads.mkdir()
-        _download(downloads)
-        for archive in sorted(downloads.iterdir()):
-            _run("dpkg-deb", "-x", str(archive), str(folder))
+        _unpack(folder, DISTROLESS)
         _set_up(folder)
-        shutil.rmtree(downloads)
         _stamp(folder).write_text(" ".join(DISTROLESS), "utf-8")
     return folder
 
 
-def _download(folder: Path) -> None:
+def unpacked(folder: Path, *packages: str) -> Path:
+    """These packages of this machine's own Debian, unpacked and nothing else: no service of theirs is set up.
+
+    Raises ``Unavailable``.
+    """
+    if not _is_made(folder, packages):
+        _unpack(folder, packages)
+        _stamp(folder).write_text(" ".join(packages), "utf-8")
+    return folder
+
+
+def _unpack(folder: Path, packages: Sequence[str]) -> None:
+    downloads = folder.with_name(f"{folder.name}.debs")
+    shutil.rmtree(downloads, ignore_errors=True)
+    downloads.mkdir()
+    download = ("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *packages)
     try:
-        _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *DISTROLESS, folder=folder)
+        _run(*download, folder=downloads)
     except Unavailable:  # the lists of packages may be old, or not there yet
         _run("apt-get", "-q", "update")
-        _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *DISTROLESS, folder=folder)
+        _run(*download, folder=downloads)
+    for archive in sorted(downloads.iterdir()):
+        _run("dpkg-deb", "-x", str(archive), str(folder))
+    shutil.rmtree(downloads)
 
 
 def _set_up(folder: Path) -> None:

@@ -60,6 +60,25 @@ async def test_the_request_as_it_is_written() -> None:
 
 
 @pytest.mark.gen_test
+async def test_connections_are_counted_while_they_are_open() -> None:
+    async with RawServer(answers) as server:
+        client = Client(server.url, SLOW)
+        assert client.connections == 0
+        first, second = [await client.open(b"GET", b"/", b"", b"") for _ in range(2)]
+        assert client.connections == 2
+        await first.read_all(10)
+        first.close()
+        assert client.connections == 2
+        second.close()  # nobody has read it, but it was whole
+        assert client.connections == 2
+        third = await client.open(b"GET", b"/", b"", b"")
+        assert client.connections == 2
+        third.close()
+        await client.close()
+        assert client.connections == 0
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("method", "told"), [(b"GET", False), (b"HEAD", False), (b"POST", True), (b"DELETE", True)]
 )

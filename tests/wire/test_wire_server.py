@@ -30,6 +30,18 @@ async def something_served() -> None:
         await client.answer()
 
 
+async def test_open_connections_are_counted() -> None:
+    async with serving(Recorder()) as running:
+        assert running.server.connections == 0
+        async with connect(running.port) as client, connect(running.port) as other:
+            for each in (client, other):
+                await each.send(get())
+                await each.answer()
+            assert running.server.connections == 2
+        await running.deserted()
+        assert running.server.connections == 0
+
+
 # Draining
 
 
