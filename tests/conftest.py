@@ -49,6 +49,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 pytest.register_assert_rewrite(
-    "support.answers", "support.background", "support.compose", "support.gateway", "support.handlers",
-    "support.parsed", "support.program", "support.recorder", "support.simulated",
+    "support.answers", "support.background", "support.compose", "support.fleet", "support.gateway",
+    "support.handlers", "support.parsed", "support.program", "support.recorder", "support.simulated",
 )  # fmt: skip

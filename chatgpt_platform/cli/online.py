@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
 
 from chatgpt_platform.cli import unpacked
 from chatgpt_platform.observe.redact import Redactor
+from chatgpt_platform.settings.hidden import secrets_of
 from chatgpt_platform.settings.schema import Secret, Upstream
 from chatgpt_platform.settings.text import printable
 from chatgpt_platform.upstream import authorities
@@ -33,7 +33,7 @@ _MEANINGS: Final = {
 
 def all_work(upstreams: Sequence[Upstream]) -> bool:
     """Whether every upstream has keys and every key works; all of them are tried."""
-    redactor = Redactor(_secrets(upstreams))
+    redactor = Redactor(secrets_of(upstreams))
     works = True
     for upstream in upstreams:
         if not upstream.api_keys:
@@ -51,13 +51,6 @@ def all_work(upstreams: Sequence[Upstream]) -> bool:
                 said, stream = _listed(models), sys.stdout
             print(printable(f"{upstream.name}, key {number}: {said}"), file=stream, flush=True)
     return works
-
-
-def _secrets(upstreams: Sequence[Upstream]) -> Iterator[str]:
-    for upstream in upstreams:
-        for secret in (*upstream.api_keys, *upstream.headers.values(), upstream.proxy):
-            yield secret.reveal()
-        yield unquote(urlsplit(upstream.proxy.reveal()).password or "")
 
 
 def _listed(models: Sequence[str]) -> str:

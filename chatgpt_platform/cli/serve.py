@@ -18,6 +18,7 @@ from chatgpt_platform.cli.notify import Notifier
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.observe.redact import Redactor
+from chatgpt_platform.settings.hidden import secrets_of
 from chatgpt_platform.settings.load import Loaded, load
 from chatgpt_platform.settings.schema import Settings, Upstream, changes, changes_needing_restart
 from chatgpt_platform.settings.secret import Secret
@@ -242,10 +243,13 @@ class _Running:
             log.info("metrics are at http://%s:%d/metrics", listening.in_url(metrics.host), metrics.port)
         for slip in self._slips:
             log.warning("%s", slip)
-        if not settings.upstreams[0].api_keys:
-            log.info("no key is configured (API_KEY): each caller must bring one")
+        keyless = [each.name for each in settings.upstreams if not each.api_keys]
+        if keyless:
+            log.info(
+                "%s: no key is configured (api_keys, API_KEY): each caller must bring one", ", ".join(keyless)
+            )
         open_to_all = not settings.access.allow and not listening.is_loopback(host)
-        if self._key_is_real and settings.upstreams[0].api_keys and open_to_all:
+        if self._key_is_real and len(keyless) < len(settings.upstreams) and open_to_all:
             log.warning(
                 "everybody who reaches %s:%d can spend the configured key: "
                 "set access.allow to the addresses that may",
@@ -270,13 +274,12 @@ def _settle_in() -> None:
 
 def _open_logs(settings: Settings) -> Logs:
     logging = settings.logging
-    secrets = [key.reveal() for upstream in settings.upstreams for key in upstream.api_keys]
     return Logs(
         logging.directory,
         logging.level,
         logging.rotate.size,
         logging.rotate.keep,
-        Redactor(secrets),
+        Redactor(secrets_of(settings.upstreams)),
         sys.stdout,
     )
 

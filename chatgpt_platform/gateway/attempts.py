@@ -82,6 +82,7 @@ class Attempts:
             return False
         _note_reason(call, called)
         if delay:
+            self._wake()
             await asyncio.sleep(delay)
             now = self._loop.time()
             chosen, _ = self._next(call, now)
@@ -89,13 +90,14 @@ class Attempts:
                 return False
         self._metrics.retry(upstream.name, _reason(failure))
         self._send(call, chosen, now)
+        self._wake()
         return True
 
     def broke_off(self, call: Call, problem: Problem) -> None:
         """A stream that had begun well went wrong: it is too late to send it again."""
         self.warn(call, str(problem))
         if call.upstream is not None and problem.kind in _UPSTREAMS_FAULTS:
-            call.upstream.failed(problem, self._loop.time())
+            call.upstream.failed(call.response, problem, self._loop.time())
 
     def warn(self, call: Call, what: str) -> None:
         """Tell the owner what went wrong with a call whose answer does not show it as a failure of ours."""
@@ -119,13 +121,18 @@ class Attempts:
 
     # Inside.
 
+    def _wake(self) -> None:
+        """The upstream that a call went to before is free for another."""
+        if self._load.queue:
+            self._load.wake()
+
     def _send(self, call: Call, upstream: Upstream, now: float) -> None:
         key = call.own_key or upstream.keys.pick(now)
         assert key is not None
         record = call.record
         record.upstream = upstream.name
         record.attempts += 1
-        call.upstream, call.key = upstream, key
+        call.key = key
         endpoint, body, path, model = call.endpoint, call.body, call.endpoint.upstream_path, record.model or ""
         if model in upstream.rename:
             model = upstream.rename[model]
@@ -136,6 +143,7 @@ class Attempts:
         call.response = upstream.begin(
             endpoint.upstream_method, path, model, key, call.lines, body, call.trace, now - call.asked_at
         )
+        call.upstream = upstream  # now it is one of its calls, until it is let go
 
     def _let_go(self, call: Call) -> None:
         """The present attempt is over."""
@@ -147,7 +155,7 @@ class Attempts:
             call.response.close()
         upstream.under_way -= 1
         if not upstream.breaker.closed:
-            upstream.breaker.abandoned()
+            upstream.breaker.ended(call.response)
 
     def _judge(self, call: Call, upstream: Upstream, failure: Failure, now: float) -> bool:
         """Note what a failure tells of the upstream and its key; whether the call may be sent again."""
@@ -222,7 +230,7 @@ class Attempts:
 def _count_failure(call: Call, upstream: Upstream, problem: Problem, now: float) -> None:
     """Once for each call: one alone, sent again and again, does not take an upstream away from the others."""
     if upstream not in call.failed_at or not upstream.breaker.closed:
-        upstream.failed(problem, now)
+        upstream.failed(call.response, problem, now)
 
 
 def _all(call: Call) -> Sequence[Upstream]:

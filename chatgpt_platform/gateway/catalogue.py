@@ -25,6 +25,9 @@ from chatgpt_platform.upstream.upstream import Upstream
 KEPT: Final = 300.0
 """Seconds for which a list is believed."""
 
+AGAIN: Final = 10.0
+"""Seconds after which an upstream is asked again whose list could not be had, while others' lists are told."""
+
 PATIENCE: Final = 10.0
 """Seconds that a caller waits for the upstreams' lists at most."""
 
@@ -68,7 +71,7 @@ class Catalogue:
             await asyncio.wait((self._renewing,))
         found: Models = {}
         for upstream in self._fleet.upstreams:
-            found = {**self._of(upstream), **found}
+            found |= {name: each for name, each in self._of(upstream).items() if name not in found}
         if not found and self._failure is not None:
             raise self._failure
         return self._told(found)
@@ -90,12 +93,18 @@ class Catalogue:
             if asked:
                 tasks = [asyncio.create_task(self._learn(each), name=f"models of {each.name}") for each in asked]
                 try:
-                    await asyncio.wait(tasks, timeout=PATIENCE)
+                    _, late = await asyncio.wait(tasks, timeout=PATIENCE)
+                    if late:
+                        detail = "an upstream did not list its models in time"
+                        self._failure = self._failure or Problem(Kind.UPSTREAM_TIMEOUT, detail=detail)
                 finally:
                     for task in tasks:
                         task.cancel()
                     await asyncio.wait(tasks)
-            self._fresh_until = time.monotonic() + (KEPT if self._failure is None else 0.0)
+            if self._failure is None:
+                self._fresh_until = time.monotonic() + KEPT
+            elif self._known:
+                self._fresh_until = time.monotonic() + AGAIN
         finally:
             self._renewing = None
 
@@ -120,6 +129,7 @@ class Catalogue:
         aliases = {
             alias: _renamed(models[real], alias) if real in models else _object(alias, real)
             for alias, real in self._aliases.items()
+            if self._fleet.candidates(real) is not None
         }
         every = models | {name: each for name, each in aliases.items() if name not in models}
         return msgspec.json.encode({"object": "list", "data": list(every.values())})

@@ -24,7 +24,9 @@ class Waiting(NamedTuple):
 
     client: str
     attempt: Callable[[], bool]
-    turn: asyncio.Future[bool]
+    turn: asyncio.Future[bool | Exception]
+    """Whether it can go on, or what its attempt raised; not as an exception of the future, of which asyncio would
+    complain where the call was cancelled meanwhile."""
 
 
 class Load:
@@ -44,6 +46,7 @@ class Load:
         self._per_client = settings.calls_per_client
         self._most_waiting = settings.queue
         self._wait = settings.wait
+        self.wake()
 
     def enter(self, client: str) -> bool:
         """Take a place, which ``leave`` must give back; False where there is none."""
@@ -83,7 +86,10 @@ class Load:
         timer = loop.call_later(self._wait, _give_up, waiting.turn)
         self.queue.append(waiting)
         try:
-            if not await waiting.turn:
+            turn = await waiting.turn
+            if isinstance(turn, Exception):
+                raise turn
+            if not turn:
                 raise self._refused("wait", f"no place was free within {self._wait:g} s")
         finally:
             timer.cancel()
@@ -99,7 +105,7 @@ class Load:
                 if not waiting.attempt():
                     continue
             except Exception as error:  # noqa: BLE001 - it is that call's
-                waiting.turn.set_exception(error)
+                waiting.turn.set_result(error)
             else:
                 waiting.turn.set_result(True)
             self.queue.remove(waiting)
@@ -110,6 +116,6 @@ class Load:
         return Problem(Kind.UNAVAILABLE, "overloaded", retry_after=seconds, seconds=seconds, detail=why)
 
 
-def _give_up(turn: asyncio.Future[bool]) -> None:
+def _give_up(turn: asyncio.Future[bool | Exception]) -> None:
     if not turn.done():
         turn.set_result(False)

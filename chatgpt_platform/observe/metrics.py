@@ -116,14 +116,20 @@ class Metrics:
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = Tally(*key)
-        tally.durations.add(record.duration_ms)
-        if record.first_byte_ms is not None:
-            tally.first_bytes.add(record.first_byte_ms)
+        # Not by ``Histogram.add``: each call passes here.
+        time, durations = record.duration_ms, tally.durations
+        durations.counts[bisect_left(CALL_BOUNDS, time)] += 1
+        durations.total += time
+        first = record.first_byte_ms
+        if first is not None:
+            first_bytes = tally.first_bytes
+            first_bytes.counts[bisect_left(CALL_BOUNDS, first)] += 1
+            first_bytes.total += first
             tally.events += record.events
-        if record.prompt_tokens is not None:
-            tally.prompt_tokens += record.prompt_tokens
-        if record.completion_tokens is not None:
-            tally.completion_tokens += record.completion_tokens
+            if record.prompt_tokens:
+                tally.prompt_tokens += record.prompt_tokens
+            if record.completion_tokens:
+                tally.completion_tokens += record.completion_tokens
 
     def retry(self, upstream: str, reason: str) -> None:
         """Count a call that is sent again, after ``upstream`` failed it. ``reason``: one of a few."""

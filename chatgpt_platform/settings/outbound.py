@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fnmatch import translate
 from types import MappingProxyType
 from typing import Final
 
@@ -133,5 +134,9 @@ class Patterns(ListOf[str]):
 
 def matches(pattern: str, name: str) -> bool:
     """Whether a name of ``models`` or a pattern there is meant by the name of a model."""
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, name) is not None
+    return re.fullmatch(expression(pattern), name) is not None
+
+
+def expression(pattern: str) -> str:
+    """A pattern of ``models`` as a regular expression, which takes no longer than a name is long."""
+    return translate(pattern.replace("[", "[[]"))

@@ -5,7 +5,8 @@
     half-open   the time is over: one call at a time may try; a good answer closes it, a bad one opens it again
 
 In a row, so that calls which fail for a reason of their own do not take the upstream away from the others: among
-them is one that succeeds. ``now`` is in seconds of a clock that never goes back.
+them is one that succeeds. Once it is open, only the call that tries can keep it so: what began before and fails
+late tells nothing new. ``now`` is in seconds of a clock that never goes back; ``call`` stands for a call.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class State(Enum):
 class Breaker:
     """Counts the failures of one upstream's calls, and says whether another may go."""
 
-    __slots__ = ("_failed_at", "_opens_for", "_probing", "_until", "closed", "failures")
+    __slots__ = ("_failed_at", "_opens_for", "_probe", "_until", "closed", "failures")
 
     def __init__(self) -> None:
         self.closed = True
@@ -41,7 +42,7 @@ class Breaker:
         self._failed_at = 0.0
         self._until = 0.0
         self._opens_for = FIRST
-        self._probing = False
+        self._probe: object = None
 
     def state(self, now: float) -> State:
         if self.closed:
@@ -50,16 +51,16 @@ class Breaker:
 
     def admits(self, now: float) -> bool:
         """Whether a call may go now."""
-        return self.closed or (now >= self._until and not self._probing)
+        return self.closed or (now >= self._until and self._probe is None)
 
     def opens_in(self, now: float) -> float:
         """Seconds until a call may try again; 0 where one may, or does, now."""
         return 0.0 if self.closed else max(0.0, self._until - now)
 
-    def began(self) -> None:
+    def began(self, call: object) -> None:
         """A call goes that ``admits`` let: while the breaker is not closed, the only one."""
         if not self.closed:
-            self._probing = True
+            self._probe = call
 
     def succeeded(self) -> bool:
         """A call was answered. Returns whether that closes the breaker."""
@@ -68,14 +69,13 @@ class Breaker:
             return False
         self.closed = True
         self._opens_for = FIRST
-        self._probing = False
+        self._probe = None
         return True
 
-    def failed(self, now: float) -> bool:
-        """A call was not answered, or badly. Returns whether that opens the breaker."""
+    def failed(self, call: object, now: float) -> bool:
+        """A call was not answered, or badly. Returns whether that opens the breaker, which was closed."""
         if not self.closed:
-            self._probing = False
-            if now >= self._until:
+            if call is self._probe:
                 self._open(now)
             return False
         if now - self._failed_at > FORGET:
@@ -86,11 +86,13 @@ class Breaker:
             self._open(now)
         return not self.closed
 
-    def abandoned(self) -> None:
-        """A call ended without telling anything of the upstream."""
-        self._probing = False
+    def ended(self, call: object) -> None:
+        """A call is over: where it has told nothing of the upstream, another may try."""
+        if call is self._probe:
+            self._probe = None
 
     def _open(self, now: float) -> None:
         self.closed = False
+        self._probe = None
         self._until = now + self._opens_for
         self._opens_for = min(2 * self._opens_for, LONGEST)

@@ -18,7 +18,8 @@ from chatgpt_platform.settings import schema
 from chatgpt_platform.upstream.upstream import Upstream
 
 _MODELS_KNOWN: Final = 1024
-"""Models whose candidates are remembered; callers may ask for any name."""
+_LONGEST_KNOWN: Final = 256
+"""Models whose candidates are remembered: how many, and the characters of one; callers may ask for any name."""
 
 Tiers = tuple[tuple[Upstream, ...], ...]
 """Upstreams of equal priority together, those of the lowest figure first."""
@@ -53,11 +54,11 @@ class Fleet:
         self._ordered: Final = tuple(ordered)
         self.all_keyed: Final = all(each.keys for each in ordered)
         self.any_keyed: Final = any(each.keys for each in ordered)
-        self.candidates: Final = lru_cache(_MODELS_KNOWN)(self._candidates)
+        self._remembered: Final = lru_cache(_MODELS_KNOWN)(self._candidates)
 
     async def close(self, but: Fleet | None = None) -> None:
         """Let the connections go, but those of upstreams that another fleet has too."""
-        self.candidates.cache_clear()
+        self._remembered.cache_clear()
         kept = but.upstreams if but else ()
         await asyncio.gather(*(each.client.close() for each in self.upstreams if each not in kept))
 
@@ -97,8 +98,11 @@ class Fleet:
             return min(resting, key=lambda each: each.rests_until)
         return next((each for each in left if each.keys.all_aside), None) if keyed else None
 
-    def _candidates(self, model: str) -> Candidates | None:
+    def candidates(self, model: str) -> Candidates | None:
         """Who may answer for a model, None where nobody does. No model at all is everybody's."""
+        return self._remembered(model) if len(model) <= _LONGEST_KNOWN else self._candidates(model)
+
+    def _candidates(self, model: str) -> Candidates | None:
         serving = [each for each in self._ordered if each.serves(model)]
         if not serving and not model:
             serving = list(self._ordered)

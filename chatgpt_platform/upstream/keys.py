@@ -49,6 +49,8 @@ class Key:
     aside: bool = False
     waited: float = 0.0
     """Seconds of the last rest, or of the last time aside; 0: it works."""
+    tried: bool = False
+    """Set aside, it was given to the one call that tries it again."""
 
     def __post_init__(self) -> None:
         self.forms = tuple({self.value.encode(), quote(self.value, safe="").encode()})
@@ -100,7 +102,7 @@ class KeyPool:
                 self._turn = (self._turn + 1) % count
             if key.ready_at <= now:
                 if key.aside:
-                    key.ready_at = now + key.waited  # others wait for what this call finds out
+                    key.ready_at, key.tried = now + key.waited, True  # others wait for what this call finds out
                 return key
         if keys and self.all_aside:
             self._turn = (self._turn + 1) % count
@@ -121,10 +123,10 @@ class KeyPool:
         return was_aside
 
     def rest(self, key: Key, now: float, seconds: float | None) -> None:
-        """It is busy. ``seconds``: how long the upstream said, None where it did not."""
+        """It is busy. ``seconds``: how long the upstream said; None or 0: it did not."""
         if key.aside:
             return
-        if seconds is None:
+        if not seconds:
             if key.ready_at > now:
                 return  # a call that was under way when it began to rest
             key.waited = seconds = min(max(REST, 2 * key.waited), LONGEST_REST)
@@ -136,9 +138,11 @@ class KeyPool:
         news = not key.aside
         if news:
             key.waited = ASIDE
-        elif key.ready_at <= now + key.waited:
+        elif key.tried:
             key.waited = min(2 * key.waited, LONGEST_ASIDE)
-        key.aside = True
+        else:
+            return False  # of a call that was under way then, or for which no better key was left
+        key.aside, key.tried = True, False
         self.calm = False
         key.ready_at = now + key.waited
         return news

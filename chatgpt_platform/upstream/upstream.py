@@ -10,6 +10,7 @@ from typing import Final
 
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.settings import schema
+from chatgpt_platform.settings.outbound import expression
 from chatgpt_platform.upstream import dialect
 from chatgpt_platform.upstream.breaker import Breaker
 from chatgpt_platform.upstream.client import Client, Response, Timeouts
@@ -88,12 +89,13 @@ class Upstream:
 
         ``model``: what this upstream calls it, which ``body`` names already.
         """
-        self.under_way += 1
-        if not self.breaker.closed:
-            self.breaker.began()
         if self._elsewhere:
             path = self.dialect.path(path, model)
-        return self.client.begin(method, path, lines, body, key.header_line, trace, spent)
+        response = self.client.begin(method, path, lines, body, key.header_line, trace, spent)
+        self.under_way += 1
+        if not self.breaker.closed:
+            self.breaker.began(response)
+        return response
 
     # What came of it.
 
@@ -104,10 +106,10 @@ class Upstream:
         if self.breaker.failures and self.breaker.succeeded():
             self.logger.warning("%s: answers again", self.name)
 
-    def failed(self, problem: Problem, now: float) -> None:
-        """Not, or with a fault of its own."""
+    def failed(self, call: object, problem: Problem, now: float) -> None:
+        """Not, or with a fault of its own. ``call``: the Response of ``begin``."""
         self.last_problem = problem
-        if self.breaker.failed(now):
+        if self.breaker.failed(call, now):
             self.logger.warning(
                 "%s: is taken to be down, and left alone for %.3g s: %s",
                 self.name, self.breaker.opens_in(now), problem,
@@ -115,13 +117,11 @@ class Upstream:
 
     def busy(self, key: Key, now: float, seconds: float | None) -> None:
         """With 429. ``seconds``: its Retry-After."""
-        self.breaker.abandoned()
         if not key.own:
             self.keys.rest(key, now, seconds)
 
     def refused(self, key: Key, now: float, why: str) -> None:
         """The key does not work."""
-        self.breaker.abandoned()
         if not key.own and self.keys.set_aside(key, now):
             others = "set aside" if len(self.keys.keys) > 1 else "the only one, and used all the same"
             self.logger.warning("%s: key %d does not work (%s): it is %s", self.name, key.number, why, others)
@@ -129,5 +129,4 @@ class Upstream:
 
 def _matcher(models: tuple[str, ...]) -> re.Pattern[str]:
     """``*`` stands for any text and ``?`` for one character; all else for itself."""
-    patterns = (re.escape(each).replace(r"\*", ".*").replace(r"\?", ".") for each in models)
-    return re.compile("|".join(patterns), re.DOTALL)
+    return re.compile("|".join(map(expression, models)))

@@ -86,7 +86,8 @@ class Service:
             record.hide(call.own_key.value)
         record.status, record.bytes_out = status, bytes_out
         record.duration_ms = (time.monotonic() - call.started) * 1000
-        self.metrics.call(record, call.endpoint)
+        if self.scraping.wanted:
+            self.metrics.call(record, call.endpoint)
         self.logs.access(record)
 
     async def close(self) -> None:

@@ -7,7 +7,8 @@ Which server serves it, on which event loop, is the way (``support.ways``) that 
         running.simulator.stats.served
         running.records()            # the access log so far
 
-Log lines above INFO that a test does not announce in ``running.expected`` fail it when it leaves.
+Log lines above INFO that a test does not announce in ``running.expected`` fail it when it leaves; so do calls that
+have not given back what they held, and a key in the log. Several upstreams: see ``support.fleet``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,16 @@ class Running:
     """What a test can reach of a running gateway."""
 
     def __init__(
-        self, background: Background, simulator: Simulator, environment: Mapping[str, str], way: Way
+        self,
+        background: Background,
+        simulators: Mapping[str, Simulator],
+        environment: Mapping[str, str],
+        way: Way,
     ) -> None:
+        """``simulators``: by the names of the upstreams that they are."""
         self.way = way
         self.background = background
-        self.simulator = simulator
+        self.simulators = simulators
         self.environment = environment
         self.expected: list[str] = []
         """Parts of the warnings and errors that this test provokes on purpose."""
@@ -69,6 +75,11 @@ class Running:
         await self.server.close()
         await self.service.close()
         self.logs.close()
+
+    @property
+    def simulator(self) -> Simulator:
+        """The first."""
+        return next(iter(self.simulators.values()))
 
     @property
     def url(self) -> str:
@@ -94,6 +105,23 @@ class Running:
         found = [match[0] for line in self.output().splitlines() if (match := _LOUD.match(line))]
         return [line for line in found if not any(part in line for part in self.expected)]
 
+    def held(self) -> dict[str, int]:
+        """What calls hold, by its name: places in the gateway and its queue, and the upstreams' calls."""
+        load = self.service.load
+        figures = {each.name: each.under_way for each in self.service.fleet.upstreams}
+        figures |= {"under way": load.under_way, "waiting": load.waiting}
+        return {name: figure for name, figure in figures.items() if figure}
+
+    def keys_shown(self) -> list[str]:
+        """The upstreams' keys that stand in the log: by their places, lest a failing test shows them."""
+        output = self.output()
+        return [
+            f"key {number} of {upstream.name}"
+            for upstream in self.service.settings.upstreams
+            for number, key in enumerate(upstream.api_keys, 1)
+            if key.reveal() in output
+        ]
+
 
 @contextmanager
 def gateway(
@@ -104,23 +132,36 @@ def gateway(
     way: Way | None = None,
 ) -> Iterator[Running]:
     """A gateway on 127.0.0.1 whose upstream is a simulator; ``environment`` adds to its settings."""
+    simulator = Simulator(behaviour or Behaviour())
     way = way or chosen.get()
-    with Background(way.loop_factory) as background:
-        simulator = Simulator(behaviour or Behaviour())
-
-        async def listen() -> int:
-            return simulator.listen()
-
-        upstream = background.run(listen())
-        base = {"API_KEY": key, "BASE_URL": f"http://127.0.0.1:{upstream}/v1", **(environment or {})}
-        running = Running(background, simulator, base, way)
-        background.run(running.start())
-        try:
+    with Background(way.loop_factory) as background, ExitStack() as stack:
+        base = {"API_KEY": key, "BASE_URL": listening(simulator, background, stack), **(environment or {})}
+        with served(Running(background, {"openai": simulator}, base, way)) as running:
             yield running
-        finally:
-            background.run(running.stop())
-            background.run(simulator.stop())
+
+
+def listening(simulator: Simulator, background: Background, stack: ExitStack) -> str:
+    """Its base URL; it stops with the stack."""
+
+    async def listen() -> int:
+        return simulator.listen()
+
+    port = background.run(listen())
+    stack.callback(lambda: background.run(simulator.stop()))
+    return f"http://127.0.0.1:{port}/v1"
+
+
+@contextmanager
+def served(running: Running) -> Iterator[Running]:
+    """Let it serve, and look at what it leaves behind."""
+    running.background.run(running.start())
+    try:
+        yield running
+    finally:
+        running.background.run(running.stop())
     assert running.loud() == []
+    assert running.held() == {}, "not given back"
+    assert running.keys_shown() == []
 
 
 def wait_until(condition: Callable[[], bool], patience: float = 10.0, pause: float = 0.005) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support import gateway, ways
+from support import fleet, gateway, ways
 from support.ways import WAYS, Way
 
 ONLY_ON_THE_WIRE = {
@@ -22,8 +22,9 @@ ONLY_ON_THE_WIRE = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if getattr(metafunc.module, "gateway", None) is gateway.gateway:
-        own: list[Way] = getattr(metafunc.module, "WAYS", WAYS)
+    module = metafunc.module
+    if getattr(module, "gateway", None) is gateway.gateway or getattr(module, "fleet", None) is fleet.fleet:
+        own: list[Way] = getattr(module, "WAYS", WAYS)
         metafunc.parametrize("way", own, ids=lambda way: way.name, indirect=True)
 
 

@@ -72,7 +72,8 @@ def test_broken_json_is_502() -> None:
 def test_an_upstream_that_refuses_connections() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    with gateway({"BASE_URL": f"http://127.0.0.1:{port}/v1"}) as running:
+    once = {"CHATGPT_RETRIES__ATTEMPTS": "1"}
+    with gateway({"BASE_URL": f"http://127.0.0.1:{port}/v1", **once}) as running:
         running.expected = ["upstream_unreachable"]
         assert platform(running, stream=False).status_code == 502
         assert openai_chat(running, stream=True).status_code == 502
