@@ -149,7 +149,8 @@ def _error_of(data: bytes) -> dict[str, object] | None:
         return error
     if isinstance(error, str) and error:
         return {**decoded, "message": error}
-    return decoded if decoded.get("type") == "error" else None
+    # OpenAI's Responses API tells it by the type, older vLLM by the object.
+    return decoded if "error" in (decoded.get("type"), decoded.get("object")) else None
 
 
 def _message_of(body: bytes) -> str:

@@ -44,6 +44,7 @@ class _Answer(msgspec.Struct):
 class _Event(_Answer):
     """What is read of one event of an answer."""
 
+    object: str | None = None
     choices: list[_Choice] | None = None
 
 
@@ -110,7 +111,8 @@ def ending_of(tail: bytes) -> Ending:
         body = _read(_event_decoder, event.data)
         if body is None:
             continue
-        failed = event.name == b"error" or body.type in _FAILURES or bytes(body.error).startswith((b"{", b'"'))
+        told = body.type in _FAILURES or body.object == "error" or bytes(body.error).startswith((b"{", b'"'))
+        failed = event.name == b"error" or told
         finished = any(choice.finish_reason for choice in body.choices or ())
         ending.failed |= failed
         ending.complete |= failed or finished or body.type in _LAST_RESPONSES_EVENTS

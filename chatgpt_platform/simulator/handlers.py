@@ -213,7 +213,7 @@ class ApiHandler(RequestHandler):
         if end is End.RESET and self._stream.socket is not None:  # None: the caller was quicker
             _reset_on_close(self._stream.socket)
         if end is End.PARTED and isinstance(self._stream.socket, ssl.SSLSocket):
-            # With close_notify: without it the answer may have been cut (RFC 8446, 6.1). Nobody waits for the caller's.
+            # Without close_notify the answer may have been cut (RFC 8446, 6.1); the caller's is not waited for.
             with suppress(OSError):
                 self._stream.socket.unwrap()
         self._stream.close()

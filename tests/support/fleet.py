@@ -56,9 +56,7 @@ def fleet(*ups: Up, **environment: str) -> Iterator[Running]:
     simulators = {each.name: Simulator(each.behaviour, remember=None) for each in ups if not each.url}
     with Background(way.loop_factory) as background, ExitStack() as stack:
         urls = {name: listening(each, background, stack) for name, each in simulators.items()}
-        upstreams = [
-            {"name": each.name, "base_url": each.url or urls[each.name], **each.settings} for each in ups
-        ]
+        upstreams = [{"name": each.name, "base_url": each.url or urls[each.name], **each.settings} for each in ups]
         settings = {"CHATGPT_UPSTREAMS": json.dumps(upstreams), **environment}
         with served(Running(background, simulators, settings, way)) as running:
             yield running

@@ -24,7 +24,9 @@ def test_another_takes_over_where_that_is_safe() -> None:
                 assert (record["upstream"], record["status"], record["error"]) == ("spare", 200, None)
             first = running.records()[0]
             assert first["attempts"] == 2
-            assert first["reason"].startswith("first: " + ("upstream_unreachable" if fault == "refuse" else "")), fault
+            assert first["reason"].startswith("first: " + ("upstream_unreachable" if fault == "refuse" else "")), (
+                fault
+            )
 
 
 def test_nobody_takes_over_where_it_may_have_been_acted_on() -> None:

@@ -78,7 +78,9 @@ def test_at_most_so_often(attempts: int, api: str, stream: bool) -> None:
         assert "503" in record["error"]
 
 
-@pytest.mark.parametrize("fault", ["500", "502", "504", "408", "reset", "close", "bad-head", "length-short", "html"])
+@pytest.mark.parametrize(
+    "fault", ["500", "502", "504", "408", "reset", "close", "bad-head", "length-short", "html"]
+)
 def test_never_where_it_may_have_been_acted_on(fault: str) -> None:
     with fleet(up("only", fail=fault)) as running:
         running.expected = ["upstream_", "bad_upstream", "only"]
@@ -207,7 +209,9 @@ def test_the_caller_sees_the_last_real_error() -> None:
 
 @pytest.mark.parametrize("api", ["platform", "openai"])
 def test_the_last_of_several_that_cannot_be_reached(api: str) -> None:
-    with fleet(up("a", fail="503-bare"), up("b", fail="refuse", priority=1), CHATGPT_RETRIES__ATTEMPTS="2") as running:
+    with fleet(
+        up("a", fail="503-bare"), up("b", fail="refuse", priority=1), CHATGPT_RETRIES__ATTEMPTS="2"
+    ) as running:
         running.expected = ["upstream_unreachable"]
         outcome = ask(running, api, headers={"Accept-Language": "en"})
         assert (outcome.status, outcome.reason) == (502, "The model service cannot be reached.")
