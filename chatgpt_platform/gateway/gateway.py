@@ -155,6 +155,11 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 - it is told in the Reply
             return self._failed(call, error)
 
+    def streamed(self, call: Call) -> None:
+        """A stream came to its proper end."""
+        if call.upstream is not None and call.key is not None:
+            call.upstream.answered(call.key)
+
     def begun_stream(self) -> Reply:
         """The head of a stream whose first event has yet to come."""
         return Reply(200, [(b"content-type", EVENT_STREAM + b"; charset=utf-8"), *STREAM_HEADERS])
@@ -235,8 +240,9 @@ class Gateway:
                 if not await self._attempts.again(call, failure):
                     return self._last_failure(call, failure)
             else:
-                if call.upstream is not None:
-                    call.upstream.answered(key)
+                upstream = call.upstream
+                if upstream is not None and (reply.stream is None or not upstream.breaker.closed):
+                    upstream.answered(key)  # of a stream only the end tells, but for a breaker that waits for news
                 return reply
 
     def _last_failure(self, call: Call, failure: FailedAnswer | Problem) -> Reply:

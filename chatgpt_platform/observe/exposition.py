@@ -167,9 +167,9 @@ def _of_limits(now: Snapshot, metrics: Metrics) -> Iterator[Metric]:
     shed = dict.fromkeys(SHED_REASONS, 0) | metrics.refusals
     yield _counter("shed_total", "Calls turned away since the gateway was full.", ("reason",),
                    [((reason,), count) for reason, count in sorted(shed.items())])  # fmt: skip
-    yield _gauge("calls_under_way", "Calls that have begun and not ended, this scrape not among them.", (),
+    yield _gauge("calls_under_way", "Calls that are being answered.", (),
                  [((), now.under_way)])  # fmt: skip
-    yield _gauge("calls_waiting", "Calls that wait for their turn.", (), [((), now.waiting)])
+    yield _gauge("calls_waiting", "Calls that wait for a place.", (), [((), now.waiting)])
 
 
 def _of_connections(now: Snapshot) -> Iterator[Metric]:

@@ -134,7 +134,11 @@ def _proxy(url: str) -> Proxy:
 
 
 async def _look_up(host: str, port: int) -> list[tuple[str, int]]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        socket.socket().close()  # raises OSError where it was for want of a descriptor that nothing was found
+        raise
     return [(str(address[0]), family) for family, _, _, _, address in found]
 
 

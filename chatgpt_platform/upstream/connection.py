@@ -119,6 +119,7 @@ class Connection(asyncio.Protocol):
         self._unwritten = b""
         """The beginning of a request that waits in the outbox."""
         self._lost: asyncio.Future[None]
+        self._heard: Callable[[], bool]
         self._unsent: memoryview | None = None
         self._writing_paused = False
         self._reading_paused = False
@@ -187,6 +188,9 @@ class Connection(asyncio.Protocol):
         """Write it: the step of the outbox."""
         unwritten, self._unwritten = self._unwritten, b""
         if self._state is _DEAD:
+            return
+        if self.idle_since and self._heard():
+            self._end(None)  # closed while it was idle, and the loop has had no turn to notice
             return
         self._transport.write(unwritten)
         if self._transport.is_closing():
@@ -293,6 +297,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not by isinstance: uvloop's transports are no subclasses of it.
         self._transport = cast("asyncio.Transport", transport)
+        self._heard = liveness.ear(transport.get_extra_info("socket").fileno())
         self._lost = self._loop.create_future()
         self._keeper.opened(self)
 

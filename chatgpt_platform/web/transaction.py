@@ -192,6 +192,7 @@ class Transaction:
         if stream.broken:
             self._out.abort()
         else:
+            self._reception.gateway.streamed(self.call)
             self._out.finish()
         self._conclude(reply.status)
 

@@ -1,4 +1,4 @@
-"""Notices peers that vanished without a word: a cable unplugged, a NAT that forgot the connection.
+"""Notices peers that have closed (``ear``), or vanished without a word: a cable unplugged, a NAT that forgot.
 
 Nothing comes from them any more, and no error either. Two cases, and no option of TCP covers both:
 
@@ -16,9 +16,11 @@ Windows gives up by itself after five repetitions, some 20 s; others after minut
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Final, Protocol
 
 IDLE: Final = 15
@@ -53,6 +55,16 @@ class Options(Protocol):
     def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
 
     def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
+
+
+def ear(descriptor: int) -> Callable[[], bool]:
+    """To be asked whether something of the peer's waits to be read: bytes, an end, a reset."""
+    if sys.platform == "win32":
+        return lambda: bool(select.select((descriptor,), (), (), 0)[0])
+    else:  # noqa: RET505 - the type checker wants to see that one of both is there
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return lambda: bool(poll.poll(0))
 
 
 def watch(connection: Options) -> None:

@@ -109,7 +109,7 @@ class Running:
         """What calls hold, by its name: places in the gateway and its queue, and the upstreams' calls."""
         load = self.service.load
         figures = {each.name: each.under_way for each in self.service.fleet.upstreams}
-        figures |= {"under way": load.under_way, "waiting": load.waiting}
+        figures |= {"under way": load.under_way, "waiting": len(load.queue)}
         return {name: figure for name, figure in figures.items() if figure}
 
     def keys_shown(self) -> list[str]:

@@ -160,12 +160,13 @@ async def serving(
     *,
     limits: Limits | None = None,
     tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Running]:
-    """A server on 127.0.0.1. When it is left nothing may be open any more, and every call has had its end."""
+    """A server. When it is left nothing may be open any more, and every call has had its end."""
     more: dict[str, Any] = {"timeouts": timeouts} if timeouts else {}
     more |= {"limits": limits} if limits else {}
     server = Server(recorder, logging.getLogger("wire"), tls=tls, **more)
-    running = Running(server, recorder, server.listen("127.0.0.1", 0))
+    running = Running(server, recorder, server.listen(host, 0))
     try:
         yield running
     finally:

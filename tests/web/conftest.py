@@ -1,7 +1,8 @@
 """For the tests of the gateway: each one that starts a gateway does so on every way that there is.
 
 A test need not know: ``support.gateway.gateway()`` takes the way that is chosen here. A module that is about
-other ways than ``support.ways.WAYS`` says which as its own ``WAYS``.
+other ways than ``support.ways.WAYS`` says which as its own ``WAYS``; its tests with the mark ``every_way`` run on
+all the same.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ ONLY_ON_THE_WIRE = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     module = metafunc.module
     if getattr(module, "gateway", None) is gateway.gateway or getattr(module, "fleet", None) is fleet.fleet:
-        own: list[Way] = getattr(module, "WAYS", WAYS)
+        everywhere = metafunc.definition.get_closest_marker("every_way") is not None
+        own: list[Way] = WAYS if everywhere else getattr(module, "WAYS", WAYS)
         metafunc.parametrize("way", own, ids=lambda way: way.name, indirect=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import socket
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ import requests
 from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.simulator.server import Behaviour
+from chatgpt_platform.upstream.breaker import FAILURES
 from chatgpt_platform.web import scraping
 from support.gateway import KEY, Running, gateway, settings_of, wait_until
 from support.scraped import Scraped, alert_expressions, dashboard_expressions
@@ -188,6 +190,67 @@ def test_failures_are_told(fault: str) -> None:
         assert KEY not in get(running).text
 
 
+def test_calls_that_are_sent_again_are_told() -> None:
+    with gateway({**OPEN, "CHATGPT_RETRIES__ATTEMPTS": "3"}, Behaviour(fail="503-bare")) as running:
+        running.expected = ["openai", "upstream"]
+        assert ask(running).status_code == 503
+        told = scraped(running)
+        assert told.value("chatgpt_retries_total", upstream="openai", reason="503") == 2
+        assert told.value("chatgpt_retries_total") == 2
+        assert told.value("chatgpt_breaker_state", upstream="openai") == 0
+        for _ in range(FAILURES):
+            assert ask(running).status_code == 503
+        assert scraped(running).value("chatgpt_breaker_state", upstream="openai") == 2
+
+
+def test_a_key_that_rests_is_told() -> None:
+    with gateway(OPEN, Behaviour(fail="429")) as running:
+        assert ask(running).status_code == 429
+        assert scraped(running).value("chatgpt_key_state", upstream="openai", key="1") == 1
+
+
+@pytest.mark.parametrize(("queue", "reason"), [("1", "queue"), ("4", "client")])
+def test_calls_that_wait_and_those_that_are_turned_away_are_told(queue: str, reason: str) -> None:
+    full = {"CHATGPT_LOAD__CALLS": "1", "CHATGPT_LOAD__QUEUE": queue, "CHATGPT_LOAD__WAIT": "30s"}
+    with gateway({**OPEN, **full}, Behaviour(latency=30)) as running, contextlib.ExitStack() as stack:
+
+        def begin() -> None:
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            client.sendall(b"GET /chatgpt?prompt=x HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        begin()
+        wait_until(lambda: scraped(running).value("chatgpt_calls_under_way") == 1)
+        begin()
+        wait_until(lambda: scraped(running).value("chatgpt_calls_waiting") == 1)
+        assert ask(running).status_code == 503
+        told = scraped(running)
+        assert told.value("chatgpt_shed_total", reason=reason) == told.value("chatgpt_shed_total") == 1
+        assert told.value("chatgpt_calls_under_way") == 1
+
+
+def test_each_upstream_is_told() -> None:
+    both = [
+        {"name": "one", "base_url": "http://127.0.0.1:9/v1", "api_keys": ["test-key-1"], "models": ["a"]},
+        {"name": "two", "base_url": "http://127.0.0.1:9/v1", "api_keys": ["test-key-2", "test-key-3"]},
+    ]
+    with gateway() as running:
+
+        async def apply() -> None:
+            given = {**OPEN, "CHATGPT_UPSTREAMS": json.dumps(both)}
+            running.service.apply(settings_of(given), running.logs)
+            running.server.rebuild()
+
+        running.background.run(apply())
+        running.expected = ["unreachable", "127.0.0.1:9", "two"]
+        assert ask(running).status_code in (502, 503)
+        told = scraped(running)
+        assert told.value("chatgpt_calls_total", upstream="two") == 1
+        assert told.value("chatgpt_retries_total", upstream="two", reason="unsent") >= 1
+        keys = [(labels["upstream"], labels["key"]) for labels, _ in told.samples["chatgpt_key_state"]]
+        assert keys == [("one", "1"), ("two", "1"), ("two", "2")]
+        assert "test-key" not in get(running).text
+
+
 def test_it_is_answered_while_the_gateway_drains() -> None:
     with gateway(OPEN, Behaviour(tokens=10_000, interval=0.01)) as running:
         with (
@@ -214,12 +277,17 @@ def test_a_reload_opens_it_and_closes_it() -> None:
 
         assert ask(running).status_code == 200
         assert get(running).status_code == 404
+        name = "chatgpt_calls_total"
         reload(**OPEN)
-        assert scraped(running).value("chatgpt_calls_total", endpoint="chat/completions") == 1, "of before"
+        assert scraped(running).value(name, endpoint="chat/completions") == 0, "counted from now on"
+        assert ask(running).status_code == 200
+        assert scraped(running).value(name, endpoint="chat/completions") == 1
         reload(**{ALLOW: "192.0.2.1"})
         assert get(running).status_code == 403
         reload()
         assert get(running).status_code == 404
+        reload(**OPEN)
+        assert scraped(running).value(name, endpoint="chat/completions") == 1, "as before"
 
 
 def test_log_lines_that_were_lost_stay_counted_after_a_reload() -> None:
