@@ -118,7 +118,7 @@ def outcome_of(one: Told, met: Sequence[Arrival]) -> Outcome:
         return Outcome(Kind.NONE)
     if one.end in (End.REFUSED, End.NEVER) or (one.end is End.RESET and not one.raw):
         return Outcome(Kind.WRONG, why=one.end.value)
-    lax = one.plan.api == "openai" and any(arrival.fault in _LAX for arrival in met)
+    lax = one.plan.api == "openai" and bool(met) and met[-1].fault in _LAX
     return chaos_answers.read(one.plan.api, one.raw, one.end, stream=one.plan.stream, lax=lax)
 
 
