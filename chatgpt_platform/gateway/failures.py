@@ -73,7 +73,7 @@ def event_status(event: Event) -> int | None:
 
 
 def error_body(data: bytes) -> bytes:
-    """An error event's data as the body of an error answer: the flat form of the Responses API is wrapped."""
+    """An error as the body of an error answer in OpenAI's shape: the flat form is wrapped."""
     decoded = _decode(data)
     if decoded is None or "error" in decoded:
         return data
@@ -149,7 +149,8 @@ def _error_of(data: bytes) -> dict[str, object] | None:
         return error
     if isinstance(error, str) and error:
         return {**decoded, "message": error}
-    return decoded if decoded.get("type") == "error" else None
+    # The Responses API has the flat form with a type, older vLLM with an object.
+    return decoded if "error" in (decoded.get("type"), decoded.get("object")) else None
 
 
 def _message_of(body: bytes) -> str:

@@ -92,7 +92,9 @@ class OpenAIApi:
     def failure(self, call: Call, failed: FailedAnswer) -> Reply:
         """The Reply to a failing answer: the upstream's own words. Raises Problem where those are no error
         object."""
-        body = failures.error_body(failed.body) if failed.event else failed.body
+        body = failed.body
+        if failed.event or failures.is_error_object(body):
+            body = failures.error_body(body)
         if not failures.is_error_object(body):
             raise failed.problem
         call.record.error = (

@@ -38,6 +38,7 @@ class _Answer(msgspec.Struct):
     usage: _Usage | None = None
     response: _Response | None = None
     type: str | None = None
+    object: str | None = None
     error: msgspec.Raw = _NO_ERROR
 
 
@@ -88,7 +89,7 @@ def figures_of(body: bytes) -> tuple[int | None, int | None, bool]:
         return None, None, True
     prompt, completion = _figures(decoded)
     told = decoded.error is not _NO_ERROR and bytes(decoded.error) != b"null"
-    return prompt, completion, told or decoded.type == "error"
+    return prompt, completion, told or "error" in (decoded.type, decoded.object)
 
 
 def is_json(data: bytes) -> bool:
@@ -110,7 +111,8 @@ def ending_of(tail: bytes) -> Ending:
         body = _read(_event_decoder, event.data)
         if body is None:
             continue
-        failed = event.name == b"error" or body.type in _FAILURES or bytes(body.error).startswith((b"{", b'"'))
+        flat = body.type in _FAILURES or body.object == "error"
+        failed = event.name == b"error" or flat or bytes(body.error).startswith((b"{", b'"'))
         finished = any(choice.finish_reason for choice in body.choices or ())
         ending.failed |= failed
         ending.complete |= failed or finished or body.type in _LAST_RESPONSES_EVENTS

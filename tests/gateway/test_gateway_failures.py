@@ -92,6 +92,8 @@ def test_any_failing_answer_is_a_problem(body: bytes, code: int, wait: float | N
         ({"error": {"type": "overloaded_error"}}, 503),
         ({"type": "error", "error": {"type": "overloaded_error"}}, 503),
         ({"type": "error", "code": "rate_limit_exceeded", "message": "slow", "param": None, "error": None}, 429),
+        ({"object": "error", "type": "NotFoundError", "message": "no", "code": 404}, 404),
+        ({"object": "error", "type": "InternalServerError", "message": "boom"}, 500),
         ({"error": "slow down", "code": 429}, 429),
         ({"error": "boom"}, 500),
         ({"error": {}}, 500),

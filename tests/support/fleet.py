@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -140,17 +141,19 @@ def ask(
                 got += piece
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError):
             whole = False
-        return _outcome(answer, got.decode(), whole=whole)
+        return _outcome(answer, got.decode(errors="replace"), whole=whole)
 
 
 def _outcome(answer: requests.Response, body: str, *, whole: bool) -> Outcome:
     headers = {name.lower(): value for name, value in answer.headers.items()}
     outcome = Outcome(answer.status_code, headers, whole, body)
     if headers.get("content-type", "").startswith("text/event-stream"):
-        for block in body.split("\n\n"):
-            if block.startswith("data: "):
-                outcome.events.append(block.removeprefix("data: "))
-            outcome.comments += block.startswith(":")
+        for block in re.split(r"(?:\r\n|\n|\r){2}", body.removeprefix("\ufeff")):
+            lines = re.split(r"\r\n|\n|\r", block)
+            data = [line[5:].removeprefix(" ") for line in lines if line.startswith("data:")]
+            if data:
+                outcome.events.append("\n".join(data))
+            outcome.comments += any(line.startswith(":") for line in lines)
     return outcome
 
 

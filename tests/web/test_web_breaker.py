@@ -150,9 +150,10 @@ def test_a_refusal_while_it_tries_does_not_leave_it_stuck(fault: str) -> None:
         assert state(running) == "closed"
 
 
-def test_streams_that_break_off_count() -> None:
+def test_streams_that_break_off_count_although_they_began_well() -> None:
     with fleet(up("only", fail="cut-mid"), **ONCE) as running:
         running.expected = ["upstream_broke_off", "is taken to be down"]
         for _ in range(FAILURES):
             assert not ask(running, "openai", stream=True).whole
         assert ask(running, "openai", stream=True).status == 503
+        assert calls(running) == {"only": FAILURES}

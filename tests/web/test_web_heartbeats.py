@@ -45,7 +45,8 @@ def slowly(*parts: bytes, kind: bytes = b"text/event-stream") -> Iterator[Runnin
     async def script(peer: Peer) -> None:
         with suppress(asyncio.IncompleteReadError):
             await peer.request()
-            for part in (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: %b\r\n\r\n" % kind + parts[0], *parts[1:]):
+            head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: %b\r\n\r\n" % kind
+            for part in (head + parts[0], *parts[1:]):
                 await asyncio.sleep(SILENCE)
                 await peer.send(part)
         peer.end()
@@ -116,8 +117,19 @@ def test_not_within_a_long_event_that_is_passed_on_in_parts() -> None:
 
 @pytest.mark.every_way
 @APIS
-@pytest.mark.parametrize(("fault", "status"), [("503-bare", 502), ("429", 429), ("reset", 502), ("overloaded-first", 502)])
-def test_after_one_a_failure_is_an_event_and_nothing_is_sent_again(fault: str, status: int, api: str) -> None:
+def test_after_one_a_failure_is_an_event_and_nothing_is_sent_again(api: str) -> None:
+    check_that_nothing_is_sent_again("503-bare", 502, api)
+
+
+@APIS
+@pytest.mark.parametrize(
+    ("fault", "status"), [("401", 401), ("429", 429), ("reset", 502), ("overloaded-first", 502)]
+)
+def test_whatever_the_failure_is(fault: str, status: int, api: str) -> None:
+    check_that_nothing_is_sent_again(fault, status, api)
+
+
+def check_that_nothing_is_sent_again(fault: str, status: int, api: str) -> None:
     failing = Behaviour(fail=fault, latency=SILENCE)
     with fleet(up("first", failing, retry_unsafe=True), up("spare", priority=1), **OFTEN) as running:
         running.expected = ["upstream", "first: "]
@@ -126,6 +138,22 @@ def test_after_one_a_failure_is_an_event_and_nothing_is_sent_again(fault: str, s
         record = running.record()
         assert (record["status"], record["attempts"], record["upstream"]) == (200, 1, "first")
         assert record["error"]
+
+
+@APIS
+def test_one_within_the_pause_before_a_retry_ends_it(api: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 503 Busy\r\nRetry-After: 0.3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        peer.end()
+
+    with scripted(script) as server, fleet(up("only", url=server.url), **OFTEN) as running:
+        running.expected = ["upstream_failed"]
+        assert has_broken_off(ask(running, api, stream=True), 502)
+        assert len(server.peers) == 1
+        record = running.record()
+        assert record["attempts"] == 1
+        assert "503" in record["error"]
 
 
 @APIS

@@ -105,14 +105,16 @@ def test_azure_has_paths_and_a_header_of_its_own(api: str, stream: bool, own: bo
         await peer.send(b"HTTP/1.1 200 OK\r\n" + lines + body)
         peer.end()
 
-    azure = {"api": "azure", "api_version": "2024-10-21", "rename": {"gpt-4o": "our deployment"}}
+    azure: dict[str, Any] = {"api": "azure", "api_version": "2024-10-21", "rename": {"gpt-4o": "our deployment"}}
     with scripted(script) as server:
         ups = (up("azure", url=server.url, models=["gpt-4o"], **azure), up("other", models=["other"]))
         with fleet(*ups, CHATGPT_ACCESS__CALLER_KEYS="true") as running:
             bearer = {"Authorization": "Bearer of-a-caller"} if own else {}
             assert ask(running, api, stream=stream, model="gpt-4o", headers=bearer).good
         (head,) = heads
-        where = f"POST /openai/deployments/{quote('our deployment')}/chat/completions?api-version=2024-10-21 HTTP/1.1"
+        where = (
+            f"POST /openai/deployments/{quote('our deployment')}/chat/completions?api-version=2024-10-21 HTTP/1.1"
+        )
         assert head.startswith(where.encode())
         assert (b"\r\napi-key: of-a-caller\r\n" if own else b"\r\napi-key: azure-1\r\n") in head
         assert b"authorization" not in head.lower()

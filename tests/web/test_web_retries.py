@@ -100,7 +100,7 @@ def test_a_silent_upstream_is_not_asked_twice_but_with_retry_unsafe_another_is()
             outcome = ask(running, "openai")
             assert outcome.status == (200 if unsafe else 504)
             assert calls(running) == {"mute": 1, "spare": int(unsafe)}
-            wait_until(lambda: running.simulators["mute"].stats.cancelled == 1)  # noqa: B023
+            wait_until(lambda: running.simulators["mute"].stats.cancelled == 1)
 
 
 @pytest.mark.parametrize(("seconds", "again"), [(b"0.2", True), (b"5", False)])
@@ -138,6 +138,49 @@ def test_not_beyond_the_total_time() -> None:
         outcome = ask(running, "openai")
         assert (outcome.status, outcome.reason) == (503, "later")
         assert running.record()["attempts"] == 1
+
+
+def test_not_to_one_whose_total_time_is_over() -> None:
+    slow = Behaviour(fail="503-bare", latency=0.3)
+    with fleet(up("slow", slow), up("quick", priority=1, timeouts={"total": "200ms"})) as running:
+        running.expected = ["answered 503"]
+        outcome = ask(running, "openai")
+        assert outcome.status == 503
+        assert "overloaded" in outcome.reason
+        assert calls(running) == {"slow": 1, "quick": 0}
+
+
+@pytest.mark.parametrize("end", ["cut", "stall", "garbage"])
+@pytest.mark.parametrize("status", [b"503 Busy", b"429 Busy"])
+def test_not_after_a_refusal_that_is_not_complete(status: bytes, end: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        head = b"HTTP/1.1 %b\r\n%bTransfer-Encoding: chunked\r\n\r\n" % (status, JSON)
+        await peer.send(head + b'9\r\n{"error":\r\n')
+        if end == "garbage":
+            await peer.send(b"nonsense\r\n")
+        if end == "cut":
+            peer.end()
+        else:
+            await peer.gone()
+
+    with scripted(script) as server:
+        ups = (up("first", url=server.url, timeouts={"idle": "150ms"}), up("spare", priority=1))
+        with fleet(*ups) as running:
+            running.expected = ["upstream_broke_off", "upstream_timeout", "bad_upstream"]
+            for api, stream in SHAPES:
+                assert ask(running, api, stream=stream).status == (504 if end == "stall" else 502)
+            assert calls(running) == {"spare": 0}
+            assert len(server.peers) == len(SHAPES)
+
+
+def test_a_refusal_in_another_form_is_one_all_the_same() -> None:
+    page = b"<html>busy</html>"
+    html = b"HTTP/1.1 503 Busy\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (len(page), page)
+    bare = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+    with scripted(in_turn(html, bare, answer())) as server, fleet(up("only", url=server.url)) as running:
+        assert ask(running, "openai").good
+        assert running.record()["reason"] == "only: 503; only: 503"
 
 
 def test_the_total_time_goes_on_from_the_first_attempt() -> None:

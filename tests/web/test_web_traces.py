@@ -34,7 +34,9 @@ def test_each_call_has_its_own() -> None:
         assert ask(running, "openai").good
         assert "traceparent" not in running.simulator.seen[-1].headers
         wait_until(lambda: len(running.records()) == 4)
-        assert [each.get("trace_id") for each in running.records()] == [f"{each:032x}" for each in (1, 2, 3)] + [None]
+        assert [each.get("trace_id") for each in running.records()] == [f"{each:032x}" for each in (1, 2, 3)] + [
+            None
+        ]
 
 
 @pytest.mark.parametrize(
