@@ -24,9 +24,7 @@ class Waiting(NamedTuple):
 
     client: str
     attempt: Callable[[], bool]
-    turn: asyncio.Future[bool | Exception]
-    """Whether it can go on, or what its attempt raised; not as an exception of the future, of which asyncio would
-    complain where the call was cancelled meanwhile."""
+    turn: asyncio.Future[bool]
 
 
 class Load:
@@ -86,10 +84,7 @@ class Load:
         timer = loop.call_later(self._wait, _give_up, waiting.turn)
         self.queue.append(waiting)
         try:
-            turn = await waiting.turn
-            if isinstance(turn, Exception):
-                raise turn
-            if not turn:
+            if not await waiting.turn:
                 raise self._refused("wait", f"no place was free within {self._wait:g} s")
         finally:
             timer.cancel()
@@ -105,7 +100,7 @@ class Load:
                 if not waiting.attempt():
                     continue
             except Exception as error:  # noqa: BLE001 - it is that call's
-                waiting.turn.set_result(error)
+                waiting.turn.set_exception(error)
             else:
                 waiting.turn.set_result(True)
             self.queue.remove(waiting)
@@ -116,6 +111,6 @@ class Load:
         return Problem(Kind.UNAVAILABLE, "overloaded", retry_after=seconds, seconds=seconds, detail=why)
 
 
-def _give_up(turn: asyncio.Future[bool | Exception]) -> None:
+def _give_up(turn: asyncio.Future[bool]) -> None:
     if not turn.done():
         turn.set_result(False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import sys
 import time
 import uuid
 from collections import deque
+from contextlib import suppress
 from random import Random
 from typing import Protocol
 
@@ -210,6 +212,10 @@ class ApiHandler(RequestHandler):
             self.detach()
         if end is End.RESET and self._stream.socket is not None:  # None: the caller was quicker
             _reset_on_close(self._stream.socket)
+        if end is End.PARTED and isinstance(self._stream.socket, ssl.SSLSocket):
+            # Without close_notify the answer may have been cut (RFC 8446, 6.1); the caller's is not waited for.
+            with suppress(OSError):
+                self._stream.socket.unwrap()
         self._stream.close()
 
 

@@ -4,6 +4,8 @@
     open        none goes, for half a second at first, twice as long each time, up to LONGEST
     half-open   the time is over: one call at a time may try; a good answer closes it, a bad one opens it again
 
+A call that was failed elsewhere and has nobody left to turn to may try earlier, if none does just then.
+
 In a row, so that calls which fail for a reason of their own do not take the upstream away from the others: among
 them is one that succeeds. Once it is open, only the call that tries can keep it so: what began before and fails
 late tells nothing new. ``now`` is in seconds of a clock that never goes back; ``call`` stands for a call.
@@ -53,6 +55,11 @@ class Breaker:
         """Whether a call may go now."""
         return self.closed or (now >= self._until and self._probe is None)
 
+    @property
+    def tried(self) -> bool:
+        """Whether a call tries just now."""
+        return self._probe is not None
+
     def opens_in(self, now: float) -> float:
         """Seconds until a call may try again; 0 where one may, or does, now."""
         return 0.0 if self.closed else max(0.0, self._until - now)
@@ -76,7 +83,9 @@ class Breaker:
         """A call was not answered, or badly. Returns whether that opens the breaker, which was closed."""
         if not self.closed:
             if call is self._probe:
-                self._open(now)
+                if now >= self._until:
+                    self._open(now)
+                self._probe = None
             return False
         if now - self._failed_at > FORGET:
             self.failures = 0

@@ -43,7 +43,10 @@ _DOUBTFUL_AFTER: Final = 0.5
 
 _PATH: Final = re.compile(rb"[\x21-\x7e]*")
 _HEADERS: Final = re.compile(rb"(?:[!-9;-~]+:[^\r\n\0]*\r\n)*")
-
+_FRAMING: Final = re.compile(
+    rb"(?im)^(?:host|connection|content-length|transfer-encoding|accept-encoding|expect):"
+)
+"""What a head has already, or must not have."""
 
 _NO_FIELDS: Final[Mapping[bytes, bytes]] = {}
 
@@ -206,7 +209,7 @@ class Client:
         Raises ValueError where ``base_url`` is not http or https with a host and perhaps a path, ``proxy`` not
         that of a proxy, ``ca_file`` cannot be used, or ``headers`` would break the framing.
         """
-        if not _HEADERS.fullmatch(headers):
+        if not _HEADERS.fullmatch(headers) or _FRAMING.search(headers):
             raise ValueError("a header line would break the request's framing")
         self._target: Final = target.parse(base_url)
         self.where: Final = self._target.where

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from functools import partial
 from random import Random
 
 import pytest
@@ -14,7 +15,7 @@ from chatgpt_platform.simulator.behaviour import Behaviour
 from chatgpt_platform.simulator.server import Simulator
 from support.background import Background
 from support.gateway import wait_until
-from support.simulated import CHAT, HEADERS, Simulated, simulated
+from support.simulated import CHAT, HEADERS, Simulated, request_bytes, simulated
 
 SOUND = Behaviour()
 
@@ -27,6 +28,13 @@ def refuses(port: int) -> bool:
     except ConnectionResetError:  # it waited to be accepted at the very moment
         return False
     return False
+
+
+def until_the_end(connection: socket.socket) -> bytes:
+    got = b""
+    while piece := connection.recv(1 << 16):
+        got += piece
+    return got
 
 
 def post(running: Simulated, key: str = "") -> requests.Response:
@@ -84,7 +92,8 @@ def test_an_answer_before_the_request_was_read() -> None:
         assert got.endswith(b"}")
 
 
-def test_a_simulator_that_speaks_tls() -> None:
+@pytest.mark.parametrize("fault", ["", "http10", "cut-mid"])
+def test_a_simulator_that_speaks_tls(fault: str) -> None:
     authority = trustme.CA()
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(served)
@@ -95,12 +104,18 @@ def test_a_simulator_that_speaks_tls() -> None:
         return simulator.listen()
 
     with Background() as background:
-        simulator = Simulator(tls=served)
+        simulator = Simulator(Behaviour(fail=fault), tls=served)
         port = background.run(listen(simulator))
         raw = socket.create_connection(("127.0.0.1", port), timeout=20)
-        with trusting.wrap_socket(raw, server_hostname="127.0.0.1") as connection:
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 OK\r\n")
+        trusting_wrap = partial(trusting.wrap_socket, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
+        with trusting_wrap(raw) as connection:
+            connection.sendall(request_bytes("/v1/chat/completions", CHAT))
+            assert connection.recv(1 << 16).startswith((b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200 OK\r\n"))
+            if fault == "http10":
+                assert until_the_end(connection).endswith(b"}"), "an end that close_notify vouches for"
+            elif fault:
+                with pytest.raises(ssl.SSLEOFError):
+                    until_the_end(connection)
         background.run(simulator.stop())
 
 

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from support.tls import served
 
 SLOW = Timeouts(10, 10, 10, 20)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+OWNED = [b"A: b\r\nHost: x\r\n", b"content-length: 1\r\n", b"Transfer-Encoding: chunked\r\n"]
 OURS, THEIRS = trustme.CA(), trustme.CA()
 
 
@@ -121,10 +123,56 @@ async def test_own_headers_go_along_each_time() -> None:
         await client.close()
 
 
-@pytest.mark.parametrize("headers", [b"X: y", b"X: y\n", b"X : y\r\n", b"X: y\r\n\r\n", b"X: a\0\r\n", b": y\r\n"])
+@pytest.mark.parametrize(
+    "headers", [b"X: y", b"X: y\n", b"X : y\r\n", b"X: y\r\n\r\n", b"X: a\0\r\n", b": y\r\n", *OWNED]
+)
 def test_headers_that_would_break_the_framing(headers: bytes) -> None:
     with pytest.raises(ValueError, match="framing"):
         Client("http://model.example", SLOW, headers=headers)
+
+
+# Addresses.
+
+
+@pytest.mark.gen_test
+async def test_an_address_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is looked up for each new connection; no old one outlives its upstream."""
+    moved = False
+
+    async def last(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        peer.end()
+
+    async with RawServer(last) as old, RawServer(answers, host="127.0.0.2") as new:
+
+        async def getaddrinfo(*_: Any, **__: Any) -> Any:
+            return [(socket.AF_INET, 1, 6, "", ("127.0.0.2" if moved else "127.0.0.1", 0))]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        client = Client(f"http://model.example:{old.port}", SLOW)
+        assert await ask(client) == b"ok"
+        moved = True
+        client._connector._target = replace(client._connector._target, port=new.port)  # type: ignore[misc]
+        assert await ask(client) == b"ok"
+        assert [len(server.peers) for server in (old, new)] == [1, 1]
+        await client.close()
+
+
+@pytest.mark.gen_test
+async def test_an_upstream_that_accepts_and_never_reads() -> None:
+    async def script(peer: Peer) -> None:
+        peer.pause()
+        await gone.wait()
+
+    gone = asyncio.Event()
+    async with RawServer(script) as server:
+        client = Client(server.url, Timeouts(10, 0.3, 10, 20))
+        with pytest.raises(Problem) as caught:
+            await client.open(b"POST", b"/x", b"", b"x" * 20_000_000)
+        gone.set()
+        assert (caught.value.kind, caught.value.safe) == (Kind.UPSTREAM_TIMEOUT, False)
+        assert "first_byte" in caught.value.detail
 
 
 # What may be sent again.

@@ -141,7 +141,7 @@ def test_odd_but_whole_streams_arrive_whole(fault: str) -> None:
 
 
 def test_broken_events_on_the_platform_api() -> None:
-    for fault in ("bad-json", "bad-utf8", "error-later"):
+    for fault in ("bad-json", "bad-utf8", "error-later", "named-error", "flat-error"):
         with gateway(QUICK, Behaviour(fail=fault, tokens=8)) as running:
             running.expected = ["openai: "]
             with requests.post(running.url + "/api", json={"prompt": "x", "stream": True}, stream=True) as answer:
@@ -188,6 +188,13 @@ def test_a_flat_error_event_becomes_an_error_in_openais_shape() -> None:
         answer = requests.post(running.url + "/v1/responses", json=body)
         assert answer.status_code >= 400
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_the_log_tells_of_a_flat_error_in_mid_stream() -> None:
+    with gateway(QUICK, Behaviour(fail="flat-error", tokens=8)) as running:
+        running.expected = ["upstream"]
+        assert '"object":"error"' in openai_chat(running, stream=True).text
+        assert running.record()["error"] == "the upstream sent an error event"
 
 
 def test_an_error_event_in_mid_stream_reaches_the_sdk() -> None:
