@@ -195,13 +195,15 @@ class Attempts:
 
     def _next(self, call: Call, now: float) -> tuple[Upstream | None, float]:
         """Who is asked next, and after how many seconds."""
-        keyed = call.own_key is None
-        fresh = self._fleet.choose(call.candidates, now, (*call.failed_at, *call.lost_at), keyed=keyed)
+        keyed, spent = call.own_key is None, (*call.failed_at, *call.lost_at)
+        fresh = self._fleet.choose(call.candidates, now, spent, keyed=keyed)
         if fresh is not None:
             return fresh, 0.0
         chosen = self._fleet.choose(call.candidates, now, call.lost_at, keyed=keyed)
-        if chosen is None:
-            return None, 0.0
+        if chosen is None or len(spent) > 1:
+            rescue = self._fleet.rescue(call.candidates, now, spent, keyed=keyed)
+            if rescue is not None or chosen is None:
+                return rescue, 0.0
         delay = max(pause(call.record.attempts, self._jitter), chosen.rests_until - now)
         return (None, 0.0) if delay > LONGEST_PAUSE else (chosen, delay)
 

@@ -102,6 +102,17 @@ class Fleet:
         """Who may answer for a model, None where nobody does. No model at all is everybody's."""
         return self._remembered(model) if len(model) <= _LONGEST_KNOWN else self._candidates(model)
 
+    def rescue(
+        self, tiers: Tiers, now: float, avoid: Collection[Upstream], *, keyed: bool = True
+    ) -> Upstream | None:
+        """An upstream that is taken to be down, for a call that has nobody else: it may be well again."""
+        left = [
+            each for tier in tiers for each in tier
+            if each not in avoid and not each.breaker.closed and not each.breaker.tried(now) and not each.full
+            and (not keyed or each.keys.ready(now))
+        ]  # fmt: skip
+        return min(left, key=lambda each: each.breaker.opens_in(now), default=None)
+
     def _candidates(self, model: str) -> Candidates | None:
         serving = [each for each in self._ordered if each.serves(model)]
         if not serving and not model:

@@ -10,6 +10,7 @@ from typing import Any
 
 import openai
 import pytest
+import requests
 from openai import OpenAI
 
 from chatgpt_platform.simulator.server import Behaviour
@@ -192,6 +193,14 @@ def test_none_for_json_and_none_where_they_are_off(api: str, stream: bool) -> No
         running.simulator.behaviour = Behaviour(latency=SILENCE, fail="500")
         running.expected = ["answered 500", "upstream_failed"]
         assert ask(running, api, stream=stream).status == (500 if api == "openai" else 502)
+
+
+def test_none_for_what_is_never_streamed() -> None:
+    with fleet(up("only", SLOW), **OFTEN) as running:
+        asked = {"model": "text-embedding-3-small", "input": "hi", "stream": True}
+        answer = requests.post(running.url + "/v1/embeddings", json=asked, timeout=10)
+        assert answer.status_code == 200
+        assert answer.json()["data"]
 
 
 def test_the_official_sdk_reads_through_them() -> None:

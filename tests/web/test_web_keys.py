@@ -94,7 +94,7 @@ def test_while_all_rest_nobody_is_asked(api: str, stream: bool) -> None:
 
 
 def test_the_soonest_of_all_upstreams_is_told() -> None:
-    ups = (up("long", fail="429-long"), up("short", fail="429", priority=1))
+    ups = (up("short", fail="429"), up("long", fail="429-long", priority=1))
     with fleet(*ups) as running:
         outcome = ask(running, "openai")
         assert (outcome.status, outcome.headers["retry-after"]) == (429, "7")

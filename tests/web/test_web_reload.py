@@ -1,4 +1,5 @@
-"""Other settings while calls wait, pause and stream: none fails, and what upstreams have shown is not forgotten."""
+"""Other settings while calls wait, pause and stream: none fails, and what upstreams have shown is not
+forgotten."""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ def test_a_call_that_pauses_before_it_is_sent_again() -> None:
             await peer.send(b"HTTP/1.1 200 OK\r\n" + head + body)
             await peer.gone()
 
-    # On another connection it would be 503 again: the call goes on with the upstream, and its connection, as before.
+    # On another connection it would be 503 again: the call goes on with the upstream, and its connection, as
+    # before.
     with scripted(script) as server, fleet(up("old", url=server.url), up("new", models=["none"])) as running:
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(ask, running, "platform")
