@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -307,6 +308,26 @@ def test_who_leaves_during_the_pause_is_not_asked_for(stream: bool) -> None:
         assert running.held() == {}
         time.sleep(0.3)  # past the pause
         assert len(times) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_who_leaves_while_the_connection_is_made_is_not_asked_for(stream: bool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read(1)
+        begun.set()
+        await peer.gone()
+
+    begun = threading.Event()
+    with scripted(script) as server:
+        url = server.url.replace("http://", "https://")  # whose handshake is not answered
+        with fleet(up("first", url=url), up("spare", priority=1)) as running:
+            connection = call(running, stream=stream)
+            assert begun.wait(10)
+            connection.close()
+            record = running.record()
+            assert (record["status"], record["attempts"]) == (499, 1)
+            wait_until(lambda: running.held() == {})
+            assert calls(running) == {"spare": 0}
 
 
 def test_each_upstream_is_asked_in_its_own_words() -> None:
