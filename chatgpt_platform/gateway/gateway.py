@@ -232,6 +232,9 @@ class Gateway:
             try:
                 if call.failure is not None:
                     raise call.failure
+                upstream = call.upstream
+                if upstream is not None and not upstream.breaker.closed and await response.sent():
+                    upstream.reached()
                 await response.head()
                 forward.note_head(call, response)
                 reply = await api.reply(call, key, response)
@@ -240,7 +243,6 @@ class Gateway:
                 if not await self._attempts.again(call, failure):
                     return self._last_failure(call, failure)
             else:
-                upstream = call.upstream
                 if upstream is not None and (reply.stream is None or not upstream.breaker.closed):
                     upstream.answered(key)  # of a stream only the end tells, but for a breaker that waits for news
                 return reply

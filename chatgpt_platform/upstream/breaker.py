@@ -4,7 +4,9 @@
     open        none goes, for half a second at first, twice as long each time, up to LONGEST
     half-open   the time is over: one call at a time may try; a good answer closes it, a bad one opens it again
 
-A call that was failed elsewhere and has nobody left to turn to may try earlier, if none does just then.
+An answer can take a model its time, and nobody should wait for it who only needs to know that the service is
+there: so after PATIENCE another may try. A call that was failed elsewhere and has nobody left to turn to may try
+earlier, if none does just then.
 
 In a row, so that calls which fail for a reason of their own do not take the upstream away from the others: among
 them is one that succeeds. Once it is open, only the call that tries can keep it so: what began before and fails
@@ -22,6 +24,7 @@ FORGET: Final = 60.0
 
 FIRST: Final = 0.5
 LONGEST: Final = 30.0
+PATIENCE: Final = 5.0
 
 
 class State(Enum):
@@ -35,7 +38,7 @@ class State(Enum):
 class Breaker:
     """Counts the failures of one upstream's calls, and says whether another may go."""
 
-    __slots__ = ("_failed_at", "_opens_for", "_probe", "_until", "closed", "failures")
+    __slots__ = ("_failed_at", "_opens_for", "_probe", "_probed_at", "_until", "closed", "failures")
 
     def __init__(self) -> None:
         self.closed = True
@@ -45,6 +48,7 @@ class Breaker:
         self._until = 0.0
         self._opens_for = FIRST
         self._probe: object = None
+        self._probed_at = 0.0
 
     def state(self, now: float) -> State:
         if self.closed:
@@ -53,21 +57,20 @@ class Breaker:
 
     def admits(self, now: float) -> bool:
         """Whether a call may go now."""
-        return self.closed or (now >= self._until and self._probe is None)
+        return self.closed or (now >= self._until and not self.tried(now))
 
-    @property
-    def tried(self) -> bool:
+    def tried(self, now: float) -> bool:
         """Whether a call tries just now."""
-        return self._probe is not None
+        return self._probe is not None and now < self._probed_at + PATIENCE
 
     def opens_in(self, now: float) -> float:
         """Seconds until a call may try again; 0 where one may, or does, now."""
         return 0.0 if self.closed else max(0.0, self._until - now)
 
-    def began(self, call: object) -> None:
+    def began(self, call: object, now: float) -> None:
         """A call goes that ``admits`` let: while the breaker is not closed, the only one."""
         if not self.closed:
-            self._probe = call
+            self._probe, self._probed_at = call, now
 
     def succeeded(self) -> bool:
         """A call was answered. Returns whether that closes the breaker."""

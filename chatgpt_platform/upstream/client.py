@@ -91,6 +91,13 @@ class Response:
         self._request = None  # it may be large, and a stream long
         return True
 
+    async def sent(self) -> bool:
+        """Wait until the request is on a connection; whether that is a new one. Raises Problem, as ``head``
+        does."""
+        if self._connection is None and self._request is not None:
+            self._connection = await self._client.send(self._request)
+        return self._connection is not None and not self._connection.idle_since
+
     async def head(self) -> None:
         """Wait until the head has come, if it has not.
 
@@ -276,6 +283,7 @@ class Client:
     async def close(self) -> None:
         """Close what is idle now, and what is busy when its exchange is over."""
         self._closed = True
+        self._connector.close()
         self._beginning.cache_clear()  # it holds keys
         for connection in [*self._idle, *self._lingering]:
             connection.abort()

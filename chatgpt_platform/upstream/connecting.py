@@ -35,6 +35,13 @@ class Connector:
         self._proxy: Final = _proxy(proxy) if proxy else None
         way = f" through the proxy {self._proxy.where}" if self._proxy else ""
         self._where: Final = target.where + way
+        self._looking: asyncio.Task[list[tuple[str, int]]] | None = None
+        """The look-up of a name that is under way: one for all, since each takes one of a few threads."""
+
+    def close(self) -> None:
+        """Make no more connections."""
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def connect(self, total: float) -> Connection:
         """A new connection, TLS and all; by ``total`` in the loop's time. Raises Problem."""
@@ -64,11 +71,17 @@ class Connector:
         if self._proxy is None:
             if self._target.literal:
                 return [(self._target.host, socket.AF_UNSPEC)]
-            return await _look_up(self._target.host, self._target.port)
+            return await self._look_up(self._target.host, self._target.port)
         try:
-            return await _look_up(self._proxy.host, self._proxy.port)
+            return await self._look_up(self._proxy.host, self._proxy.port)
         except socket.gaierror as error:
             raise faults.ProxyUnreachable(0, f"the proxy's name is not known: {error.strerror}") from None
+
+    async def _look_up(self, host: str, port: int) -> list[tuple[str, int]]:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(_look_up(host, port), name=f"look up {host}")
+            self._looking.add_done_callback(_look_at)
+        return await asyncio.shield(self._looking)
 
     async def _connect_in_turn(self, addresses: list[tuple[str, int]], deadline: float) -> Connection:
         """The first address that answers. One that does not may use half of the time that is left."""
@@ -140,6 +153,12 @@ async def _look_up(host: str, port: int) -> list[tuple[str, int]]:
         socket.socket().close()  # raises OSError where it was for want of a descriptor that nothing was found
         raise
     return [(str(address[0]), family) for family, _, _, _, address in found]
+
+
+def _look_at(looking: asyncio.Task[list[tuple[str, int]]]) -> None:
+    """Those who waited for it may all have gone, and then nobody asks for its exception."""
+    if not looking.cancelled():
+        looking.exception()
 
 
 def _let_go(connecting: asyncio.Task[Connection]) -> None:

@@ -108,7 +108,7 @@ class Fleet:
         """An upstream that is taken to be down, for a call that has nobody else: it may be well again."""
         left = [
             each for tier in tiers for each in tier
-            if each not in avoid and not each.breaker.closed and not each.breaker.tried and not each.full
+            if each not in avoid and not each.breaker.closed and not each.breaker.tried(now) and not each.full
             and (not keyed or each.keys.ready(now))
         ]  # fmt: skip
         return min(left, key=lambda each: each.breaker.opens_in(now), default=None)

@@ -94,10 +94,15 @@ class Upstream:
         response = self.client.begin(method, path, lines, body, key.header_line, trace, spent)
         self.under_way += 1
         if not self.breaker.closed:
-            self.breaker.began(response)
+            self.breaker.began(response, asyncio.get_running_loop().time())
         return response
 
     # What came of it.
+
+    def reached(self) -> None:
+        """A new connection came about, which is all that was wanting where none had."""
+        if self.last_problem is not None and self.last_problem.safe and self.breaker.succeeded():
+            self.logger.warning("%s: can be reached again", self.name)
 
     def answered(self, key: Key) -> None:
         """Well, or with a fault that is the caller's."""

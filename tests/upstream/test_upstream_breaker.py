@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from chatgpt_platform.upstream.breaker import FAILURES, FIRST, FORGET, LONGEST, Breaker, State
+from chatgpt_platform.upstream.breaker import FAILURES, FIRST, FORGET, LONGEST, PATIENCE, Breaker, State
 
 
 def opened(now: float = 0.0) -> Breaker:
@@ -18,7 +18,7 @@ def opened(now: float = 0.0) -> Breaker:
 def probe(breaker: Breaker, now: float) -> object:
     assert breaker.admits(now)
     call = object()
-    breaker.began(call)
+    breaker.began(call, now)
     return call
 
 
@@ -53,6 +53,27 @@ def test_when_the_time_is_over_one_call_at_a_time_may_try() -> None:
     assert breaker.opens_in(FIRST + 1) == 0
     breaker.ended(call)
     assert breaker.admits(FIRST + 1), "it has told nothing"
+
+
+def test_a_slow_answer_does_not_hold_up_the_others_for_long() -> None:
+    breaker = opened()
+    slow = probe(breaker, FIRST)
+    assert not breaker.admits(FIRST + PATIENCE - 0.01)
+    second = probe(breaker, FIRST + PATIENCE)
+    assert not breaker.failed(slow, FIRST + PATIENCE)
+    assert breaker.opens_in(FIRST + PATIENCE) == 0, "the second one tells now"
+    breaker.failed(second, FIRST + PATIENCE)
+    assert breaker.opens_in(FIRST + PATIENCE) == 2 * FIRST
+
+
+def test_one_that_tried_too_early_does_not_make_the_time_longer() -> None:
+    breaker = opened()
+    call = object()
+    breaker.began(call, 0.1)
+    assert breaker.tried(0.1)
+    assert not breaker.failed(call, 0.2)
+    assert not breaker.tried(0.2)
+    assert breaker.opens_in(0.2) == FIRST - 0.2
 
 
 def test_a_good_answer_closes_it_and_that_is_news_once() -> None:
@@ -129,11 +150,13 @@ class Machine(RuleBasedStateMachine):
         self.opened_at: float | None = None
         self.length = FIRST
         self.probe: object = None
+        self.probed_at = 0.0
 
     def may(self) -> bool:
         if self.opened_at is None:
             return True
-        return self.probe is None and self.now >= self.opened_at + self.length
+        tried = self.probe is not None and self.now < self.probed_at + PATIENCE
+        return not tried and self.now >= self.opened_at + self.length
 
     @rule(seconds=st.sampled_from([0.01, FIRST, 2.0, LONGEST, FORGET, 2 * FORGET]))
     def wait(self, seconds: float) -> None:
@@ -143,9 +166,9 @@ class Machine(RuleBasedStateMachine):
     @rule(target=calls)
     def begin(self) -> object:
         call = object()
-        self.breaker.began(call)
+        self.breaker.began(call, self.now)
         if self.opened_at is not None:
-            self.probe = call
+            self.probe, self.probed_at = call, self.now
         return call
 
     @rule(call=consumes(calls))

@@ -160,6 +160,48 @@ async def test_an_address_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.gen_test
+async def test_many_calls_wait_for_one_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes one of a few threads, which the other upstreams need as well."""
+    looked_up: list[str] = []
+    looking = asyncio.Event()
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def getaddrinfo(host: str, *_: Any, **__: Any) -> Any:
+        looked_up.append(host)
+        looking.set()
+        return await answer
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    async with RawServer(answers) as server:
+        client = Client(f"http://model.example:{server.port}", SLOW)
+        asking = [asyncio.create_task(ask(client), name=f"call {number}") for number in range(20)]
+        leaving = asyncio.create_task(ask(client), name="a call whose client leaves")
+        await looking.wait()
+        leaving.cancel()
+        answer.set_result([(socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))])
+        assert await asyncio.gather(*asking) == [b"ok"] * 20
+        assert looked_up == ["model.example"]
+        await client.close()
+
+
+@pytest.mark.gen_test
+async def test_a_look_up_that_fails_when_nobody_waits_any_more_is_nobodys_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def getaddrinfo(*_: Any, **__: Any) -> Any:
+        return await answer
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    client = Client("http://model.example", Timeouts(0.05, 1, 1, 1))
+    assert "connect timeout" in (await problem_of(client)).detail
+    answer.set_exception(socket.gaierror(-3, "late"))
+    await asyncio.sleep(0)
+    await client.close()
+
+
+@pytest.mark.gen_test
 async def test_an_upstream_that_accepts_and_never_reads() -> None:
     async def script(peer: Peer) -> None:
         peer.pause()

@@ -288,7 +288,7 @@ def test_a_breaker_that_tries_lets_one_call_go() -> None:
     a = named(of, "a")
     break_down(a)
     assert chosen(of, FIRST) == "a"
-    a.breaker.began(object())
+    a.breaker.began(object(), FIRST)
     assert chosen(of, FIRST) == "b"
 
 

@@ -75,7 +75,7 @@ def test_that_a_try_has_failed_is_not_said(said: list[str]) -> None:
     it = of()
     fail(it, FAILURES)
     call = object()
-    it.breaker.began(call)
+    it.breaker.began(call, FIRST)
     it.failed(call, DOWN, FIRST)
     assert len(said) == 1
     assert it.breaker.opens_in(FIRST) == 2 * FIRST

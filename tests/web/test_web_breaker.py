@@ -168,3 +168,32 @@ def test_streams_that_break_off_count_although_they_began_well() -> None:
             assert not ask(running, "openai", stream=True).whole
         assert ask(running, "openai", stream=True).status == 503
         assert calls(running) == {"only": FAILURES}
+
+
+def test_one_that_can_be_reached_again_is_not_held_up_by_a_slow_answer() -> None:
+    with fleet(up("only", fail="refuse"), **ONCE) as running:
+        trip(running)
+        running.expected += ["upstream_unreachable", "can be reached again"]
+        running.simulator.behaviour = Behaviour(tokens=1, latency=1)
+        wait_until(lambda: state(running) == "half-open")
+        slow = call(running)
+        wait_until(lambda: state(running) == "closed")
+        assert calls(running)["only"] <= 1, "not by an answer"
+        slow.close()
+        running.simulator.behaviour = Behaviour(tokens=1)
+        assert ask(running, "openai").good
+
+
+def test_who_has_nobody_left_looks_whether_it_is_back() -> None:
+    with fleet(up("first", fail="500"), up("spare", fail="503-bare", priority=1)) as running:
+        running.expected = [*NOISE, "spare"]
+        for _ in range(FAILURES):
+            ask(running, "openai")
+        running.service.fleet.upstreams[0].breaker._until += 60
+        running.simulators["first"].behaviour = Behaviour(tokens=1)
+        before = calls(running)
+        assert ask(running, "openai").good
+        after = calls(running)
+        assert (after["first"] - before["first"], after["spare"] - before["spare"]) == (1, 2)
+        record = running.records()[-1]
+        assert (record["upstream"], record["attempts"], record["reason"]) == ("first", 3, "spare: 503; spare: 503")
