@@ -27,9 +27,6 @@ from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.upstream.retries import LONGEST_PAUSE, Budget, pause
 from chatgpt_platform.upstream.upstream import Upstream
 
-LONGEST_REST: Final = 300.0
-"""Seconds: however long an upstream asks to be left alone, one call in this time looks whether it means it."""
-
 _UPSTREAMS_FAULTS: Final = (Kind.BAD_UPSTREAM, Kind.UPSTREAM_TIMEOUT)
 
 Failure = Problem | FailedAnswer
@@ -58,7 +55,10 @@ class Attempts:
         Raises Problem: none can take it at the moment.
         """
         now = self._loop.time()
-        upstream = self._fleet.choose(call.candidates, now, keyed=call.own_key is None)
+        tier = call.candidates[0]
+        upstream: Upstream | None = tier[0]
+        if not (len(tier) == 1 and tier[0].calm and tier[0].under_way < tier[0].most):
+            upstream = self._fleet.choose(call.candidates, now, keyed=call.own_key is None)
         if upstream is None:
             if any(each.full and _could(each, call, now) for each in _all(call)):
                 return False
@@ -115,7 +115,8 @@ class Attempts:
     def settle(self, call: Call) -> None:
         """A call is over, for whatever reason. May be repeated."""
         load = self._load
-        self._let_go(call)
+        if call.upstream is not None:
+            self._let_go(call)
         if call.placed:
             call.placed = False
             load.leave(call.client.key)
@@ -130,7 +131,8 @@ class Attempts:
             self._load.wake()
 
     def _send(self, call: Call, upstream: Upstream, now: float) -> None:
-        key = call.own_key or upstream.keys.pick(now)
+        keys = upstream.keys
+        key = call.own_key or (keys.sole if keys.calm else None) or keys.pick(now)
         assert key is not None
         record = call.record
         record.upstream = upstream.name
@@ -178,7 +180,7 @@ class Attempts:
             return True
         if status >= 500:
             if status == 503 and failure.wait:
-                upstream.rests_until = now + min(failure.wait, LONGEST_REST)
+                upstream.rest(now, failure.wait)
             _count_failure(call, upstream, failure.problem, now)
             call.failed_at = (*call.failed_at, upstream)
             return status == 503 or upstream.settings.retry_unsafe

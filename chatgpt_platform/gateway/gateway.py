@@ -133,7 +133,7 @@ class Gateway:
         try:
             forward.note_head(call, response)
             reply = self._api(call).reply_at_once(call, key, response)
-            if reply is not None and call.upstream is not None:
+            if reply is not None and call.upstream is not None and not call.upstream.calm:
                 call.upstream.answered(key)
         except Problem as problem:
             call.failure = problem  # ``reply`` may ask another upstream

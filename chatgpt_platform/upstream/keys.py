@@ -69,12 +69,14 @@ class Key:
 class KeyPool:
     """The keys of one upstream, in their order."""
 
-    __slots__ = ("_turn", "calm", "keys")
+    __slots__ = ("_turn", "calm", "keys", "sole")
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self.keys: Final = tuple(keys)
         self.calm = bool(keys)
         """All of them work, so ``ready`` need not be asked."""
+        self.sole: Final = keys[0] if len(keys) == 1 else None
+        """Which ``pick`` gives while it works."""
         self._turn = 0
 
     def __bool__(self) -> bool:

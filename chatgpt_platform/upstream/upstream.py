@@ -16,6 +16,9 @@ from chatgpt_platform.upstream.breaker import Breaker
 from chatgpt_platform.upstream.client import Client, Response, Timeouts
 from chatgpt_platform.upstream.keys import Key, KeyPool
 
+LONGEST_REST: Final = 300.0
+"""Seconds: however long an upstream asks to be left alone, one call in this time looks whether it means it."""
+
 
 class Upstream:
     """An upstream as its settings have it. What it remembers ends with it.
@@ -49,6 +52,9 @@ class Upstream:
             ]
         )
         self.breaker: Final = Breaker()
+        self.calm = bool(self.keys)
+        """Nothing has gone wrong with it or its keys that another answer has not mended: most calls need to know
+        no more, and tell nothing new when they are answered."""
         self.last_problem: Problem | None = None
         self.rests_until = 0.0
         self.under_way = 0
@@ -110,9 +116,11 @@ class Upstream:
             self.logger.warning("%s: key %d works again", self.name, key.number)
         if self.breaker.failures and self.breaker.succeeded():
             self.logger.warning("%s: answers again", self.name)
+        self.calm = self.keys.calm and self.rests_until <= asyncio.get_running_loop().time()
 
     def failed(self, call: object, problem: Problem, now: float) -> None:
         """Not, or with a fault of its own. ``call``: the Response of ``begin``."""
+        self.calm = False
         self.last_problem = problem
         if self.breaker.failed(call, now):
             self.logger.warning(
@@ -120,14 +128,23 @@ class Upstream:
                 self.name, self.breaker.opens_in(now), problem,
             )  # fmt: skip
 
+    def rest(self, now: float, seconds: float) -> None:
+        """It asked to be left alone."""
+        self.calm = False
+        self.rests_until = now + min(seconds, LONGEST_REST)
+
     def busy(self, key: Key, now: float, seconds: float | None) -> None:
         """With 429. ``seconds``: its Retry-After."""
         if not key.own:
+            self.calm = False
             self.keys.rest(key, now, seconds)
 
     def refused(self, key: Key, now: float, why: str) -> None:
         """The key does not work."""
-        if not key.own and self.keys.set_aside(key, now):
+        if key.own:
+            return
+        self.calm = False
+        if self.keys.set_aside(key, now):
             others = "set aside" if len(self.keys.keys) > 1 else "the only one, and used all the same"
             self.logger.warning("%s: key %d does not work (%s): it is %s", self.name, key.number, why, others)
 
