@@ -6,8 +6,8 @@ Below it, a line goes into a ``buffer``, and from there to a ``logfile`` (rotati
 ``console``. ``handler`` makes the lines for people, ``redact`` takes out keys and control characters,
 ``timestamps`` writes times.
 
-``metrics.Metrics`` counts: few steps a call, and none where nobody reads it. ``exposition`` tells Prometheus; it alone
-imports ``prometheus_client``.
+``metrics.Metrics`` counts: few steps a call, and none where nobody reads it. ``exposition`` tells Prometheus; it
+alone imports ``prometheus_client``.
 
 No failure to log ever reaches a call: it costs lines, which are counted.
 """
