@@ -484,3 +484,37 @@ def test_whatever_happens_nothing_is_left(failures: list[Failure], most: int, un
         assert made.record.attempts <= most
         story.attempts.settle(made)
         assert story.settled()
+
+
+# One that is taken to be down, for a call that has nobody else.
+
+
+def test_a_call_that_failed_elsewhere_tries_one_that_is_taken_to_be_down(loop: FakeTimeLoop) -> None:
+    story = Story(loop, upstream("a"), upstream("b", priority=1))
+    made = story.begun()
+    down(story.upstream("b"), loop.now)
+    task = story.later(made, answer(429, 60.0))
+    assert task.result(), "its only other hope"
+    assert at(made) == "b"
+    other = story.call()
+    other.candidates = ((story.upstream("b"),),)
+    with pytest.raises(Problem):
+        story.begin(other)  # one at a time
+
+
+def test_it_does_not_where_the_one_that_failed_it_may_be_asked_again(loop: FakeTimeLoop) -> None:
+    story = Story(loop, upstream("a"), upstream("b", priority=1))
+    made = story.begun()
+    down(story.upstream("b"), loop.now)
+    task = story.later(made, UNSENT)
+    assert not task.done()
+    loop.advance(FIRST_PAUSE, 0.01)
+    assert task.result()
+    assert at(made) == "a"
+
+
+def test_nor_with_a_key_of_the_callers_own(loop: FakeTimeLoop) -> None:
+    story = Story(loop, upstream("a"), upstream("b", priority=1))
+    made = story.begun(own=True)
+    down(story.upstream("b"), loop.now)
+    assert not story.again(made, answer(401))

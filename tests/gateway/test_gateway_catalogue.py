@@ -300,17 +300,29 @@ async def test_all_refuse() -> None:
 
 @pytest.mark.gen_test
 async def test_one_that_does_not_answer_is_waited_for_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "PATIENCE", 0.1)
-    async with Lister() as mute, Lister(listing("a")) as one:
-        async with Told(mute.upstream("mute"), one.upstream("one")) as told:
-            assert await told.names() == ["a"]
-            await mute.left.wait()
-            assert await told.names() == ["a"]
-            assert len(mute.asked) == 1, "nor does the next one wait"
-        async with Told(mute.upstream("mute")) as told:
-            with pytest.raises(Problem) as caught:
-                await told.catalogue.body()
-            assert caught.value.kind is Kind.UPSTREAM_TIMEOUT, "it is no empty list"
+    monkeypatch.setattr(catalogue, "AGAIN", 0.0)
+    async with (
+        Lister(http("500 Oops", b"{}")) as mute,
+        Lister(listing("a")) as one,
+        Told(mute.upstream("mute"), one.upstream("one")) as told,
+    ):
+        assert await told.names() == ["a"]
+        mute.answer = b""
+        monkeypatch.setattr(catalogue, "AGAIN", 3600.0)
+        monkeypatch.setattr(catalogue, "PATIENCE", 0.3)
+        assert await told.names() == ["a"]
+        await mute.left.wait()
+        assert await told.names() == ["a"]
+        assert len(mute.asked) == 2, "nor does the next one wait"
+
+
+@pytest.mark.gen_test
+async def test_one_that_does_not_answer_is_no_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "PATIENCE", 0.3)
+    async with Lister() as mute, Told(mute.upstream("mute")) as told:
+        with pytest.raises(Problem) as caught:
+            await told.catalogue.body()
+        assert caught.value.kind is Kind.UPSTREAM_TIMEOUT
 
 
 NONSENSE = [

@@ -325,6 +325,27 @@ def test_whatever_the_state_the_chosen_one_can_take_it(data: st.DataObject) -> N
     assert found is None
 
 
+def rescued(of: Fleet, now: float, avoid: Sequence[str] = (), *, keyed: bool = True) -> str | None:
+    found = of.rescue(tiers(of), now, [named(of, name) for name in avoid], keyed=keyed)
+    return found.name if found is not None else None
+
+
+def test_the_last_hope_is_the_one_down_that_may_try_soonest() -> None:
+    of = fleet(upstream("a"), upstream("b"), upstream("full", concurrency=1), upstream("well"))
+    assert rescued(of, 0.0) is None, "none is down"
+    full, a, b = (named(of, name) for name in ("full", "a", "b"))
+    full.under_way = 1
+    for number, each in enumerate((full, a, b)):
+        break_down(each, number * 0.1)
+    assert rescued(of, 0.2) == "a"
+    assert rescued(of, 0.2, avoid=["a"]) == "b"
+    a.breaker.began(object(), 0.2)
+    assert rescued(of, 0.2) == "b", "one tries it just now"
+    b.keys.rest(b.keys.keys[0], 0.2, 5.0)
+    assert rescued(of, 0.2) is None
+    assert rescued(of, 0.2, keyed=False) == "b"
+
+
 # A new configuration.
 
 

@@ -71,6 +71,25 @@ def test_that_it_is_down_and_that_it_answers_again_are_said_once(said: list[str]
     assert said[1:] == ["a: answers again"]
 
 
+def test_a_connection_is_all_that_was_wanting_where_none_came_about(said: list[str]) -> None:
+    it = of()
+    unreachable = Problem(Kind.BAD_UPSTREAM, "upstream_unreachable", safe=True)
+    for _ in range(FAILURES):
+        it.failed(object(), unreachable, 0.0)
+    it.reached()
+    it.reached()
+    assert said[1:] == ["a: can be reached again"]
+    assert it.admits(0.0)
+
+
+def test_a_connection_says_nothing_of_one_that_answers_badly(said: list[str]) -> None:
+    it = of()
+    fail(it, FAILURES)
+    it.reached()
+    assert len(said) == 1
+    assert not it.admits(0.0)
+
+
 def test_that_a_try_has_failed_is_not_said(said: list[str]) -> None:
     it = of()
     fail(it, FAILURES)
