@@ -27,6 +27,9 @@ from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.upstream.retries import LONGEST_PAUSE, Budget, pause
 from chatgpt_platform.upstream.upstream import Upstream
 
+LONGEST_REST: Final = 300.0
+"""Seconds: however long an upstream asks to be left alone, one call in this time looks whether it means it."""
+
 _UPSTREAMS_FAULTS: Final = (Kind.BAD_UPSTREAM, Kind.UPSTREAM_TIMEOUT)
 
 Failure = Problem | FailedAnswer
@@ -175,7 +178,7 @@ class Attempts:
             return True
         if status >= 500:
             if status == 503 and failure.wait:
-                upstream.rests_until = now + failure.wait
+                upstream.rests_until = now + min(failure.wait, LONGEST_REST)
             _count_failure(call, upstream, failure.problem, now)
             call.failed_at = (*call.failed_at, upstream)
             return status == 503 or upstream.settings.retry_unsafe

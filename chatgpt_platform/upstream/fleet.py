@@ -45,7 +45,8 @@ class Fleet:
         knows."""
         kept: Sequence[Upstream] = former.upstreams if former else ()
         self.upstreams: Final[Sequence[Upstream]] = tuple(
-            next((known for known in kept if known.settings == each), None) or Upstream(each, logger)
+            next((known for known in kept if known.settings == each and not each.ca_file), None)
+            or Upstream(each, logger)  # whose authorities may be others now in the same file
             for each in settings
         )
         for upstream in self.upstreams:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chatgpt_platform.simulator.server import Behaviour
+from chatgpt_platform.upstream import breaker
 from chatgpt_platform.upstream.breaker import FAILURES, FIRST
 from support.fleet import SHAPE_NAMES, SHAPES, ask, call, calls, fleet, up
 from support.gateway import Running, wait_until
@@ -14,9 +15,16 @@ from support.ways import WAYS
 
 WAYS = WAYS[:1]  # what is tested is the same on all
 SHAPED = pytest.mark.parametrize(("api", "stream"), SHAPES, ids=SHAPE_NAMES)
+SOON = 0.15
 ONCE = {"CHATGPT_RETRIES__ATTEMPTS": "1"}
 DOWN = f"is taken to be down, and left alone for {FIRST:g} s: "
 NOISE = ["answered 500", "is taken to be down", "answers again", "upstream_failed", "upstream_down"]
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again after ``SOON`` seconds."""
+    monkeypatch.setattr(breaker, "FIRST", SOON)
 
 
 def trip(running: Running) -> None:
@@ -28,8 +36,7 @@ def trip(running: Running) -> None:
 
 def state(running: Running) -> str:
     """Of the first upstream's breaker."""
-    breaker = running.service.fleet.upstreams[0].breaker
-    return breaker.state(running.service.loop.time()).value
+    return running.service.fleet.upstreams[0].breaker.state(running.service.loop.time()).value
 
 
 @SHAPED
@@ -79,6 +86,7 @@ def test_failures_that_are_not_in_a_row_do_not_count() -> None:
         assert state(running) == "closed"
 
 
+@pytest.mark.usefixtures("soon")
 def test_another_takes_over_meanwhile_and_gives_back() -> None:
     with fleet(up("first", fail="500"), up("spare", priority=1), **ONCE) as running:
         trip(running)
@@ -91,6 +99,7 @@ def test_another_takes_over_meanwhile_and_gives_back() -> None:
         assert "first: answers again" in running.output()
 
 
+@pytest.mark.usefixtures("soon")
 def test_one_call_alone_tries_whether_it_is_back() -> None:
     with fleet(up("only", fail="500"), **ONCE) as running:
         trip(running)
@@ -112,12 +121,13 @@ def test_a_failure_of_that_call_leaves_it_alone_for_longer() -> None:
         wait_until(lambda: state(running) == "half-open")
         assert ask(running, "openai").status == 500
         assert state(running) == "open"
-        breaker = running.service.fleet.upstreams[0].breaker
-        assert FIRST < breaker.opens_in(running.service.loop.time()) <= 2 * FIRST
+        opens_in = running.service.fleet.upstreams[0].breaker.opens_in
+        assert FIRST < opens_in(running.service.loop.time()) <= 2 * FIRST
         assert ask(running, "openai").status == 503
         assert calls(running) == {"only": FAILURES + 1}
 
 
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.mark.parametrize("when", ["before the first byte", "in mid-stream"])
 def test_a_caller_who_leaves_while_it_tries_does_not_leave_it_stuck(when: str, stream: bool) -> None:
@@ -137,6 +147,7 @@ def test_a_caller_who_leaves_while_it_tries_does_not_leave_it_stuck(when: str, s
         assert state(running) == "closed"
 
 
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("fault", ["401", "429", "busy-first"])
 def test_a_refusal_while_it_tries_does_not_leave_it_stuck(fault: str) -> None:
     with fleet(up("only", fail="500", api_keys=["k1", "k2"]), **ONCE) as running:

@@ -70,7 +70,6 @@ def test_before_the_first_event(api: str) -> None:
         assert record["first_byte_ms"] >= 1000 * SILENCE, "of the answer, not of a heartbeat"
 
 
-@pytest.mark.every_way
 @APIS
 def test_while_nothing_comes_at_all(api: str) -> None:
     with fleet(up("only", Behaviour(latency=60)), **OFTEN) as running:
@@ -85,7 +84,6 @@ def test_while_nothing_comes_at_all(api: str) -> None:
         assert running.record()["status"] == 499
 
 
-@pytest.mark.every_way
 @APIS
 def test_in_mid_stream(api: str) -> None:
     with fleet(up("only", Behaviour(fail="pauses", silence=SILENCE, tokens=8)), **OFTEN) as running:

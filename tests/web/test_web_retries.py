@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -200,7 +200,7 @@ def test_the_total_time_goes_on_from_the_first_attempt() -> None:
 @pytest.mark.parametrize("percent", [0, 20])
 def test_an_outage_does_not_double_the_upstreams_work(percent: int) -> None:
     count = 100
-    behaviour = Behaviour(fail="503-bare", latency=0.5)  # so that all are under way before the first fails
+    behaviour = Behaviour(fail="503-bare", latency=0.3)  # so that all are under way before the first fails
     with fleet(up("a", behaviour), up("b", behaviour), CHATGPT_RETRIES__BUDGET=str(percent)) as running:
         running.expected = ["answered 503", "is taken to be down"]
         with ThreadPoolExecutor(count) as pool:
@@ -292,10 +292,9 @@ def test_an_error_as_a_streams_first_event_can_be_sent_again(fault: str) -> None
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-@pytest.mark.parametrize("leave", [lambda connection: connection.close()], ids=["close"])
-def test_who_leaves_during_the_pause_is_not_asked_for(stream: bool, leave: Callable[..., None]) -> None:
+def test_who_leaves_during_the_pause_is_not_asked_for(stream: bool) -> None:
     times: list[float] = []
-    later = answer(b"503 Busy", b'{"error":{"message":"later"}}', b"Retry-After: 0.5\r\n")
+    later = answer(b"503 Busy", b'{"error":{"message":"later"}}', b"Retry-After: 0.2\r\n")
     with (
         scripted(in_turn(later, answer(), times=times)) as server,
         fleet(up("only", url=server.url)) as running,
@@ -303,12 +302,32 @@ def test_who_leaves_during_the_pause_is_not_asked_for(stream: bool, leave: Calla
         connection = call(running, stream=stream)
         upstream = running.service.fleet.upstreams[0]
         wait_until(lambda: len(times) == 1 and upstream.rests_until > 0)
-        leave(connection)
+        connection.close()
         record = running.record()
         assert (record["status"], record["attempts"], record["reason"]) == (499, 1, "only: 503")
         assert running.held() == {}
-        time.sleep(0.6)  # past the pause
+        time.sleep(0.3)  # past the pause
         assert len(times) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_who_leaves_while_the_connection_is_made_is_not_asked_for(stream: bool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read(1)
+        begun.set()
+        await peer.gone()
+
+    begun = threading.Event()
+    with scripted(script) as server:
+        url = server.url.replace("http://", "https://")  # whose handshake is not answered
+        with fleet(up("first", url=url), up("spare", priority=1)) as running:
+            connection = call(running, stream=stream)
+            assert begun.wait(10)
+            connection.close()
+            record = running.record()
+            assert (record["status"], record["attempts"]) == (499, 1)
+            wait_until(lambda: running.held() == {})
+            assert calls(running) == {"spare": 0}
 
 
 def test_each_upstream_is_asked_in_its_own_words() -> None:
