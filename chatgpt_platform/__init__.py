@@ -4,12 +4,15 @@ The nouns, and who calls whom:
 
     Call       one request, as the gateway sees it: endpoint, caller, headers, body     gateway/call
     Admission  may it go on: address, key, one token from each of the caller's buckets  access, limits
-    Upstream   the model service, by its name and the client that reaches it            upstream
+    Load       is there a place for it, or in the queue                                 gateway/load
+    Upstream   one model service: the client that reaches it, its keys, its breaker     upstream
+    Fleet      all upstreams, and which of them a model belongs to                      upstream/fleet
+    Attempts   sends a call to one of them, and again where that is safe                gateway/attempts
     Reply      the answer: a head, and a whole body or a stream                         gateway/call
     Record     what the access log tells of the call                                    observe
 
     cli -> web -> wire (listens: HTTP, TLS), and for each request
-    wire (bytes in) -> web (Call out) -> gateway (admit, forward, account) -> upstream
+    wire (bytes in) -> web (Call out) -> gateway (admit, attempt, account) -> one upstream or another
                                            \\-> Reply -> web -> wire (bytes out)
 
 ``simulator`` is a stand-in upstream, a server of its own. Imports run downwards only:

@@ -3,13 +3,17 @@
 gateway       screen, admit, answer; every failure is a Reply
 endpoints     what is served
 call          Call, Reply, Stream
+load          a place for each call under way, a short queue, or 503
+routing       who may answer a call, and whose key pays
+attempts      which upstream it is sent to, and whether and where again
+catalogue     the list of models, of all upstreams together
 openai_api    bodies pass through
 platform_api  prompt in, text out
 members       the few members of a body that are read and changed
 tokens        caps on the length of answers
 parameters    the platform API's parameters, wherever they come from
 conversation  to and from chat messages
-forward       the call to the upstream
+forward       what goes to an upstream and comes back beside the body
 source        an upstream's stream: whole events, and its tail
 streams       what the caller gets of it, ended honestly
 failures      what failing answers mean

@@ -3,13 +3,15 @@
     schema        every setting with its type, default and help (begin here)
     declaration   how ``schema`` declares one, and the tree that the rest walks
     kinds         types of values; ``containers``, ``addresses``, ``outbound``, ``secret`` hold more of them
-    nodes         YAML and JSON as trees with line numbers, before they mean anything
+    nodes         YAML and JSON as trees with line numbers, before they mean anything; ``yaml_nodes`` reads YAML
     walk          such a tree against the schema: values and problems
     environment   the variables against the schema
     layers        what each source says, and all of them as one
     contradictions  what is possible each by itself, but not together
     load          which file, what wins, all problems at once; the one door: ``load(...)``
     tls           the certificate of ``server.tls``, from its files
+    hidden        what no log may show
+    text          text from outside, made safe to print
     render        the example file, the reference page, the JSON Schema, the listing of ``check``
 
 ``load.load`` and ``tls`` raise ``errors.ConfigurationError``; no other exception leaves this package.

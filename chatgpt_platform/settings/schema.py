@@ -94,8 +94,8 @@ class Server:
     heartbeat: float = setting(
         Duration(zero=True),
         15.0,
-        "A streamed answer in which nothing came for this long gets a comment, so that no proxy on the way "
-        "closes it; 0s: none.",
+        "The longest that a stream is silent: then it gets a comment, so that no proxy on the way closes it; "
+        "0s: no comments.",
     )
     cors: tuple[str, ...] = setting(
         ListOf(Origin()), (), 'The web origins whose pages may call from a browser; "*": all of them.'
@@ -114,8 +114,8 @@ class Access:
     caller_keys: str = setting(
         Choice("auto", "true", "false"),
         "auto",
-        "Whether a caller may bring an upstream key of its own. auto: yes; but once a key is configured, only in "
-        "the ApiKey header or the api_key parameter of the platform API.",
+        "Whether a caller may bring an upstream key of its own. auto: yes; but where the model's upstream has "
+        "keys, only in the ApiKey header or the api_key parameter of the platform API.",
     )
 
 
@@ -154,17 +154,17 @@ class UpstreamTimeouts:
     connect: float = setting(Duration(), 5.0, "To connect, TLS included.")
     first_byte: float = setting(Duration(), 60.0, "From the request to the first byte of the answer.")
     idle: float = setting(Duration(), 60.0, "Between two pieces of an answer.")
-    total: float = setting(Duration(), 600.0, "For the whole call.")
+    total: float = setting(Duration(), 600.0, "For the whole call, however often it is sent.")
 
 
 @dataclass(frozen=True)
 class Upstream:
-    name: str = setting(_NAME, "openai", "The name that the logs use.")
+    name: str = setting(_NAME, "openai", "Its name in logs and metrics.")
     api: str = setting(
         Choice("openai", "azure"),
         "openai",
-        "How it is spoken to; openai: as OpenAI and all that resemble it; azure: by deployment, with api_version "
-        "and the header api-key.",
+        "What it speaks. openai: as OpenAI does, and what is compatible; azure: as Azure OpenAI does, by "
+        "deployment, with api_version and the header api-key.",
     )
     base_url: str = setting(
         BaseUrl(), "https://api.openai.com/v1", "Where the upstream's API begins.", names=("BASE_URL",)
@@ -173,11 +173,11 @@ class Upstream:
     api_keys: tuple[Secret, ...] = setting(
         Keys(),
         (),
-        "The keys that pay for calls, which take turns; empty: each caller brings its own.",
+        "Its keys, which pay for calls and take turns; empty: each caller brings one.",
         names=("API_KEY",),
     )
     models: tuple[str, ...] = setting(
-        Patterns(), ("*",), "The models that it is asked for, as names; * stands for any characters, ? for one."
+        Patterns(), ("*",), "The models that it is asked for, as callers name them; *: any characters, ?: any one."
     )
     rename: Mapping[str, str] = setting(
         MapOf(_ASKED, _MODEL),
@@ -185,10 +185,10 @@ class Upstream:
         "What it calls models, as {asked name: its name}; with api: azure, its name is the deployment.",
     )
     priority: int = setting(
-        Number(0, 1000), 0, "Upstreams with a lower number are tried first, the others where those fail."
+        Number(0, 1000), 0, "Lower numbers are tried first; the others while those fail, are down or are full."
     )
     weight: int = setting(
-        Number(1, 1000), 1, "Its share of the calls, beside upstreams of the same priority and model."
+        Number(1, 1000), 1, "Its share beside upstreams of the same priority and model: 2 gets twice as much as 1."
     )
     concurrency: int = setting(_MANY, 0, "The most calls that it gets at a time; 0: no limit.")
     headers: Mapping[str, Secret] = setting(
@@ -197,19 +197,19 @@ class Upstream:
     proxy: Secret = setting(
         Proxy(),
         Secret(""),
-        "The proxy on the way to it, http://, socks5:// or socks5h:// (which looks names up itself), with "
+        "The proxy on the way to it, which looks its name up: http://, socks5:// or socks5h://, with "
         "user:password@ where it asks for them; empty: none.",
     )
     ca_file: str = setting(
         PemFile(),
         "",
-        "The PEM file of the authorities that its certificate may come from, in place of the usual ones; empty: "
-        "those.",
+        "The PEM file of the authorities that its certificate may come from; empty: the system's.",
     )
     retry_unsafe: bool = setting(
         Boolean(),
         False,
-        "Whether a call is sent again even where it may have been acted on, and be paid for twice.",
+        "Whether a call that failed here is sent again even where it may have been acted on, and be paid for "
+        "twice.",
     )
     timeouts: UpstreamTimeouts = section(UpstreamTimeouts, "How long the upstream may take.")
 
@@ -220,7 +220,9 @@ class Retries:
         Number(1, 20), 5, "The most times that one call is sent to upstreams, the first included."
     )
     budget: int = setting(
-        Number(0, 100), 20, "The most that is sent again, in percent of the recent calls; 0: nothing."
+        Number(0, 100),
+        20,
+        "The most that is sent again, in percent of the recent calls, with a few in reserve; 0: none.",
     )
 
 
@@ -228,16 +230,16 @@ class Retries:
 class Load:
     calls: int = setting(_MANY, 2000, "The most calls under way at a time; 0: no limit.")
     calls_per_client: int = setting(_MANY, 0, "The most of them for one client address; 0: no limit.")
-    queue: int = setting(_MANY, 100, "The most calls that wait for a place; 0: none waits.")
+    queue: int = setting(
+        _MANY, 100, "The most calls that wait for a place, one client's a quarter of them at most; 0: none waits."
+    )
     wait: float = setting(Duration(), 2.0, "The longest that a call waits for a place.")
 
 
 @dataclass(frozen=True)
 class Metrics:
-    host: str = setting(Host(), "127.0.0.1", "The address of a port of its own for /metrics.", restart=True)
-    port: int = setting(
-        Number(0, 65535), 0, "That port; 0: none, then /metrics is at the gateway's own.", restart=True
-    )
+    host: str = setting(Host(), "127.0.0.1", "The address of the port that has only /metrics.", restart=True)
+    port: int = setting(Number(0, 65535), 0, "That port; 0: none.", restart=True)
     allow: tuple[Network, ...] = setting(
         ListOf(Cidr()),
         (),

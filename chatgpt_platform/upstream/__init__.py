@@ -1,5 +1,11 @@
-"""The way to the model service.
+"""The model services, and the way to them. Who is asked, and when again, is decided in ``gateway``.
 
+``fleet``       all upstreams, and which of them a call may go to
+``upstream``    one of them: what follows, put together
+``keys``        its keys, which take turns, rest or are set aside, pure
+``breaker``     whether it is taken to be down, pure
+``dialect``     its paths and the header of its key, pure
+``retries``     how often and how soon a call may be sent again, pure
 ``client``      a pool of connections to one host; where foreign exceptions become Problems
 ``connecting``  how a connection comes about: addresses, a proxy, TLS
 ``proxies``     the way through a proxy; imported only where there is one
