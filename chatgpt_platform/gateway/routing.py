@@ -8,7 +8,7 @@ from typing import Final
 from chatgpt_platform.access.keys import KeyPolicy, bearer_token
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway.call import Call
-from chatgpt_platform.upstream.fleet import Candidates, Fleet
+from chatgpt_platform.upstream.fleet import LONGEST_KNOWN, Candidates, Fleet
 
 _TRACEPARENT: Final = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?"
@@ -39,7 +39,8 @@ class Routing:
 
     def assign_openai(self, call: Call, model: str) -> None:
         """Find the call its candidates. Raises Problem: nobody serves the model, or nobody pays."""
-        found = self._fleet.candidates(model)
+        fleet = self._fleet
+        found = fleet.remembered(model) if len(model) <= LONGEST_KNOWN else fleet.candidates(model)
         if found is None or b"traceparent" in call.headers:
             found = self._candidates(call, model)
         if not self._bearer_counts and found.keyed:

@@ -18,7 +18,7 @@ from chatgpt_platform.settings import schema
 from chatgpt_platform.upstream.upstream import Upstream
 
 _MODELS_KNOWN: Final = 1024
-_LONGEST_KNOWN: Final = 256
+LONGEST_KNOWN: Final = 256
 """Models whose candidates are remembered: how many, and the characters of one; callers may ask for any name."""
 
 Tiers = tuple[tuple[Upstream, ...], ...]
@@ -55,11 +55,12 @@ class Fleet:
         self._ordered: Final = tuple(ordered)
         self.all_keyed: Final = all(each.keys for each in ordered)
         self.any_keyed: Final = any(each.keys for each in ordered)
-        self._remembered: Final = lru_cache(_MODELS_KNOWN)(self._candidates)
+        self.remembered: Final = lru_cache(_MODELS_KNOWN)(self._candidates)
+        """``candidates`` for names that are not longer than ``LONGEST_KNOWN``, without a detour."""
 
     async def close(self, but: Fleet | None = None) -> None:
         """Let the connections go, but those of upstreams that another fleet has too."""
-        self._remembered.cache_clear()
+        self.remembered.cache_clear()
         kept = but.upstreams if but else ()
         await asyncio.gather(*(each.client.close() for each in self.upstreams if each not in kept))
 
@@ -101,7 +102,7 @@ class Fleet:
 
     def candidates(self, model: str) -> Candidates | None:
         """Who may answer for a model, None where nobody does. No model at all is everybody's."""
-        return self._remembered(model) if len(model) <= _LONGEST_KNOWN else self._candidates(model)
+        return self.remembered(model) if len(model) <= LONGEST_KNOWN else self._candidates(model)
 
     def rescue(
         self, tiers: Tiers, now: float, avoid: Collection[Upstream], *, keyed: bool = True

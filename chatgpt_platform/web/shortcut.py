@@ -28,7 +28,9 @@ class Shortcut:
         """Answer, or leave it to a handler."""
         if not self._direct:
             return self._handlers.begin(exchange)
-        errand = self._errand(exchange)
+        errand = exchange.head.memo
+        if not isinstance(errand, Errand) or errand.reception is not self._reception:
+            errand = self._errand(exchange)
         if not errand.endpoint.upstream_path:
             return self._handlers.begin(exchange)
         transaction = self._transaction(exchange, errand)
@@ -44,11 +46,9 @@ class Shortcut:
         self._handlers.closed(connection)
 
     def _errand(self, exchange: Exchange) -> Errand:
-        head, reception = exchange.head, self._reception
-        errand = head.memo
-        if not isinstance(errand, Errand) or errand.reception is not reception:
-            path, _, query = head.target.decode("latin-1").partition("?")
-            head.memo = errand = reception.errand(head.method, path, query)
+        head = exchange.head
+        path, _, query = head.target.decode("latin-1").partition("?")
+        head.memo = errand = self._reception.errand(head.method, path, query)
         return errand
 
     def _transaction(self, exchange: Exchange, errand: Errand) -> Transaction:

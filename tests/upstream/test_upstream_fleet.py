@@ -99,13 +99,13 @@ def test_a_giant_name_does_not_hang(pattern: str) -> None:
     assert time.process_time() - start < 10
 
 
-def test_giant_names_are_not_remembered() -> None:
+def test_giant_names_are_notremembered() -> None:
     of = fleet(upstream("a"))
     for number in range(3):
         assert candidates(of, str(number) * 100_000) == [["a"]]
-    assert of._remembered.cache_info().currsize == 0
+    assert of.remembered.cache_info().currsize == 0
     assert candidates(of, "m") == [["a"]]
-    assert of._remembered.cache_info().currsize == 1
+    assert of.remembered.cache_info().currsize == 1
 
 
 def test_tiers_by_priority_and_in_each_the_order_of_the_settings() -> None:
