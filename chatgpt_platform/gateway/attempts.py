@@ -54,16 +54,16 @@ class Attempts:
 
         Raises Problem: none can take it at the moment.
         """
-        now = self._loop.time()
-        tier = call.candidates[0]
-        upstream: Upstream | None = tier[0]
-        if not (len(tier) == 1 and tier[0].calm and tier[0].under_way < tier[0].most):
-            upstream = self._fleet.choose(call.candidates, now, keyed=call.own_key is None)
+        call.asked_at = now = self._loop.time()
+        first = call.candidates[0]
+        if len(first) == 1 and first[0].calm and first[0].under_way < first[0].most:
+            self._send(call, first[0], now)
+            return True
+        upstream = self._fleet.choose(call.candidates, now, keyed=call.own_key is None)
         if upstream is None:
             if any(each.full and _could(each, call, now) for each in _all(call)):
                 return False
             raise self._nobody(call, now)
-        call.asked_at = now
         self._send(call, upstream, now)
         return True
 
@@ -114,8 +114,13 @@ class Attempts:
 
     def settle(self, call: Call) -> None:
         """A call is over, for whatever reason. May be repeated."""
-        load = self._load
-        if call.upstream is not None:
+        load, upstream = self._load, call.upstream
+        if upstream is not None and upstream.calm and call.response is not None:
+            # As ``_let_go`` does it, where no breaker waits for news: each call passes here.
+            call.upstream = None
+            call.response.close()
+            upstream.under_way -= 1
+        else:
             self._let_go(call)
         if call.placed:
             call.placed = False
@@ -131,23 +136,27 @@ class Attempts:
             self._load.wake()
 
     def _send(self, call: Call, upstream: Upstream, now: float) -> None:
-        keys = upstream.keys
+        keys, record, endpoint = upstream.keys, call.record, call.endpoint
         key = call.own_key or (keys.sole if keys.calm else None) or keys.pick(now)
         assert key is not None
-        record = call.record
         record.upstream = upstream.name
         record.attempts += 1
         call.key = key
-        endpoint, body, path, model = call.endpoint, call.body, call.endpoint.upstream_path, record.model or ""
-        if model in upstream.rename:
-            model = upstream.rename[model]
-            if body:
+        path, body, spent = endpoint.upstream_path, call.body, now - call.asked_at
+        if upstream.plain and not call.tail:
+            call.response = upstream.begin(
+                endpoint.upstream_method, path, key, call.lines, body, call.trace, spent
+            )
+        else:
+            model = upstream.rename.get(record.model or "", record.model or "")
+            if body and model != record.model:
                 body = members.rewrite(body, {"model": model})
-        if call.tail:
-            path += b"/" + quote(model, safe="/:@").encode()
-        call.response = upstream.begin(
-            endpoint.upstream_method, path, model, key, call.lines, body, call.trace, now - call.asked_at
-        )
+            if call.tail:
+                path += b"/" + quote(model, safe="/:@").encode()
+            path = upstream.dialect.path(path, model)
+            call.response = upstream.begin(
+                endpoint.upstream_method, path, key, call.lines, body, call.trace, spent
+            )
         call.upstream = upstream  # now it is one of its calls, until it is let go
 
     def _let_go(self, call: Call) -> None:

@@ -33,6 +33,7 @@ from chatgpt_platform.upstream.upstream import Upstream
 from chatgpt_platform.wire.head import joined
 
 _OPENAI: Final = Api.OPENAI  # looked up in the class it would cost a call each time
+_MODELS: Final = endpoints.MODELS
 _BREAKERS: Final = {
     breaker.State.CLOSED: Breaker.CLOSED,
     breaker.State.HALF_OPEN: Breaker.HALF_OPEN,
@@ -117,7 +118,7 @@ class Gateway:
             self.count(call)
             (self._openai if call.endpoint.api is _OPENAI else self._platform).prepare(call)
             call.placed = self._load.enter(call.client.key)
-            if call.placed and (call.endpoint is not endpoints.MODELS or call.tail):
+            if call.placed and (call.endpoint is not _MODELS or call.tail):
                 self._attempts.begin(call)
         except Exception as error:  # noqa: BLE001 - it is told in the Reply
             return self._failed(call, error)
@@ -132,7 +133,8 @@ class Gateway:
             return None
         try:
             forward.note_head(call, response)
-            reply = self._api(call).reply_at_once(call, key, response)
+            api = self._openai if call.endpoint.api is _OPENAI else self._platform
+            reply = api.reply_at_once(call, key, response)
             if reply is not None and call.upstream is not None and not call.upstream.calm:
                 call.upstream.answered(key)
         except Problem as problem:
@@ -328,7 +330,7 @@ def _check_type(call: Call) -> None:
 
 
 def _lists_models(call: Call) -> bool:
-    return call.endpoint is endpoints.MODELS and not call.tail
+    return call.endpoint is _MODELS and not call.tail
 
 
 def _counts(call: Call) -> bool:

@@ -25,6 +25,8 @@ from chatgpt_platform.upstream.keys import Key
 MAX_HELD: Final = 4 * 1024 * 1024
 """Bytes of a JSON answer that are held to be checked and accounted; a longer one is passed on as it comes."""
 
+_MODELS: Final = endpoints.MODELS  # looked up in the module it would cost a little each time
+
 EVENT_STREAM: Final = b"text/event-stream"
 STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 """Proxies in front of the gateway must neither keep a stream nor collect it."""
@@ -51,20 +53,18 @@ class OpenAIApi:
 
     def prepare(self, call: Call) -> None:
         """Read what is asked for, of whom, and who pays. Raises Problem."""
-        record = call.record
-        if call.endpoint is not endpoints.MODELS:
+        if call.endpoint is not _MODELS:
             self._read_body(call)
             if self._log_prompts:
-                record.prompt = call.body.decode()
+                call.record.prompt = call.body.decode()
         elif call.tail:
             self._read_tail(call)
-        self._routing.assign_openai(call, record.model or "")
-        lines = call.notes.upstream_lines
-        if not lines or not call.body or call.own_key is not None:
-            lines = forward.request_lines(call)
-            if call.body and call.own_key is None:
-                call.notes.upstream_lines = lines
-        call.lines = lines
+        self._routing.assign_openai(call, call.record.model or "")
+        call.lines = call.notes.upstream_lines
+        if not call.lines or call.own_key is not None:
+            call.lines = forward.request_lines(call)
+            if call.own_key is None:
+                call.notes.upstream_lines = call.lines
 
     def reply_at_once(self, call: Call, key: Key, response: Response) -> Reply | None:
         """The Reply to a JSON answer all of which came with its head, as most do; None for any other.
@@ -117,14 +117,14 @@ class OpenAIApi:
         asked = members.read_openai(call.body)
         model = "" if asked.model is msgspec.UNSET else asked.model
         real = self._aliases.get(model, model)
-        changes: dict[str, object] = {"model": real} if real != model else {}
-        if self._capped:
-            figures = {name: getattr(asked, name) for name in call.endpoint.token_members}
-            changes |= self._cap.changes(figures, call.endpoint.token_members, real)
         record = call.record
         record.model = real or None
-        record.stream = bool(asked.stream)
-        if changes:
+        if asked.stream:
+            record.stream = True
+        if self._capped or real != model:
+            changes: dict[str, object] = {"model": real} if real != model else {}
+            figures = {name: getattr(asked, name) for name in call.endpoint.token_members}
+            changes |= self._cap.changes(figures, call.endpoint.token_members, real)
             call.body = members.rewrite(call.body, changes)
 
     async def _body(self, call: Call, key: Key, response: Response) -> Reply:

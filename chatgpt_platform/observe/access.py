@@ -116,21 +116,18 @@ def line(record: Record, redactor: Redactor) -> bytes:
 
 
 def _shown(record: Record) -> _Line:
+    """As it is written; times with one decimal, by a way that is quicker than ``round``."""
     first_byte, prompt, answer = record.first_byte_ms, record.prompt, record.answer
     said = prompt is not None or answer is not None
     return _Line(
         stamp(record.time), record.request_id, record.client, record.method, record.path, record.status,
-        record.model, record.upstream, record.stream, _tenths(record.duration_ms),
-        None if first_byte is None else _tenths(first_byte), record.prompt_tokens, record.completion_tokens,
-        record.bytes_out, record.error, record.upstream_request_id, record.attempts, record.reason,
+        record.model, record.upstream, record.stream, int(record.duration_ms * 10 + 0.5) / 10,
+        None if first_byte is None else int(first_byte * 10 + 0.5) / 10,
+        record.prompt_tokens, record.completion_tokens, record.bytes_out, record.error, record.upstream_request_id,
+        record.attempts, record.reason,
         record.trace_id or msgspec.UNSET,
         prompt if said else msgspec.UNSET, answer if said else msgspec.UNSET,
     )  # fmt: skip
-
-
-def _tenths(figure: float) -> float:
-    """Rounded to one decimal; quicker than ``round``."""
-    return int(figure * 10 + 0.5) / 10
 
 
 def _escaped(line: _Line) -> bytes:

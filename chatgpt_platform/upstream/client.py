@@ -74,10 +74,16 @@ class Response:
         """Whether the request is on a connection; otherwise ``head`` sends it."""
         return self._connection is not None
 
-    def tell(self, told: Callable[[], None]) -> None:
-        """Call ``told`` once, when the head has come or only ``head`` knows on. For one that is under way."""
-        if self._connection is not None:
-            self._connection.tell(told)
+    def tell(self, told: Callable[[], None]) -> bool:
+        """Call ``told`` once, when the head has come or only ``head`` knows on.
+
+        False, and nothing is told, where the request is not ``under_way``.
+        """
+        connection = self._connection
+        if connection is None:
+            return False
+        connection.tell(told)
+        return True
 
     def take_head(self) -> bool:
         """Set ``status`` and the others, if the head has come; whether it has. If not, ``head`` waits."""

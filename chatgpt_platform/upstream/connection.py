@@ -113,7 +113,8 @@ class Connection(asyncio.Protocol):
         self._keeper: Final = keeper
         self._loop: Final = asyncio.get_running_loop()
         self._outbox: Final = keeper.outbox
-        self._answer: Final = Answer()
+        self.answer: Final = Answer()
+        """What has come of the answer."""
         self._state = _IDLE
         self._transport: asyncio.Transport
         self._unwritten = b""
@@ -146,14 +147,9 @@ class Connection(asyncio.Protocol):
         """Whether a request may be written: idle, and the peer has not been seen to close."""
         return self._state is _IDLE and not self._transport.is_closing()
 
-    @property
-    def answer(self) -> Answer:
-        """What has come of the answer."""
-        return self._answer
-
     def take_complete(self, limit: int) -> bytes | None:
         """The body, if the answer is complete and nothing of it was read; None also above ``limit`` bytes."""
-        answer = self._answer
+        answer = self.answer
         return answer.take() if self._state is _COMPLETE and answer.buffered <= limit else None
 
     @property
@@ -170,7 +166,7 @@ class Connection(asyncio.Protocol):
         if self._state is not _IDLE or self._transport.is_closing():
             return False
         body = request.body
-        self._answer.expect(head_only=request.head_only)
+        self.answer.expect(head_only=request.head_only)
         self._deadline.begin(request.total, now + self._timeouts.first_byte, "first_byte")
         self._state = _HEAD
         self._untouched = True
@@ -213,12 +209,12 @@ class Connection(asyncio.Protocol):
 
     def raise_failure(self) -> None:
         """Raises the Problem for which no head has come, if there is one."""
-        if not self._answer.status and self._problem is not None:
+        if not self.answer.status and self._problem is not None:
             raise self._problem
 
     async def read(self) -> bytes:
         """What has come since the last call, as soon as there is any; b"" at the end. Raises Problem."""
-        answer = self._answer
+        answer = self.answer
         if not answer.pieces and self._state is _BODY:
             released = self._released
             self._deadline.expect(self._timeouts.idle, "idle")
@@ -244,8 +240,8 @@ class Connection(asyncio.Protocol):
             self._pass_on()
             if self._state is _BODY and self._sink is not None and self._sink_error is None:
                 await self._wait()
-            while self._sink is not None and self._sink_error is None and self._answer.pieces:
-                congestion = sink(self._answer.take())  # what came before a fault
+            while self._sink is not None and self._sink_error is None and self.answer.pieces:
+                congestion = sink(self.answer.take())  # what came before a fault
                 if congestion is not None:
                     await congestion
             error = self._sink_error or (self._problem if self._sink is not None else None)
@@ -270,7 +266,7 @@ class Connection(asyncio.Protocol):
         elif linger and self._state is _BODY and not self._reading_paused:
             self._state = _LINGERING
             self._keeper.linger(self)
-            self._answer.take()
+            self.answer.take()
             self._deadline.expect(LINGER, "linger")
         else:
             self.abort()
@@ -310,7 +306,7 @@ class Connection(asyncio.Protocol):
                 self._deadline.prolong(self._timeouts.idle)
                 return
             self._offer_now = None  # until ``_pass_on``
-        state, answer = self._state, self._answer
+        state, answer = self._state, self.answer
         if state is _BODY or state is _HEAD or state is _LINGERING:
             try:
                 answer.feed(data)
@@ -325,22 +321,22 @@ class Connection(asyncio.Protocol):
             # Nobody asked: it could be taken for the answer to the next request.
             self.abort()
         elif state is _COMPLETE:
-            self._answer.reusable = False
+            self.answer.reusable = False
 
     def eof_received(self) -> None:
-        self._answer.reusable = False
-        if self._state in (_BODY, _LINGERING) and self._ended_cleanly() and self._answer.finish():
+        self.answer.reusable = False
+        if self._state in (_BODY, _LINGERING) and self._ended_cleanly() and self.answer.finish():
             self._advance()
         elif self._state is not _COMPLETE:
             self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._answer.reusable = False
+        self.answer.reusable = False
         self._reading_paused = False
         if self._state is not _COMPLETE:
             self._end(exc)
         self._deadline.close()
-        self._answer.close()
+        self.answer.close()
         self._keeper.lost(self)
         if not self._lost.done():
             self._lost.set_result(None)
@@ -357,7 +353,7 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Something has come: go on to the next state, wake who waits for it, hold back what is too much."""
-        answer = self._answer
+        answer = self.answer
         if self._state is _LINGERING:
             self._advance_lingering()
             return
@@ -381,7 +377,7 @@ class Connection(asyncio.Protocol):
 
     def _pass_on(self) -> None:
         """Give what has come to the sink, unless it is still busy with what it was given before."""
-        sink, answer = self._sink, self._answer
+        sink, answer = self._sink, self.answer
         if sink is not None and answer.pieces:
             if self._sink_busy is not None:
                 return
@@ -428,9 +424,9 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _advance_lingering(self) -> None:
-        if self._answer.complete:
+        if self.answer.complete:
             self._free()
-        elif self._answer.buffered > HIGH_WATER:
+        elif self.answer.buffered > HIGH_WATER:
             self.abort()
 
     def _be_patient(self, patient: bool) -> None:
@@ -439,7 +435,7 @@ class Connection(asyncio.Protocol):
 
     def _free(self) -> None:
         """Give a connection whose answer is complete back, or close it."""
-        answer, transport = self._answer, self._transport
+        answer, transport = self.answer, self._transport
         # An answer before the whole request was written leaves the rest of it in the pipe.
         written = self._unsent is None and not transport.get_write_buffer_size()
         if not (answer.reusable and written and answer.keep_alive > 0) or transport.is_closing():

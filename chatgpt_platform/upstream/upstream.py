@@ -44,7 +44,8 @@ class Upstream:
         )
         self.logger = logger
         self.dialect: Final = dialect.of(settings.api, settings.api_version)
-        self._elsewhere: Final = settings.api != "openai"
+        self.plain: Final = settings.api == "openai" and not settings.rename
+        """Calls go to it as they are: its paths are OpenAI's, its models have the names that callers use."""
         self.keys: Final = KeyPool(
             [
                 Key(key.reveal(), self.dialect.key_line(key.reveal()), number)
@@ -88,15 +89,9 @@ class Upstream:
         return self.under_way < self.most and (self.breaker.closed or self.breaker.admits(now))
 
     def begin(
-        self, method: bytes, path: bytes, model: str, key: Key, lines: bytes, body: bytes,
-        trace: bytes, spent: float,
-    ) -> Response:  # fmt: skip
-        """Send a call, whose end must take it off ``under_way``. The arguments as for ``Client.begin``.
-
-        ``model``: what this upstream calls it, which ``body`` names already.
-        """
-        if self._elsewhere:
-            path = self.dialect.path(path, model)
+        self, method: bytes, path: bytes, key: Key, lines: bytes, body: bytes, trace: bytes, spent: float
+    ) -> Response:
+        """Send a call, whose end must take it off ``under_way``. The arguments as for ``Client.begin``."""
         response = self.client.begin(method, path, lines, body, key.header_line, trace, spent)
         self.under_way += 1
         if not self.breaker.closed:

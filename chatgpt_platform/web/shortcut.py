@@ -52,5 +52,7 @@ class Shortcut:
         return errand
 
     def _transaction(self, exchange: Exchange, errand: Errand) -> Transaction:
-        call = self._reception.visit(errand, exchange.head.fields, exchange.peer, arrived=exchange.arrived)
+        call = self._reception.visit(
+            errand, exchange.head.fields, exchange.connection.peer, arrived=exchange.arrived
+        )
         return Transaction(self._reception, exchange, call)

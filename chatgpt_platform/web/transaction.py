@@ -137,9 +137,9 @@ class Transaction:
                 return
             if self.call.record.stream:
                 self._feel_pulse()
-            if self.call.response is not None and self.call.response.under_way:
+            response = self.call.response
+            if response is not None and response.tell(self._on_head):
                 self._asked = True
-                self.call.response.tell(self._on_head)
             else:
                 self._wait()
         except Exception as error:  # noqa: BLE001 - it ends the call

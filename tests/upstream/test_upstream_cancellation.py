@@ -210,7 +210,7 @@ async def test_a_whole_answer_closed_before_its_reader_wakes_is_no_end(linger: b
 def close_in_between(response: Response, connection: Any, wake: Any) -> None:
     """Wake the reader, and close before it runs."""
     wake(connection)
-    if connection._answer.complete:
+    if connection.answer.complete:
         response.close()
 
 
@@ -241,7 +241,7 @@ async def test_an_upstream_waits_for_a_slow_reader() -> None:
         assert sent[0] < size / 4  # the kernel's buffers, and one read of ours
         connection = response._connection
         assert connection is not None
-        assert connection._answer.buffered <= 64 * 1024 + 256 * 1024
+        assert connection.answer.buffered <= 64 * 1024 + 256 * 1024
         received, largest = 0, 0
         while data := await response.read():
             received += len(data)

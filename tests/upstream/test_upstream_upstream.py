@@ -211,8 +211,7 @@ async def sent(settings: dict[str, Any]) -> list[bytes]:
         it = Upstream(upstream("a", base_url=server.url + "/v1", **settings), APART)
         response = it.begin(
             b"POST",
-            b"/chat/completions",
-            "gpt",
+            it.dialect.path(b"/chat/completions", "gpt"),
             it.keys.keys[0],
             b"accept: x\r\n",
             b"{}",
@@ -247,7 +246,7 @@ async def test_a_call_that_cannot_be_written_is_not_under_way() -> None:
     """A fault of ours, of which nothing may be left over."""
     it = of()
     with pytest.raises(ValueError, match="framing"):
-        it.begin(b"POST", b"/bad path", "m", it.keys.keys[0], b"", b"{}", b"", 0.0)
+        it.begin(b"POST", b"/bad path", it.keys.keys[0], b"", b"{}", b"", 0.0)
     assert it.under_way == 0
 
 
@@ -257,7 +256,7 @@ async def test_the_one_that_tries_is_the_call_that_was_sent(said: list[str]) -> 
         it = Upstream(upstream("a", base_url=server.url), APART)
         fail(it, FAILURES)
         assert it.admits(FIRST)
-        response = it.begin(b"GET", b"/", "m", it.keys.keys[0], b"", b"", b"", 0.0)
+        response = it.begin(b"GET", b"/", it.keys.keys[0], b"", b"", b"", 0.0)
         assert not it.admits(FIRST)
         it.breaker.ended(object())
         assert not it.admits(FIRST)
