@@ -341,7 +341,7 @@ class Client:
     def outbox(self) -> Batch[Connection]:
         """Where their requests wait for the end of a turn of the loop."""
         if self._outbox is None:
-            self._outbox = Batch(self._loop or self._settle(), Connection.flush)
+            self._outbox = Batch(self._loop or self._settle(), Connection.flush, Connection.listen)
         return self._outbox
 
     def take_back(self, connection: Connection) -> bool:

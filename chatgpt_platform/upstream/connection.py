@@ -120,7 +120,9 @@ class Connection(asyncio.Protocol):
         self._unwritten = b""
         """The beginning of a request that waits in the outbox."""
         self._lost: asyncio.Future[None]
-        self._heard: Callable[[], bool]
+        self._descriptor: int
+        self._heard = False
+        """Something came while it was idle, of which the loop has had no turn to tell."""
         self._unsent: memoryview | None = None
         self._writing_paused = False
         self._reading_paused = False
@@ -180,13 +182,21 @@ class Connection(asyncio.Protocol):
         self._outbox.add(self)
         return True
 
+    @staticmethod
+    def listen(connections: list[Connection]) -> None:
+        """Hear whether those that were idle have been closed meanwhile: before the step of the outbox."""
+        reused = {each._descriptor: each for each in connections if each.idle_since and each._state is _HEAD}
+        if reused:
+            for descriptor in liveness.heard(reused):
+                reused[descriptor]._heard = True
+
     def flush(self) -> None:
         """Write it: the step of the outbox."""
         unwritten, self._unwritten = self._unwritten, b""
         if self._state is _DEAD:
             return
-        if self.idle_since and self._heard():
-            self._end(None)  # closed while it was idle, and the loop has had no turn to notice
+        if self._heard:
+            self._end(None)  # closed, as a rule
             return
         self._transport.write(unwritten)
         if self._transport.is_closing():
@@ -293,7 +303,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not by isinstance: uvloop's transports are no subclasses of it.
         self._transport = cast("asyncio.Transport", transport)
-        self._heard = liveness.ear(transport.get_extra_info("socket").fileno())
+        self._descriptor = transport.get_extra_info("socket").fileno()
         self._lost = self._loop.create_future()
         self._keeper.opened(self)
 

@@ -21,13 +21,20 @@ Item = TypeVar("Item")
 
 
 class Batch(Generic[Item]):
-    """Does ``step`` for each item once before the loop sleeps again. What it raises goes to the loop's handler."""
+    """Does ``step`` for each item once before the loop sleeps again. What it raises goes to the loop's handler.
 
-    __slots__ = ("_items", "_loop", "_step")
+    ``before`` is called first, with all of them; it must not raise.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, step: Callable[[Item], None]) -> None:
+    __slots__ = ("_before", "_items", "_loop", "_step")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, step: Callable[[Item], None],
+        before: Callable[[list[Item]], None] | None = None,
+    ) -> None:  # fmt: skip
         self._loop: Final = loop
         self._step: Final = step
+        self._before: Final = before
         self._items: list[Item] = []
 
     def add(self, item: Item) -> None:
@@ -39,6 +46,8 @@ class Batch(Generic[Item]):
     def _run(self) -> None:
         items, self._items = self._items, []
         step = self._step
+        if self._before is not None:
+            self._before(items)
         for item in items:
             try:
                 step(item)

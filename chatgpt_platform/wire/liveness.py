@@ -1,4 +1,4 @@
-"""Notices peers that have closed (``ear``), or vanished without a word: a cable unplugged, a NAT that forgot.
+"""Notices peers that have closed (``heard``), or vanished without a word: a cable unplugged, a NAT that forgot.
 
 Nothing comes from them any more, and no error either. Two cases, and no option of TCP covers both:
 
@@ -20,7 +20,7 @@ import select
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 IDLE: Final = 15
@@ -57,14 +57,15 @@ class Options(Protocol):
     def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
 
 
-def ear(descriptor: int) -> Callable[[], bool]:
-    """To be asked whether something of the peer's waits to be read: bytes, an end, a reset."""
+def heard(descriptors: Iterable[int]) -> Iterable[int]:
+    """Those of whose peers something waits to be read: bytes, an end, a reset. One question for all of them."""
     if sys.platform == "win32":
-        return lambda: bool(select.select((descriptor,), (), (), 0)[0])
+        return select.select(tuple(descriptors), (), (), 0)[0] if descriptors else ()
     else:  # noqa: RET505 - the type checker wants to see that one of both is there
         poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return lambda: bool(poll.poll(0))
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
+        return [descriptor for descriptor, _ in poll.poll(0)]
 
 
 def watch(connection: Options) -> None:
