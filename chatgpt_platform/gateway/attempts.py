@@ -56,8 +56,12 @@ class Attempts:
         """
         call.asked_at = now = self._loop.time()
         first = call.candidates[0]
-        if len(first) == 1 and first[0].calm and first[0].under_way < first[0].most:
-            self._send(call, first[0], now)
+        only = first[0]
+        if (
+            len(first) == 1 and only.breaker.closed and only.keys.calm and only.under_way < only.most
+            and only.rests_until <= now
+        ):  # fmt: skip
+            self._send(call, only, now)  # as ``choose`` would have it, for most calls
             return True
         upstream = self._fleet.choose(call.candidates, now, keyed=call.own_key is None)
         if upstream is None:
@@ -80,7 +84,8 @@ class Attempts:
         chosen, delay = self._next(call, now)
         if chosen is None or now + delay - call.asked_at >= min(upstream.total, chosen.total):
             return False
-        if not self._budget.spend(now, self._load.entered):
+        # Another key costs nobody anything: the one before is not asked again for a while.
+        if not _is_of_key(failure) and not self._budget.spend(now, self._load.entered):
             _note_reason(call, f"{called}; not sent again: the retry budget is used up")
             return False
         _note_reason(call, called)
@@ -115,7 +120,7 @@ class Attempts:
     def settle(self, call: Call) -> None:
         """A call is over, for whatever reason. May be repeated."""
         load, upstream = self._load, call.upstream
-        if upstream is not None and upstream.calm and call.response is not None:
+        if upstream is not None and upstream.breaker.closed and call.response is not None:
             # As ``_let_go`` does it, where no breaker waits for news: each call passes here.
             call.upstream = None
             call.response.close()
@@ -177,7 +182,7 @@ class Attempts:
             return self._judge_problem(call, upstream, failure, now)
         key, status = call.key, failure.status
         assert key is not None
-        if status in (401, 402, 429):
+        if _is_of_key(failure):
             if status != 429 or failures.is_out_of_credit(status, failure.body):
                 upstream.refused(key, now, "401, it was refused" if status == 401 else f"{status}, no credit left")
             else:
@@ -264,6 +269,10 @@ def _named(upstream: Upstream, call: Call, failure: Failure) -> str:
     """An attempt that failed, for the access log."""
     key = f" key {call.key.number}" if call.key is not None and len(upstream.keys.keys) > 1 else ""
     return f"{upstream.name}{key}: {failure.text if isinstance(failure, Problem) else failure.status}"
+
+
+def _is_of_key(failure: Failure) -> bool:
+    return isinstance(failure, FailedAnswer) and failure.status in (401, 402, 429)
 
 
 def _reason(failure: Failure) -> str:

@@ -135,8 +135,9 @@ class Gateway:
             forward.note_head(call, response)
             api = self._openai if call.endpoint.api is _OPENAI else self._platform
             reply = api.reply_at_once(call, key, response)
-            if reply is not None and call.upstream is not None and not call.upstream.calm:
-                call.upstream.answered(key)
+            upstream = call.upstream if reply is not None else None
+            if upstream is not None and (upstream.breaker.failures or not upstream.keys.calm):
+                upstream.answered(key)
         except Problem as problem:
             call.failure = problem  # ``reply`` may ask another upstream
             return None

@@ -121,7 +121,7 @@ class KeyPool:
         was_aside = key.aside
         if was_aside or key.ready_at <= now:  # else it is an answer from before it began to rest
             key.aside, key.waited, key.ready_at = False, 0.0, 0.0
-            self.calm = not any(each.ready_at for each in self.keys)
+            self.calm = not any(each.aside or each.ready_at for each in self.keys)
         return was_aside
 
     def rest(self, key: Key, now: float, seconds: float | None) -> None:

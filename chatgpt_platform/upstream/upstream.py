@@ -53,9 +53,6 @@ class Upstream:
             ]
         )
         self.breaker: Final = Breaker()
-        self.calm = bool(self.keys)
-        """Nothing has gone wrong with it or its keys that another answer has not mended: most calls need to know
-        no more, and tell nothing new when they are answered."""
         self.last_problem: Problem | None = None
         self.rests_until = 0.0
         self.under_way = 0
@@ -111,11 +108,9 @@ class Upstream:
             self.logger.warning("%s: key %d works again", self.name, key.number)
         if self.breaker.failures and self.breaker.succeeded():
             self.logger.warning("%s: answers again", self.name)
-        self.calm = self.keys.calm and self.rests_until <= asyncio.get_running_loop().time()
 
     def failed(self, call: object, problem: Problem, now: float) -> None:
         """Not, or with a fault of its own. ``call``: the Response of ``begin``."""
-        self.calm = False
         self.last_problem = problem
         if self.breaker.failed(call, now):
             self.logger.warning(
@@ -125,21 +120,16 @@ class Upstream:
 
     def rest(self, now: float, seconds: float) -> None:
         """It asked to be left alone."""
-        self.calm = False
         self.rests_until = now + min(seconds, LONGEST_REST)
 
     def busy(self, key: Key, now: float, seconds: float | None) -> None:
         """With 429. ``seconds``: its Retry-After."""
         if not key.own:
-            self.calm = False
             self.keys.rest(key, now, seconds)
 
     def refused(self, key: Key, now: float, why: str) -> None:
         """The key does not work."""
-        if key.own:
-            return
-        self.calm = False
-        if self.keys.set_aside(key, now):
+        if not key.own and self.keys.set_aside(key, now):
             others = "set aside" if len(self.keys.keys) > 1 else "the only one, and used all the same"
             self.logger.warning("%s: key %d does not work (%s): it is %s", self.name, key.number, why, others)
 

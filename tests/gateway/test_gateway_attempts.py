@@ -307,13 +307,23 @@ def test_the_budget_is_one_for_all(loop: FakeTimeLoop) -> None:
     sent, reasons = 0, set()
     for _ in range(100):
         made = story.begun()
-        sent += story.later(made, answer(429, 60.0)).result()
+        sent += story.later(made, answer(503)).result()
         reasons.add(made.record.reason)
         story.attempts.settle(made)
-        for each in story.fleet.upstreams:
-            each.keys.works(each.keys.keys[0], loop.now + 60)
+        story.upstream("a").breaker.succeeded()
     assert RESERVE + 45 <= sent <= RESERVE + 50
-    assert reasons == {"a: 429", "a: 429; not sent again: the retry budget is used up"}
+    assert reasons == {"a: 503", "a: 503; not sent again: the retry budget is used up"}
+
+
+def test_another_key_costs_no_budget(loop: FakeTimeLoop) -> None:
+    story = Story(loop, upstream("a", keys=2), percent=0)
+    for failure in (answer(401), answer(429, 60.0), answer(429, body=NO_CREDIT)):
+        made = story.begun()
+        assert story.again(made, failure)
+        assert made.record.attempts == 2
+        story.attempts.settle(made)
+        for key in story.upstream("a").keys.keys:
+            story.upstream("a").keys.works(key, loop.now + 60)
 
 
 def test_no_budget_no_retry(loop: FakeTimeLoop) -> None:

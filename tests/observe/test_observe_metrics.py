@@ -29,8 +29,9 @@ def records(draw: st.DrawFn) -> Record:
     record.status = draw(st.sampled_from([200, 429, 499, 502]))
     record.duration_ms = draw(TIMES)
     record.first_byte_ms = draw(st.none() | TIMES)
-    record.prompt_tokens, record.completion_tokens = draw(MAYBE), draw(MAYBE)
-    record.events = 0 if record.first_byte_ms is None else draw(st.integers(0, 1000))
+    if record.first_byte_ms is not None:  # nothing is known of an answer that never began
+        record.prompt_tokens, record.completion_tokens = draw(MAYBE), draw(MAYBE)
+        record.events = draw(st.integers(0, 1000))
     return record
 
 
