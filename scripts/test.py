@@ -61,6 +61,11 @@ def provide_executable() -> int:
     return built
 
 
+def workers() -> list[str]:
+    """For the whole suite, half of which is waiting: pytest's option for as many processes as there are cores."""
+    return [] if sys.argv[1:] else ["-n", str(min(os.cpu_count() or 1, 4))]
+
+
 def main() -> int:
     environment.enter("dev")
     if "--packaging" in sys.argv:
@@ -74,7 +79,14 @@ def main() -> int:
         print("Some checks failed, see above; the tests run all the same.", flush=True)
     tests = subprocess.run(
         # -rs: what was skipped, and why.
-        [sys.executable, "-m", "pytest", *(["-rs"] if "--packaging" in sys.argv else []), *sys.argv[1:]],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            *(["-rs"] if "--packaging" in sys.argv else []),
+            *workers(),
+            *sys.argv[1:],
+        ],
         cwd=environment.ROOT,
         env=os.environ | {"PYTHONPATH": str(environment.ROOT), "FAILED_CHECKS": "yes" if checked else ""},
         check=False,
