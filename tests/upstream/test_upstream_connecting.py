@@ -185,6 +185,31 @@ async def test_many_calls_wait_for_one_look_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("stays", [True, False])
+async def test_a_reload_leaves_a_look_up_to_those_who_wait(stays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    looking = asyncio.Event()
+
+    async def getaddrinfo(*_: Any, **__: Any) -> Any:
+        looking.set()
+        return await answer
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    async with RawServer(answers) as server:
+        client = Client(f"http://model.example:{server.port}", SLOW)
+        asking = asyncio.create_task(ask(client), name="a call under way")
+        await looking.wait()
+        await client.close()
+        if stays:
+            answer.set_result([(socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))])
+            assert await asking == b"ok"
+        else:
+            asking.cancel()
+            await asyncio.wait((asking, answer))
+            assert answer.cancelled()
+
+
+@pytest.mark.gen_test
 async def test_a_look_up_that_fails_when_nobody_waits_any_more_is_nobodys_trouble(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
