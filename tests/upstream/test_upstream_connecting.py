@@ -18,30 +18,12 @@ import trustme
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.upstream import authorities, faults
 from chatgpt_platform.upstream.client import Client, Timeouts
-from support.scripted import Peer, RawServer
+from support.scripted import OK, Peer, RawServer, answers, ask
 from support.tls import served
 
 SLOW = Timeouts(10, 10, 10, 20)
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 OWNED = [b"A: b\r\nHost: x\r\n", b"content-length: 1\r\n", b"Transfer-Encoding: chunked\r\n"]
 OURS, THEIRS = trustme.CA(), trustme.CA()
-
-
-async def answers(peer: Peer) -> None:
-    try:
-        while True:
-            await peer.request()
-            await peer.send(OK)
-    except (asyncio.IncompleteReadError, OSError):
-        return
-
-
-async def ask(client: Client) -> bytes:
-    response = await client.open(b"POST", b"/x", b"Authorization: Bearer test-key-1\r\n", b"{}")
-    try:
-        return await response.read_all(10)
-    finally:
-        response.close()
 
 
 async def problem_of(client: Client) -> Problem:
