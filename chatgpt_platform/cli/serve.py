@@ -217,11 +217,13 @@ class _Running:
             log.warning("%s has changed: this takes effect after a restart", path)
         restarts = changes_needing_restart(self._settings, settings)
         changed = [path for path in changes(self._settings, settings) if path not in restarts]
-        if (settings.logging, settings.upstreams) != (self._settings.logging, self._settings.upstreams):
-            former, self._logs = self._logs, _open_logs(settings)
+        hidden, former = (settings.logging, settings.upstreams), self._logs
+        changes_logs = hidden != (self._settings.logging, self._settings.upstreams)
+        logs = _open_logs(settings) if changes_logs else former
+        self._service.apply(settings, logs)
+        self._settings, self._logs = settings, logs
+        if changes_logs:
             former.close()
-        self._settings = settings
-        self._service.apply(settings, self._logs)
         self._server.rebuild()
         if self._metrics is not None:
             self._metrics.rebuild()

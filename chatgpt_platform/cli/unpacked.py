@@ -49,10 +49,11 @@ _SYNCHRONIZE: Final = 0x0010_0000
 
 _WANTED_LATER: Final = (
     "encodings.idna", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8_sig", "stringprep",
-    "unicodedata", "chatgpt_platform.settings.yaml_nodes",
+    "unicodedata", "chatgpt_platform.settings.yaml_nodes", "chatgpt_platform.upstream.proxies",
+    "chatgpt_platform.observe.exposition",
 )  # fmt: skip
 """Modules that a gateway may need long after its start: a file of settings where there was none, a host name
-that is not ASCII, the first query with an escape, a file with a mark."""
+that is not ASCII, the first query with an escape, a file with a mark, a proxy or metrics since a reload."""
 
 
 class Copy:

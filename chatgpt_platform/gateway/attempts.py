@@ -183,6 +183,7 @@ class Attempts:
         key, status = call.key, failure.status
         assert key is not None
         if _is_of_key(failure):
+            upstream.there()
             if status != 429 or failures.is_out_of_credit(status, failure.body):
                 upstream.refused(key, now, "401, it was refused" if status == 401 else f"{status}, no credit left")
             else:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fnmatch import translate
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from chatgpt_platform.settings.addresses import split_url
 from chatgpt_platform.settings.containers import ListOf, MapOf, describe_key
@@ -103,10 +104,21 @@ class Proxy(SecretKind):
         credentials, _, place = parts.netloc.rpartition("@")
         if scheme not in _PORTS or rest != parts.netloc or "@" in credentials:
             raise Mismatch
-        if "@" in parts.netloc and not self._CREDENTIALS.fullmatch(credentials):
-            raise Mismatch
+        if "@" in parts.netloc:
+            self._check(scheme, credentials)
         port = "" if parts.port else f":{_PORTS[scheme]}"
         return Secret(f"{scheme}://{parts.netloc.removesuffix(place)}{place.lower()}{port}")
+
+    def _check(self, scheme: str, credentials: str) -> None:
+        """Whether user and password can be told to such a proxy (RFC 1929 and 7617). Raises ``Mismatch``."""
+        if not self._CREDENTIALS.fullmatch(credentials):
+            raise Mismatch
+        user, _, password = credentials.partition(":")
+        if scheme == "http":
+            if b":" in unquote_to_bytes(user):
+                raise Mismatch("a user without a colon, which an HTTP proxy would take for its end")
+        elif not all(0 < len(each) <= 255 and each.isascii() for each in map(unquote_to_bytes, (user, password))):
+            raise Mismatch("user and password of 1 to 255 ASCII characters each, as SOCKS5 has them")
 
     def yaml(self, value: Secret) -> str:
         return yaml_text(re.sub("//.*@", f"//{MASK}@", value.reveal()))

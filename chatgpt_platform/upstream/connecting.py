@@ -37,11 +37,14 @@ class Connector:
         self._where: Final = target.where + way
         self._looking: asyncio.Task[list[tuple[str, int]]] | None = None
         """The look-up of a name that is under way: one for all, since each takes one of a few threads."""
+        self._waiting = 0
+        """Who waits for it."""
+        self._closed = False
 
     def close(self) -> None:
-        """Make no more connections."""
-        if self._looking is not None:
-            self._looking.cancel()
+        """End what nobody waits for. Who asks, after a reload too, still gets a connection."""
+        self._closed = True
+        self._leave_look_up()
 
     async def connect(self, total: float) -> Connection:
         """A new connection, TLS and all; by ``total`` in the loop's time. Raises Problem."""
@@ -81,7 +84,17 @@ class Connector:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(_look_up(host, port), name=f"look up {host}")
             self._looking.add_done_callback(_look_at)
-        return await asyncio.shield(self._looking)
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self._looking)
+        finally:
+            self._waiting -= 1
+            if self._closed:
+                self._leave_look_up()
+
+    def _leave_look_up(self) -> None:
+        if self._looking is not None and not self._waiting:
+            self._looking.cancel()
 
     async def _connect_in_turn(self, addresses: list[tuple[str, int]], deadline: float) -> Connection:
         """The first address that answers. One that does not may use half of the time that is left."""

@@ -109,6 +109,11 @@ class Upstream:
         if self.breaker.failures and self.breaker.succeeded():
             self.logger.warning("%s: answers again", self.name)
 
+    def there(self) -> None:
+        """It said something of the key alone: nobody need take it to be down."""
+        if not self.breaker.closed and self.breaker.succeeded():
+            self.logger.warning("%s: answers again", self.name)
+
     def failed(self, call: object, problem: Problem, now: float) -> None:
         """Not, or with a fault of its own. ``call``: the Response of ``begin``."""
         self.last_problem = problem

@@ -38,6 +38,9 @@ GIVE_UP: Final = 30.0
 LINUX: Final = sys.platform == "linux"
 """Whether connections surely inherit the options of the socket that accepted them, and ``vanished`` can tell."""
 
+_SELECTED: Final = 500
+"""Sockets that Windows' ``select`` is asked about at a time: Python lets it have 512 (FD_SETSIZE)."""
+
 _UNANSWERED: Final = 3
 """Repetitions without any answer: one or two may be lost on the way, or on their way yet."""
 
@@ -58,9 +61,12 @@ class Options(Protocol):
 
 
 def heard(descriptors: Iterable[int]) -> Iterable[int]:
-    """Those of whose peers something waits to be read: bytes, an end, a reset. One question for all of them."""
+    """Those of whose peers something waits to be read: bytes, an end, a reset. One question for all of them, on
+    Windows for some hundreds."""
     if sys.platform == "win32":
-        return select.select(tuple(descriptors), (), (), 0)[0] if descriptors else ()
+        every = list(descriptors)
+        some = [every[at : at + _SELECTED] for at in range(0, len(every), _SELECTED)]
+        return [descriptor for each in some for descriptor in select.select(each, (), (), 0)[0]]
     else:  # noqa: RET505 - the type checker wants to see that one of both is there
         poll = select.poll()
         for descriptor in descriptors:

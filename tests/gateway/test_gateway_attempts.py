@@ -399,6 +399,18 @@ def test_the_call_that_tries_lets_another_try_when_it_tells_nothing(loop: FakeTi
     assert at(story.begun()) == "a"
 
 
+@pytest.mark.parametrize("status", [401, 402, 429])
+def test_who_says_something_of_the_key_is_not_down(
+    loop: FakeTimeLoop, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    story = Story(loop, upstream("a", keys=2))
+    down(story.upstream("a"), loop.now)
+    loop.advance(FIRST)
+    assert story.again(story.begun(), answer(status))
+    assert at(story.begun()) == "a"
+    assert "a: answers again" in caplog.messages
+
+
 # Places at an upstream.
 
 

@@ -14,6 +14,7 @@ from chatgpt_platform.settings.nodes import Scalar, Style, Table
 from chatgpt_platform.settings.outbound import Headers, HeaderValue, Patterns, Proxy, matches
 from chatgpt_platform.settings.secret import Secret
 from chatgpt_platform.settings.yaml_nodes import from_yaml
+from chatgpt_platform.upstream import proxies
 
 SECRET = "test-key-1"
 
@@ -144,12 +145,32 @@ def test_what_is_no_proxy(written: str) -> None:
 @settings(deadline=None, max_examples=100)
 @given(user=st.text(min_size=1, max_size=10), password=st.text(max_size=10))
 def test_credentials_survive_where_they_are_encoded_and_are_never_shown(user: str, password: str) -> None:
-    user, password = (text.encode("utf-8", "replace").decode() for text in (user, password))
-    written = f"socks5://{quote(user, safe='')}:{quote(SECRET + password, safe='')}@proxy:1080"
+    user, password = (text.encode("utf-8", "replace").decode() for text in (user.replace(":", ";"), password))
+    written = f"http://{quote(user, safe='')}:{quote(SECRET + password, safe='')}@proxy:1080"
     proxy = Proxy().parse(Scalar(written, Style.QUOTED))
     parts = urlsplit(proxy.reveal())
     assert (unquote(parts.username or ""), unquote(parts.password or "")) == (user, SECRET + password)
-    assert Proxy().yaml(proxy) == '"socks5://***@proxy:1080"'
+    assert Proxy().yaml(proxy) == '"http://***@proxy:1080"'
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        *("user", "user:", "user:pass", "us%3Aer:pass", "%3A:pass", "m%C3%BCller:pass", "user:%ff", "user:a%00b"),
+        *(f"{'u' * 255}:{'p' * 255}", f"{'u' * 256}:pass", f"user:{'p' * 256}"),
+    ],
+)
+def test_credentials_that_pass_can_be_told_to_the_proxy(scheme: str, credentials: str) -> None:
+    url = f"{scheme}://{credentials}@proxy:1080"
+    try:
+        proxies.Proxy(url)
+    except ValueError:
+        refused = refusal(Proxy(), f"'{url}'")
+        assert "found a value that is not shown, expected" in refused
+        assert ("a colon" if scheme == "http" else "SOCKS5") in refused
+    else:
+        assert Proxy().parse(from_yaml(f"'{url}'")) == Secret(url)
 
 
 @settings(deadline=None, max_examples=100)

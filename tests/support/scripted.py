@@ -19,7 +19,11 @@ import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self, cast
+from typing import Final, Self, cast
+
+from chatgpt_platform.upstream.client import Client
+
+OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Peer:
@@ -130,3 +134,22 @@ class RawServer:
 
     async def _run(self, peer: Peer) -> None:
         await self._script(peer)
+
+
+async def answers(peer: Peer) -> None:
+    """A script: ``OK`` to each request."""
+    try:
+        while True:
+            await peer.request()
+            await peer.send(OK)
+    except (asyncio.IncompleteReadError, OSError):
+        return
+
+
+async def ask(client: Client) -> bytes:
+    """The whole answer to a small question, which brings a key. Raises Problem."""
+    response = await client.open(b"POST", b"/x", b"Authorization: Bearer test-key-1\r\n", b"{}")
+    try:
+        return await response.read_all(1_000_000)
+    finally:
+        response.close()

@@ -18,30 +18,12 @@ import trustme
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.upstream import authorities, faults
 from chatgpt_platform.upstream.client import Client, Timeouts
-from support.scripted import Peer, RawServer
+from support.scripted import OK, Peer, RawServer, answers, ask
 from support.tls import served
 
 SLOW = Timeouts(10, 10, 10, 20)
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 OWNED = [b"A: b\r\nHost: x\r\n", b"content-length: 1\r\n", b"Transfer-Encoding: chunked\r\n"]
 OURS, THEIRS = trustme.CA(), trustme.CA()
-
-
-async def answers(peer: Peer) -> None:
-    try:
-        while True:
-            await peer.request()
-            await peer.send(OK)
-    except (asyncio.IncompleteReadError, OSError):
-        return
-
-
-async def ask(client: Client) -> bytes:
-    response = await client.open(b"POST", b"/x", b"Authorization: Bearer test-key-1\r\n", b"{}")
-    try:
-        return await response.read_all(10)
-    finally:
-        response.close()
 
 
 async def problem_of(client: Client) -> Problem:
@@ -182,6 +164,31 @@ async def test_many_calls_wait_for_one_look_up(monkeypatch: pytest.MonkeyPatch) 
         assert await asyncio.gather(*asking) == [b"ok"] * 20
         assert looked_up == ["model.example"]
         await client.close()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("stays", [True, False])
+async def test_a_reload_leaves_a_look_up_to_those_who_wait(stays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    looking = asyncio.Event()
+
+    async def getaddrinfo(*_: Any, **__: Any) -> Any:
+        looking.set()
+        return await answer
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    async with RawServer(answers) as server:
+        client = Client(f"http://model.example:{server.port}", SLOW)
+        asking = asyncio.create_task(ask(client), name="a call under way")
+        await looking.wait()
+        await client.close()
+        if stays:
+            answer.set_result([(socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))])
+            assert await asking == b"ok"
+        else:
+            asking.cancel()
+            await asyncio.wait((asking, answer))
+            assert answer.cancelled()
 
 
 @pytest.mark.gen_test

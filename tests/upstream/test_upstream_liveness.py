@@ -13,7 +13,7 @@ from chatgpt_platform.upstream.client import Client, Timeouts
 from chatgpt_platform.upstream.connection import TAKEN_AT_ONCE
 from chatgpt_platform.wire import liveness
 from support.cable import MISSING, Cable
-from support.scripted import Peer, RawServer
+from support.scripted import OK, Peer, RawServer, answers
 
 USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 0)
 PATIENT = Timeouts(60, 600, 600, 600)
@@ -28,16 +28,6 @@ for answer in {answers!r}:
 sys.stdin.read()
 """
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-async def answers(peer: Peer) -> None:
-    try:
-        while True:
-            await peer.request()
-            await peer.send(OK)
-    except (asyncio.IncompleteReadError, OSError):
-        return
 
 
 @pytest.mark.gen_test

@@ -10,19 +10,9 @@ import pytest
 
 from chatgpt_platform.upstream.client import Client, Timeouts
 from support.background import Background
-from support.scripted import Peer, RawServer
+from support.scripted import Peer, RawServer, answers
 
 SLOW = Timeouts(10, 10, 10, 20)
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-async def answers(peer: Peer) -> None:
-    try:
-        while True:
-            await peer.request()
-            await peer.send(OK)
-    except (asyncio.IncompleteReadError, OSError):
-        return
 
 
 class Elsewhere:

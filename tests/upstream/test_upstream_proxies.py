@@ -23,35 +23,17 @@ from python_socks.async_ import asyncio as ways
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.upstream.client import Client, Timeouts
 from support.proxies import ConnectProxy, Proxy, Socks5Proxy
-from support.scripted import Peer, RawServer
+from support.scripted import Peer, RawServer, answers, ask
 from support.tls import served, trusting
 
 SLOW = Timeouts(10, 10, 10, 20)
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 AUTHORITY = trustme.CA()
 KINDS = [ConnectProxy, Socks5Proxy]
 SECRET = "s:e c@r/e%t"  # each needs its percent sign
 
 
-async def answers(peer: Peer) -> None:
-    try:
-        while True:
-            await peer.request()
-            await peer.send(OK)
-    except (asyncio.IncompleteReadError, OSError):
-        return
-
-
 async def never(_: Peer) -> None:
     raise AssertionError("the upstream was reached")
-
-
-async def ask(client: Client) -> bytes:
-    response = await client.open(b"POST", b"/x", b"Authorization: Bearer test-key-1\r\n", b"{}")
-    try:
-        return await response.read_all(1_000_000)
-    finally:
-        response.close()
 
 
 async def problem_of(client: Client) -> Problem:

@@ -13,11 +13,10 @@ import trustme
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.upstream.client import Client, Timeouts
-from support.scripted import Peer, RawServer
+from support.scripted import OK, Peer, RawServer, answers, ask
 
 SLOW = Timeouts(10, 10, 10, 20)
 HEAD = b"HTTP/1.1 200 OK\r\n"
-OK = HEAD + b"Content-Length: 2\r\n\r\nok"
 LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 AUTHORITY = trustme.CA()
 
@@ -33,23 +32,6 @@ def trusting(authority: trustme.CA = AUTHORITY) -> ssl.SSLContext:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context
-
-
-async def answers(peer: Peer) -> None:
-    try:
-        while True:
-            await peer.request()
-            await peer.send(OK)
-    except (asyncio.IncompleteReadError, OSError):
-        return
-
-
-async def ask(client: Client) -> bytes:
-    response = await client.open(b"POST", b"/x", b"Authorization: Bearer test-key-1\r\n", b"{}")
-    try:
-        return await response.read_all(1_000_000)
-    finally:
-        response.close()
 
 
 async def problem_of(client: Client) -> Problem:

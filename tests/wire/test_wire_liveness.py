@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -86,6 +86,22 @@ async def test_where_connections_inherit_nothing_each_is_told(monkeypatch: pytes
 )  # fmt: skip
 def test_when_a_peer_has_vanished(info: Told, over: bool) -> None:
     assert liveness.vanished(info, 1.0) is over
+
+
+def test_windows_is_asked_about_no_more_sockets_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ``select`` as Python has it: at most FD_SETSIZE sockets, at least one."""
+
+    def select(readable: Sequence[int], *_: object) -> tuple[list[int], list[int], list[int]]:
+        if len(readable) > 512:
+            raise ValueError("too many file descriptors in select()")
+        if not readable:
+            raise OSError(10022, "an invalid argument")
+        return [each for each in readable if each % 3 == 0], [], []
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr("select.select", select)
+    for count in (0, 1, 512, 513, 5000):
+        assert list(liveness.heard(range(count))) == list(range(0, count, 3))
 
 
 def test_a_connection_that_is_gone_is_no_trouble() -> None:
