@@ -11,6 +11,7 @@ import struct
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
@@ -186,7 +187,8 @@ class Caller(asyncio.Protocol):
         elif how == "reset":
             # The next close sends RST. Two ints (POSIX sys/socket.h), two shorts on Windows (winsock2.h).
             linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            with suppress(OSError):  # the gateway was quicker, and it is closed
+                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._transport.abort()
 
 

@@ -125,8 +125,9 @@ class Trial:
         with processes.Process(command, self.folder, self.folder / "simulated", self.env) as upstream:
             upstream.wait_until_ready(port, "/healthz", PATIENCE)
             self.env["BASE_URL"] = f"http://{processes.LOOPBACK}:{port}/v1"
-            if " models: gpt-4o-mini" not in self._run("check", "--online"):
-                raise SelfTestError("check --online lists no models")
+            self.env["API_KEY"] = '["key-one", "key-two"]'
+            if self._run("check", "--online").count(" models: gpt-4o-mini") != 2:
+                raise SelfTestError("check --online lists no models for each of two keys")
 
     def leaves_nothing(self) -> None:
         left = [path.name for path in self.unpacked.iterdir()]

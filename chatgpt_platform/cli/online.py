@@ -33,6 +33,7 @@ _MEANINGS: Final = {
 
 def all_work(upstreams: Sequence[Upstream]) -> bool:
     """Whether every upstream has keys and every key works; all of them are tried."""
+    unpacked.add_online_parts()
     redactor = Redactor(secrets_of(upstreams))
     works = True
     for upstream in upstreams:
@@ -65,7 +66,6 @@ class _Failed(Exception):
 
 
 def _models(upstream: Upstream, key: Secret, trust: ssl.SSLContext) -> list[str]:
-    unpacked.add_online_parts()
     # Takes about a second.
     import openai  # noqa: PLC0415
 

@@ -159,7 +159,8 @@ def add_online_parts() -> None:
         import zipfile  # noqa: PLC0415 - takes a while, and `serve` does without
 
         with zipfile.ZipFile(copy.folder / ONLINE_PARTS) as parts:
-            parts.extractall(copy.folder)
+            # Never over one that is loaded: the program would run on into other bytes.
+            parts.extractall(copy.folder, [name for name in parts.namelist() if not (copy.folder / name).exists()])
         importlib.invalidate_caches()
 
 

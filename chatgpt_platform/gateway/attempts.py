@@ -84,8 +84,7 @@ class Attempts:
         chosen, delay = self._next(call, now)
         if chosen is None or now + delay - call.asked_at >= min(upstream.total, chosen.total):
             return False
-        # Another key costs nobody anything: the one before is not asked again for a while.
-        if not _is_of_key(failure) and not self._budget.spend(now, self._load.entered):
+        if not self._is_free(call, failure, chosen) and not self._budget.spend(now, self._load.entered):
             _note_reason(call, f"{called}; not sent again: the retry budget is used up")
             return False
         _note_reason(call, called)
@@ -175,6 +174,13 @@ class Attempts:
         upstream.under_way -= 1
         if not upstream.breaker.closed:
             upstream.breaker.ended(call.response)
+
+    def _is_free(self, call: Call, failure: Failure, chosen: Upstream) -> bool:
+        """Whether sending again burdens nobody who is in trouble: surely nothing was done for it, and what is
+        asked now has neither failed the call nor, last, another. In an outage of all of them there is no such
+        one."""
+        safe = failure.safe if isinstance(failure, Problem) else failure.status in (401, 402, 429, 503)
+        return safe and chosen not in call.failed_at and not chosen.breaker.failures
 
     def _judge(self, call: Call, upstream: Upstream, failure: Failure, now: float) -> bool:
         """Note what a failure tells of the upstream and its key; whether the call may be sent again."""

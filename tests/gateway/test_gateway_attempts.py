@@ -303,16 +303,40 @@ def test_a_slow_upstream_has_had_its_time(loop: FakeTimeLoop) -> None:
 
 
 def test_the_budget_is_one_for_all(loop: FakeTimeLoop) -> None:
-    story = Story(loop, upstream("a"), upstream("b", priority=1), percent=50)
+    story = Story(loop, upstream("a"), percent=50)
     sent, reasons = 0, set()
     for _ in range(100):
         made = story.begun()
-        sent += story.later(made, answer(503)).result()
+        task = story.later(made, answer(503))
+        sent += not task.done()  # it pauses before it does
+        task.cancel()
+        loop.settle()
         reasons.add(made.record.reason)
         story.attempts.settle(made)
         story.upstream("a").breaker.succeeded()
     assert RESERVE + 45 <= sent <= RESERVE + 50
     assert reasons == {"a: 503", "a: 503; not sent again: the retry budget is used up"}
+
+
+def test_an_upstream_that_has_not_failed_the_call_costs_no_budget(loop: FakeTimeLoop) -> None:
+    story = Story(loop, upstream("a"), upstream("b", priority=1), percent=0)
+    for failure in (answer(503), UNSENT):
+        made = story.begun()
+        assert story.later(made, failure).result()
+        assert at(made) == "b"
+        assert not story.again(made, failure), "a was asked, and so was b"
+        story.attempts.settle(made)
+        other = story.begun()
+        assert not story.again(other, failure), "b is in trouble too"
+        story.attempts.settle(other)
+        story.upstream("a").breaker.succeeded()
+        story.upstream("b").breaker.succeeded()
+
+
+def test_what_may_have_been_acted_on_costs_budget_everywhere(loop: FakeTimeLoop) -> None:
+    story = Story(loop, upstream("a", retry_unsafe=True), upstream("b", priority=1), percent=0)
+    made = story.begun()
+    assert not story.again(made, answer(500))
 
 
 def test_another_key_costs_no_budget(loop: FakeTimeLoop) -> None:
@@ -327,7 +351,7 @@ def test_another_key_costs_no_budget(loop: FakeTimeLoop) -> None:
 
 
 def test_no_budget_no_retry(loop: FakeTimeLoop) -> None:
-    story = Story(loop, upstream("a"), upstream("b"), percent=0)
+    story = Story(loop, upstream("a"), percent=0)
     assert not story.again(story.begun(), UNSENT)
 
 
