@@ -146,8 +146,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether a request may be written: idle, and the peer has not been seen to close."""
-        return self._state is _IDLE and not self._transport.is_closing()
+        """Whether a request may be written: idle, not for too long, and the peer has not been seen to close."""
+        # Where the program stood still, the timer that retires it may be late.
+        if self._state is not _IDLE or self._transport.is_closing():
+            return False
+        return self._loop.time() < self.idle_since + self.answer.keep_alive
 
     def take_complete(self, limit: int) -> bytes | None:
         """The body, if the answer is complete and nothing of it was read; None also above ``limit`` bytes."""

@@ -14,6 +14,13 @@ from typing import Final
 _TICK: Final = 0.016
 """Seconds by which a loop may run a timer early: the coarsest clock, that of Windows."""
 
+STANDSTILL: Final = 1.0
+"""Seconds by which a timer is late only where the program stood still: stopped, paused with its container, or kept
+from the processor."""
+
+GRACE: Final = 0.5
+"""Seconds that what came meanwhile then has to be read: uvloop runs timers before it looks for it."""
+
 
 def _nothing(_: str) -> None:
     """What a closed deadline calls."""
@@ -60,10 +67,14 @@ class Deadline:
         self._timer, self._fires = self._loop.call_at(self._at, self._on_timer), self._at
 
     def _on_timer(self) -> None:
-        self._timer, self._fires = None, math.inf
+        fired, self._timer, self._fires = self._fires, None, math.inf
         if self._at == math.inf:
             return
-        if self._loop.time() < self._at - _TICK:
+        now = self._loop.time()
+        if now < self._at - _TICK:
             self._set()
+        elif now > self._at + STANDSTILL and fired <= self._at:  # so once
+            self._fires = now + GRACE
+            self._timer = self._loop.call_at(self._fires, self._on_timer)
         else:
             self._expire(self._phase)

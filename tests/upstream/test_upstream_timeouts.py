@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.upstream.client import Client, Timeouts
 from chatgpt_platform.upstream.deadline import Deadline
+from chatgpt_platform.wire import deadline as timing
 from support.scripted import Peer, RawServer
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -206,3 +208,40 @@ async def test_the_timer_is_set_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await asyncio.wait_for(expired, 5) == "second"
     assert len(set_at) == 3
     deadline.cancel()
+
+
+@pytest.mark.gen_test
+async def test_a_standstill_helps_no_silent_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "STANDSTILL", 0.1)
+    monkeypatch.setattr(timing, "GRACE", 0.1)
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        time.sleep(0.3)  # noqa: ASYNC251 - nothing of this process runs
+        await peer.gone()
+
+    async with RawServer(script) as server:
+        assert "first_byte" in await timeout_of(Client(server.url, Timeouts(10, 0.1, 0.1, 10)))
+
+
+@pytest.mark.gen_test
+async def test_a_standstill_makes_no_idle_connection_younger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "STANDSTILL", 0.1)
+    answer = HEAD + b"Keep-Alive: timeout=2\r\nContent-Length: 1\r\n\r\nx"
+    served: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        served.append(peer)
+        await peer.send(answer)
+        await peer.gone()
+
+    async with RawServer(script) as server:
+        client = Client(server.url, Timeouts(10, 10, 10, 10))
+        for _ in range(2):
+            response = await client.open(b"GET", b"/", b"", b"")
+            assert await response.read_all(9) == b"x"
+            response.close()
+            time.sleep(1.2)  # noqa: ASYNC251 - as above
+        await client.close()
+        assert len(served) == 2
