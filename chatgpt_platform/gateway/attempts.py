@@ -84,8 +84,7 @@ class Attempts:
         chosen, delay = self._next(call, now)
         if chosen is None or now + delay - call.asked_at >= min(upstream.total, chosen.total):
             return False
-        # Another key costs nobody anything: the one before is not asked again for a while.
-        if not _is_of_key(failure) and not self._budget.spend(now, self._load.entered):
+        if not self._costs_nothing(call, failure, chosen) and not self._budget.spend(now, self._load.entered):
             _note_reason(call, f"{called}; not sent again: the retry budget is used up")
             return False
         _note_reason(call, called)
@@ -211,6 +210,14 @@ class Attempts:
         else:
             call.failed_at = (*call.failed_at, upstream)
         return problem.safe or upstream.settings.retry_unsafe
+
+    def _costs_nothing(self, call: Call, failure: Failure, chosen: Upstream) -> bool:
+        """Whether sending a call again makes nobody's work greater."""
+        if _is_of_key(failure):
+            return True  # the key before is not asked again for a while
+        if not self._budget or not isinstance(failure, Problem) or not failure.safe:
+            return False
+        return chosen not in call.failed_at and chosen not in call.lost_at  # nothing of it was sent so far
 
     def _next(self, call: Call, now: float) -> tuple[Upstream | None, float]:
         """Who is asked next, and after how many seconds."""

@@ -326,6 +326,24 @@ def test_another_key_costs_no_budget(loop: FakeTimeLoop) -> None:
             story.upstream("a").keys.works(key, loop.now + 60)
 
 
+def test_what_was_never_sent_costs_no_budget_elsewhere(loop: FakeTimeLoop) -> None:
+    """However many calls there are at the moment when an upstream goes away: nobody's work is doubled."""
+    story = Story(loop, upstream("a"), upstream("b", priority=1))
+    together = [story.begun() for _ in range(50)]
+    assert all(story.later(made, UNSENT).result() for made in together)
+    assert {at(made) for made in together} == {"b"}
+    assert story.budget.spend(loop.now, 0)
+
+
+def test_but_the_same_upstream_again_does(loop: FakeTimeLoop) -> None:
+    story = Story(loop, upstream("a"))
+    together = [story.begun() for _ in range(50)]
+    assert sum(story.again(made, UNSENT) for made in together[:4]) == 4
+    for _ in range(20):
+        story.budget.spend(loop.now, 0)
+    assert not story.again(together[4], UNSENT)
+
+
 def test_no_budget_no_retry(loop: FakeTimeLoop) -> None:
     story = Story(loop, upstream("a"), upstream("b"), percent=0)
     assert not story.again(story.begun(), UNSENT)
