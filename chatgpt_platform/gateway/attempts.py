@@ -84,7 +84,7 @@ class Attempts:
         chosen, delay = self._next(call, now)
         if chosen is None or now + delay - call.asked_at >= min(upstream.total, chosen.total):
             return False
-        if not self._is_free(call, failure, chosen) and not self._budget.spend(now, self._load.entered):
+        if not self._costs_nothing(call, failure, chosen) and not self._budget.spend(now, self._load.entered):
             _note_reason(call, f"{called}; not sent again: the retry budget is used up")
             return False
         _note_reason(call, called)
@@ -175,13 +175,6 @@ class Attempts:
         if not upstream.breaker.closed:
             upstream.breaker.ended(call.response)
 
-    def _is_free(self, call: Call, failure: Failure, chosen: Upstream) -> bool:
-        """Whether sending again burdens nobody who is in trouble: surely nothing was done for it, and what is
-        asked now has neither failed the call nor, last, another. In an outage of all of them there is no such
-        one."""
-        safe = failure.safe if isinstance(failure, Problem) else failure.status in (401, 402, 429, 503)
-        return safe and chosen not in call.failed_at and not chosen.breaker.failures
-
     def _judge(self, call: Call, upstream: Upstream, failure: Failure, now: float) -> bool:
         """Note what a failure tells of the upstream and its key; whether the call may be sent again."""
         if isinstance(failure, Problem):
@@ -218,6 +211,16 @@ class Attempts:
         else:
             call.failed_at = (*call.failed_at, upstream)
         return problem.safe or upstream.settings.retry_unsafe
+
+    def _costs_nothing(self, call: Call, failure: Failure, chosen: Upstream) -> bool:
+        """Whether sending a call again burdens nobody who is in trouble."""
+        if _is_of_key(failure):
+            return True  # the key before is not asked again for a while
+        if not self._budget or chosen in call.failed_at or chosen in call.lost_at:
+            return False
+        if isinstance(failure, Problem):
+            return failure.safe  # nothing of it was sent so far
+        return failure.status == 503 and not chosen.breaker.failures  # in an outage of all there is no such one
 
     def _next(self, call: Call, now: float) -> tuple[Upstream | None, float]:
         """Who is asked next, and after how many seconds."""

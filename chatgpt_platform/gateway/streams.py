@@ -157,7 +157,9 @@ class Telling(_EventStream):
         pieces: list[bytes] = []
         try:
             for event in events(block):
-                pieces.append(self._piece(event))  # noqa: PERF401 - what came before a broken event still counts
+                if event.data == b"[DONE]":
+                    break  # nor is anything behind it read that comes later
+                pieces.append(self._piece(event))
         except Problem as problem:
             pieces.append(self._break_off(problem))
         return b"".join(pieces)
@@ -172,8 +174,6 @@ class Telling(_EventStream):
         return encode(conversation.success(self._turns, self._answer)) + _DONE
 
     def _piece(self, event: Event) -> bytes:
-        if event.data == b"[DONE]":
-            return b""
         status = event_status(event)
         if status is not None:
             raise self._problem_of(status, event.data)

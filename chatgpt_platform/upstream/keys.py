@@ -2,7 +2,7 @@
 
 | what the upstream answered | the key |
 | --- | --- |
-| 429 | rests for its Retry-After; without one for a second, then twice as long each time |
+| 429 | rests for its Retry-After, an hour at most; without one for a second, then twice as long each time |
 | 401, or that there is no credit left | is set aside, and tried again by one call after a minute, two, four |
 
 Keys that are set aside are used all the same where the upstream has no other: so callers see why, and it goes on
@@ -23,6 +23,7 @@ LONGEST_REST: Final = 60.0
 
 ASIDE: Final = 60.0
 LONGEST_ASIDE: Final = 3600.0
+"""Seconds; also of a rest, however long the upstream asks for: a nonsensical Retry-After takes no key for days."""
 
 
 class State(Enum):
@@ -132,7 +133,7 @@ class KeyPool:
             if key.ready_at > now:
                 return  # a call that was under way when it began to rest
             key.waited = seconds = min(max(REST, 2 * key.waited), LONGEST_REST)
-        key.ready_at = max(key.ready_at, now + seconds)
+        key.ready_at = max(key.ready_at, now + min(seconds, LONGEST_ASIDE))
         self.calm = False
 
     def set_aside(self, key: Key, now: float) -> bool:

@@ -39,10 +39,14 @@ class Budget:
         self._at = now
         self._calls = calls
 
+    def __bool__(self) -> bool:
+        """Whether there are retries at all."""
+        return self._share > 0
+
     def spend(self, now: float, calls: int) -> bool:
         """Take a retry; False where none is left."""
         self._pass_time(now, calls)
-        if not self._share or self._left < 1:
+        if not self or self._left < 1:
             return False
         self._left -= 1
         return True

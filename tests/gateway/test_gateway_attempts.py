@@ -319,18 +319,21 @@ def test_the_budget_is_one_for_all(loop: FakeTimeLoop) -> None:
 
 
 def test_an_upstream_that_has_not_failed_the_call_costs_no_budget(loop: FakeTimeLoop) -> None:
-    story = Story(loop, upstream("a"), upstream("b", priority=1), percent=0)
-    for failure in (answer(503), UNSENT):
+    story = Story(loop, upstream("a"), upstream("b", priority=1), percent=1)
+    for _ in range(3 * int(RESERVE)):
         made = story.begun()
-        assert story.later(made, failure).result()
+        assert story.later(made, answer(503)).result()
         assert at(made) == "b"
-        assert not story.again(made, failure), "a was asked, and so was b"
         story.attempts.settle(made)
-        other = story.begun()
-        assert not story.again(other, failure), "b is in trouble too"
-        story.attempts.settle(other)
         story.upstream("a").breaker.succeeded()
-        story.upstream("b").breaker.succeeded()
+    story.upstream("b").breaker.failed(object(), loop.now)
+    sent = 0
+    for _ in range(3 * int(RESERVE)):
+        made = story.begun()
+        sent += story.later(made, answer(503)).result()
+        story.attempts.settle(made)
+        story.upstream("a").breaker.succeeded()
+    assert RESERVE <= sent <= RESERVE + 1, "b is in trouble too"
 
 
 def test_what_may_have_been_acted_on_costs_budget_everywhere(loop: FakeTimeLoop) -> None:
@@ -348,6 +351,24 @@ def test_another_key_costs_no_budget(loop: FakeTimeLoop) -> None:
         story.attempts.settle(made)
         for key in story.upstream("a").keys.keys:
             story.upstream("a").keys.works(key, loop.now + 60)
+
+
+def test_what_was_never_sent_costs_no_budget_elsewhere(loop: FakeTimeLoop) -> None:
+    """However many calls there are at the moment when an upstream goes away: nobody's work is doubled."""
+    story = Story(loop, upstream("a"), upstream("b", priority=1))
+    together = [story.begun() for _ in range(50)]
+    assert all(story.later(made, UNSENT).result() for made in together)
+    assert {at(made) for made in together} == {"b"}
+    assert story.budget.spend(loop.now, 0)
+
+
+def test_but_the_same_upstream_again_does(loop: FakeTimeLoop) -> None:
+    story = Story(loop, upstream("a"))
+    together = [story.begun() for _ in range(50)]
+    assert sum(story.again(made, UNSENT) for made in together[:4]) == 4
+    for _ in range(20):
+        story.budget.spend(loop.now, 0)
+    assert not story.again(together[4], UNSENT)
 
 
 def test_no_budget_no_retry(loop: FakeTimeLoop) -> None:

@@ -83,6 +83,13 @@ def test_a_key_rests_for_as_long_as_the_upstream_said() -> None:
     assert keys.rests_for(107.5) is None
 
 
+def test_no_rest_is_longer_than_an_hour() -> None:
+    """A date that is years away, or milliseconds taken for seconds, would take the key until a restart."""
+    keys = pool(1)
+    keys.rest(keys.keys[0], 0.0, 604_800.0)
+    assert keys.rests_for(0.0) == LONGEST_ASIDE
+
+
 def test_the_longest_of_several_rests_counts() -> None:
     keys = pool(1)
     for seconds in (9.0, 3.0, None):

@@ -189,3 +189,14 @@ def test_a_wrong_base_url_is_not_called_an_unknown_model() -> None:
         assert answer.status_code == 400
         assert "Invalid URL" in answer.json()["data"]["response"]
         assert "know this model" not in answer.text
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_what_comes_after_done_is_not_said(together: bool) -> None:
+    parts = [PIECE + DONE + PIECE] if together else [PIECE, DONE, PIECE]
+    with answering(*parts, head=b"Content-Type: text/event-stream\r\n") as running:
+        question = {"prompt": "hi", "stream": True}
+        said = text_of(requests.post(running.url + "/chatgpt", json=question, stream=True))
+    assert said.count('"delta"') == 1
+    assert '"content":"hey"}' in said
+    assert said.endswith("data: [DONE]\n\n")
