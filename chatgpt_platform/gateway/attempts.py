@@ -146,21 +146,12 @@ class Attempts:
         record.upstream = upstream.name
         record.attempts += 1
         call.key = key
-        path, body, spent = endpoint.upstream_path, call.body, now - call.asked_at
-        if upstream.plain and not call.tail:
-            call.response = upstream.begin(
-                endpoint.upstream_method, path, key, call.lines, body, call.trace, spent
-            )
-        else:
-            model = upstream.rename.get(record.model or "", record.model or "")
-            if body and model != record.model:
-                body = members.rewrite(body, {"model": model})
-            if call.tail:
-                path += b"/" + quote(model, safe="/:@").encode()
-            path = upstream.dialect.path(path, model)
-            call.response = upstream.begin(
-                endpoint.upstream_method, path, key, call.lines, body, call.trace, spent
-            )
+        path, body = endpoint.upstream_path, call.body
+        if not upstream.plain or call.tail:
+            path, body = _addressed(call, upstream)
+        call.response = upstream.begin(
+            endpoint.upstream_method, path, key, call.lines, body, call.trace, now - call.asked_at
+        )
         call.upstream = upstream  # now it is one of its calls, until it is let go
 
     def _let_go(self, call: Call) -> None:
@@ -256,6 +247,17 @@ class Attempts:
             Kind.UNAVAILABLE, "upstream_down", retry_after=seconds, seconds=seconds, because=because,
             detail=f"known to be down: {because}",
         )  # fmt: skip
+
+
+def _addressed(call: Call, upstream: Upstream) -> tuple[bytes, bytes]:
+    """Path and body for an upstream that has its own names for models, or its own paths."""
+    asked = call.record.model or ""
+    model = upstream.rename.get(asked, asked)
+    body = members.rewrite(call.body, {"model": model}) if call.body and model != asked else call.body
+    path = call.endpoint.upstream_path
+    if call.tail:
+        path += b"/" + quote(model, safe="/:@").encode()
+    return upstream.dialect.path(path, model), body
 
 
 def _count_failure(call: Call, upstream: Upstream, problem: Problem, now: float) -> None:

@@ -23,27 +23,15 @@ from chatgpt_platform.gateway.render import JSON, Renderer
 from chatgpt_platform.gateway.routing import Routing
 from chatgpt_platform.gateway.tokens import TokenCap
 from chatgpt_platform.limits.store import Decision, Store
-from chatgpt_platform.observe.metrics import Breaker, KeyState, Metrics, UpstreamState
+from chatgpt_platform.observe.metrics import Metrics
 from chatgpt_platform.settings.schema import Settings
-from chatgpt_platform.upstream import breaker, keys
 from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.upstream.retries import Budget
 from chatgpt_platform.upstream.sse import encode
-from chatgpt_platform.upstream.upstream import Upstream
 from chatgpt_platform.wire.head import joined
 
 _OPENAI: Final = Api.OPENAI  # looked up in the class it would cost a call each time
 _MODELS: Final = endpoints.MODELS
-_BREAKERS: Final = {
-    breaker.State.CLOSED: Breaker.CLOSED,
-    breaker.State.HALF_OPEN: Breaker.HALF_OPEN,
-    breaker.State.OPEN: Breaker.OPEN,
-}
-_KEYS: Final = {
-    keys.State.WORKS: KeyState.IN_USE,
-    keys.State.RESTING: KeyState.RESTING,
-    keys.State.ASIDE: KeyState.SET_ASIDE,
-}
 _JSON_TYPES: Final = ("application/json",)
 _MOST_DIGITS: Final = 18
 _FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -80,7 +68,6 @@ class Gateway:
             log_prompts=prompts,
         )  # fmt: skip
         self._limiter: Final = limiter
-        self._fleet: Final = fleet
         self._load: Final = load
         self._log: Final = logger
 
@@ -186,7 +173,8 @@ class Gateway:
         call.record.error = str(problem)
         level = logging.getLevelNamesMapping()[problem.kind.level.upper()]
         if level > logging.INFO and problem.kind is not Kind.FAULT:  # that one was said where it happened
-            self._log.log(level, "%s: %s", call.record.request_id, problem)
+            upstream = f"{call.record.upstream}: " if call.record.upstream else ""
+            self._log.log(level, "%s: %s%s", call.record.request_id, upstream, problem)
         return self.renderer.reply(problem, call.api, call.language)
 
     def count(self, call: Call) -> None:
@@ -212,11 +200,6 @@ class Gateway:
         except Problem as denied:
             return denied
         return problem
-
-    def upstreams(self) -> tuple[UpstreamState, ...]:
-        """How the upstreams are, for metrics."""
-        now = asyncio.get_running_loop().time()
-        return tuple(_state(each, now) for each in self._fleet.upstreams)
 
     def too_large(self) -> Problem:
         """The Problem of a body above ``server.max_body``."""
@@ -306,16 +289,6 @@ class Gateway:
 
     def _check_key_head(self, call: Call) -> None:
         self._api(call).check_key_head(call)
-
-
-def _state(upstream: Upstream, now: float) -> UpstreamState:
-    return UpstreamState(
-        upstream.name,
-        _BREAKERS[upstream.breaker.state(now)],
-        tuple(_KEYS[key.state(now)] for key in upstream.keys.keys),
-        upstream.under_way,
-        upstream.client.connections,
-    )
 
 
 def _check_encoding(encoding: bytes) -> None:

@@ -143,6 +143,11 @@ def _of_upstreams(tallies: Sequence[Tally], now: Snapshot, metrics: Metrics) -> 
         tokens[each.upstream or "", "prompt"] += each.prompt_tokens
         tokens[each.upstream or "", "completion"] += each.completion_tokens
     yield _counter("tokens_total", "Tokens, as upstreams tell them.", ("upstream", "kind"), tokens.items())
+    broken: Counter[tuple[str, ...]] = Counter({(each.name,): 0 for each in states})
+    for each in tallies:
+        broken[each.upstream or "",] += each.broken
+    yield _counter("answers_broken_total", "Answers with status 200 that ended with an error, streams as a rule.",
+                   ("upstream",), broken.items())  # fmt: skip
     # From the start on, so that the first one is seen as a step.
     retries = dict.fromkeys(((each.name, reason) for each in states for reason in RETRY_REASONS), 0)
     retries |= metrics.retries

@@ -36,6 +36,9 @@ SHED_REASONS: Final = ("queue", "client", "wait")
 time."""
 
 
+OK: Final = 200
+
+
 class Histogram:
     """How many of some times fell between two bounds each, and their sum; milliseconds all of them.
 
@@ -75,8 +78,8 @@ class Endpoint(Protocol):
 class Tally:
     """The calls of one endpoint that one upstream answered (None: none was asked) with one status."""
 
-    __slots__ = ("completion_tokens", "durations", "events", "first_bytes", "kind", "label", "prompt_tokens",
-                 "status", "upstream")  # fmt: skip
+    __slots__ = ("broken", "completion_tokens", "durations", "events", "first_bytes", "kind", "label",
+                 "prompt_tokens", "status", "upstream")  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, upstream: str | None, status: int) -> None:
         self.kind: Final = endpoint.kind
@@ -86,6 +89,8 @@ class Tally:
         self.durations: Final = Histogram(CALL_BOUNDS)
         self.first_bytes: Final = Histogram(CALL_BOUNDS)
         self.events = 0
+        self.broken = 0
+        """Those that had begun well, and ended with an error all the same."""
         self.prompt_tokens = 0
         self.completion_tokens = 0
 
@@ -116,6 +121,8 @@ class Metrics:
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = Tally(*key)
+        if record.error is not None and record.status == OK:
+            tally.broken += 1
         # Not by ``Histogram.add``: each call passes here.
         time, durations = record.duration_ms, tally.durations
         durations.counts[bisect_left(CALL_BOUNDS, time)] += 1

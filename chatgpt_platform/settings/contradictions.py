@@ -17,6 +17,7 @@ def contradictions(merged: Merged) -> Iterator[str]:
     """Each in one line that begins with its place. What was refused already is not looked at."""
     yield from _tokens(merged)
     yield from _half_of_tls(merged)
+    yield from _one_port_for_two(merged)
     places = merged.lists.get("upstreams", ("",))
     upstreams = [_Upstream(merged, index, place) for index, place in enumerate(places)]
     yield from _names(upstreams)
@@ -42,6 +43,16 @@ def _half_of_tls(merged: Merged) -> Iterator[str]:
         found = merged.values[path]
         if found.value and not merged.values[other].value and merged.sound(other):
             yield f"{found.place}: found {path} without {other}, expected both of them or none"
+
+
+def _one_port_for_two(merged: Merged) -> Iterator[str]:
+    """Metrics on a port of their own that is the gateway's."""
+    port, main = merged.values["metrics.port"], merged.values["server.port"]
+    if port.value and port.value == main.value:
+        yield (
+            f"{port.place}: found {port.value} for metrics.port, expected another than server.port "
+            f"({main.source}); for /metrics at the gateway's own port set metrics.allow"
+        )
 
 
 class _Upstream:

@@ -6,6 +6,7 @@
 ``breaker``     whether it is taken to be down, pure
 ``dialect``     its paths and the header of its key, pure
 ``retries``     how often and how soon a call may be sent again, pure
+``response``    the answer to one request, as far as it has come
 ``client``      a pool of connections to one host; where foreign exceptions become Problems
 ``connecting``  how a connection comes about: addresses, a proxy, TLS
 ``proxies``     the way through a proxy; imported only where there is one

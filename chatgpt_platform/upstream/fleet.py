@@ -74,13 +74,6 @@ class Fleet:
         """
         resting = False
         for tier in tiers:
-            if len(tier) == 1 and not avoid:
-                only = tier[0]  # as with most owners, and for each call
-                if (
-                    only.under_way < only.most and only.breaker.closed and only.rests_until <= now
-                    and (only.keys.calm or not keyed)
-                ):  # fmt: skip
-                    return only
             free = [each for each in tier if each.admits(now) and (not keyed or each.keys.ready(now))]
             if avoid:
                 free = [each for each in free if each not in avoid]

@@ -9,6 +9,7 @@ app          the same endpoints as a Tornado application, the route table
 base         its handlers
 service      what outlives a request: the gateway of the moment, the limiter, the access log
 server       the listening side: wire, TLS, drain
+snapshot     how upstreams are, in the words of the metrics
 scraping     what /metrics takes besides the tallies
 forms        multipart bodies
 cors         pages that may call from a browser

@@ -19,6 +19,7 @@ from chatgpt_platform.observe.logs import Logs
 from chatgpt_platform.observe.metrics import Metrics, Snapshot
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.fleet import Fleet
+from chatgpt_platform.web import snapshot
 from chatgpt_platform.web.forms import read_multipart
 from chatgpt_platform.web.scraping import Scraping
 from chatgpt_platform.wire.batch import Batch
@@ -110,7 +111,7 @@ class Service:
     def _snapshot(self) -> Snapshot:
         limiter = self._limiter
         return Snapshot(
-            upstreams=self.gateway.upstreams(),
+            upstreams=snapshot.of_upstreams(self.fleet.upstreams, self.loop.time()),
             under_way=self.load.under_way,
             waiting=len(self.load.queue),
             clients=len(limiter),

@@ -152,3 +152,21 @@ def test_the_problems_of_every_upstream_come_at_once(tmp_path: Path) -> None:
         "a.yaml:6: upstreams[1].base_url",
     ]
     assert "did you mean upstreams[2].name or upstreams[2].rename?" in found[2]
+
+
+# --- ports
+
+
+def test_metrics_do_not_get_the_gateways_own_port(tmp_path: Path) -> None:
+    cure = "for /metrics at the gateway's own port set metrics.allow"
+    assert problems(tmp_path, "metrics:\n  port: 5000\n") == [
+        f"a.yaml:2: metrics.port: found 5000 for metrics.port, expected another than server.port (default); {cure}"
+    ]
+    assert problems(tmp_path, CHATGPT_METRICS__PORT="7000", PORT="7000") == [
+        (
+            "CHATGPT_METRICS__PORT: found 7000 for metrics.port, expected another than server.port "
+            f"(environment variable PORT); {cure}"
+        )
+    ]
+    assert accepted(tmp_path, "server: {port: 0}\n")
+    assert accepted(tmp_path, "metrics: {port: 5001}\n")

@@ -190,6 +190,21 @@ def test_failures_are_told(fault: str) -> None:
         assert KEY not in get(running).text
 
 
+def test_streams_that_end_with_an_error_are_told_though_their_status_is_200() -> None:
+    with gateway({**OPEN, "CHATGPT_SERVER__HEARTBEAT": "100ms"}, Behaviour(fail="cut-mid")) as running:
+        running.expected = ["upstream_broke_off", "upstream_failed"]
+        asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        for behaviour in (Behaviour(fail="cut-mid"), Behaviour(fail="html-error", latency=0.3), Behaviour()):
+            running.simulator.behaviour = behaviour
+            with contextlib.suppress(requests.exceptions.ChunkedEncodingError):
+                answer = requests.post(running.url + "/v1/chat/completions", json=asked, timeout=20)
+                assert answer.status_code == 200
+        wait_until(lambda: len(running.records()) == 3)
+        told = scraped(running)
+        assert told.value("chatgpt_answers_broken_total", upstream="openai") == 2
+        assert told.value("chatgpt_calls_total", upstream="openai", status="200") == 3
+
+
 def test_calls_that_are_sent_again_are_told() -> None:
     with gateway({**OPEN, "CHATGPT_RETRIES__ATTEMPTS": "3"}, Behaviour(fail="503-bare")) as running:
         running.expected = ["openai", "upstream"]
