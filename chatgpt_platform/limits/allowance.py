@@ -57,6 +57,10 @@ class Allowance(ABC):
         self.held -= held
         self._spend(used, clock)
 
+    def resize(self, amount: int, clock: int) -> None:
+        """Another amount from now on; what was used of the former stays used."""
+        self.amount = amount
+
     @abstractmethod
     def turn(self, wall: float, clock: int) -> None:
         """Begin anew what begins anew at this time."""
@@ -81,12 +85,12 @@ class Allowance(ABC):
 class Calendar(Allowance):
     """Begins anew with each day, week, month or year of a time zone, or never (``total``)."""
 
-    __slots__ = ("_ends", "_period", "_starts", "_zone")
+    __slots__ = ("_ends", "_period", "_starts", "zone")
 
     def __init__(self, amount: int, period: str, zone: tzinfo | None, wall: float) -> None:
         super().__init__(amount)
         self._period: Final = period
-        self._zone: Final = zone
+        self.zone: Final = zone
         self._starts, self._ends = bounds(period, wall, zone)
 
     @property
@@ -100,7 +104,7 @@ class Calendar(Allowance):
         if wall >= self._ends:
             self.spent = 0
         # Else the clock was far ahead: what was used meanwhile counts in the present period.
-        self._starts, self._ends = bounds(self._period, wall, self._zone)
+        self._starts, self._ends = bounds(self._period, wall, self.zone)
 
     def wait(self, wanted: int, wall: float, clock: int) -> float:
         if self.room(wall, clock) >= wanted:
@@ -187,13 +191,19 @@ class Rate(Allowance):
 
     def __init__(self, amount: int, seconds: int) -> None:
         super().__init__(amount)
-        self._window: Final = Window("tokens", amount, seconds)
+        self._window = Window("tokens", amount, seconds)
         self._full_at = 0
         """When the bucket is full again, as ``limits.bucket`` has it."""
 
     def turn(self, wall: float, clock: int) -> None:
         ahead = self._full_at - clock * self.amount
         self.spent = -(-ahead // self._window.interval) if ahead > 0 else 0
+
+    def resize(self, amount: int, clock: int) -> None:
+        missing = max(self._full_at - clock * self.amount, 0) // self._window.interval
+        super().resize(amount, clock)
+        self._window = Window("tokens", amount, self._window.seconds)
+        self._full_at = clock * amount + missing * self._window.interval
 
     def wait(self, wanted: int, wall: float, clock: int) -> float:
         if self.room(wall, clock) >= wanted:

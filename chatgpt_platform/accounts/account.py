@@ -1,0 +1,223 @@
+"""One virtual key's holder: what it may do, what it has used, what it has under way."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from datetime import tzinfo
+from typing import Final, NamedTuple, Protocol
+
+from chatgpt_platform.access.address import AddressBook
+from chatgpt_platform.accounts.meter import Meter
+from chatgpt_platform.accounts.prices import Price
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.limits.allowance import Allowance, Calendar, Rate, Rolling
+from chatgpt_platform.limits.bucket import Window, Windows, windows_of
+from chatgpt_platform.limits.store import Store
+from chatgpt_platform.settings import allowances
+from chatgpt_platform.settings.outbound import matches
+from chatgpt_platform.settings.sharing import VirtualKey
+
+_MODELS_KNOWN: Final = 64
+"""Of whose calls an account remembers how they went."""
+
+
+_ALL: Final = ("*",)
+
+
+class Item(NamedTuple):
+    """An allowance with what it is about. ``unit``: tokens or dollars. ``text``: as the owner wrote it."""
+
+    allowance: Allowance
+    unit: str
+    text: str
+    period: tuple[str, int]
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is a matter of a moment, not of a budget."""
+        return isinstance(self.allowance, Rate)
+
+    @property
+    def name(self) -> str:
+        """What tells it from the account's others, also over a restart."""
+        kind, seconds = self.period
+        return f"{self.unit}/{f'{seconds}s' if kind == 'rolling' else kind}"
+
+
+class Hold(NamedTuple):
+    """What a call may use of its account's allowances, until it is settled."""
+
+    items: tuple[Item, ...]
+    tokens: int
+    money: int
+
+
+class Lack(NamedTuple):
+    """Which allowance has no room for a call. ``wait``: seconds until it does; infinite: never. ``passing``: there
+    would be room, were it not for what calls under way hold."""
+
+    item: Item
+    wait: float
+    passing: bool
+
+
+class Revocable(Protocol):
+    """A call that lasts, and can be ended."""
+
+    def revoke(self, problem: Problem) -> None: ...
+
+
+class Account:
+    """Outlives changes of its key's settings, and the loss of its key."""
+
+    def __init__(self, name: str) -> None:
+        """``name``: the key's; empty for all callers without one."""
+        self.name: Final = name
+        self.key: VirtualKey | None = None
+        self.limiter: Store | None = None
+        self.addresses: AddressBook | None = None
+        self.concurrency: float = math.inf
+        self.items: tuple[Item, ...] = ()
+        self.under_way: Final[dict[object, Revocable | None]] = {}
+        """Its calls that have begun and are not settled, each with how it can be ended, once it lasts."""
+        self.waiting: Final[deque[tuple[Callable[[], bool], asyncio.Future[bool]]]] = deque()
+        """Calls that wait for others to be settled: how to try one again, and its turn."""
+        self.keeps_prompts = False
+        """Whether what is said is kept for its owner."""
+        self._models: tuple[str, ...] = _ALL
+        self.touched = False
+        """Its allowances have changed since they were last saved."""
+        self._meters: Final[dict[str, Meter]] = {}
+
+    def configure(self, key: VirtualKey, zone: tzinfo | None, wall: float, clock: int) -> None:
+        """Go on under these settings: what was used of an allowance over the same period stays used."""
+        self.concurrency = key.concurrency or math.inf
+        self.keeps_prompts = key.prompts
+        self._models = _ALL if key.models == _ALL else key.models
+        self.addresses = AddressBook((), key.addresses, ()) if key.addresses else None
+        windows = _windows(key)
+        if self.limiter is not None:
+            self.limiter.reconfigure(windows, 1, clock)
+        elif windows:
+            self.limiter = Store(windows, 1, _nobody_else)
+        former = {item.name: item.allowance for item in self.items}
+        self.items = tuple(
+            _item(unit, each, zone, wall, clock, former)
+            for unit, each in (*(("tokens", one) for one in key.tokens), *(("dollars", one) for one in key.budget))
+        )
+        self.key = key
+
+    def may_use(self, model: str) -> bool:
+        """Whether its key is for this model."""
+        return self._models == _ALL or any(matches(pattern, model) for pattern in self._models)
+
+    def check_model(self, model: str) -> None:
+        """Raise Problem for a model that its key is not for."""
+        if self._models is not _ALL and not self.may_use(model):
+            raise Problem(Kind.FORBIDDEN, "model_not_allowed", param="model", model=model)
+
+    def meter(self, model: str, price_of: Callable[[str], Price | None]) -> Meter:
+        """How its calls of a model went."""
+        meter = self._meters.get(model)
+        if meter is None:
+            if len(self._meters) >= _MODELS_KNOWN:
+                self._meters.clear()
+            meter = self._meters[model] = Meter(price_of(model))
+        return meter
+
+    def forget_prices(self) -> None:
+        """They may have changed."""
+        self._meters.clear()
+
+    def lack(self, tokens: int, money: int, wall: float, clock: int) -> Lack | None:
+        """What stands in the way of a call that will likely use so much; None: it may begin."""
+        for item in self.items:
+            wanted = money if item.unit == "dollars" else tokens
+            room = item.allowance.room(wall, clock)
+            if room < wanted or room <= 0:
+                wanted = max(wanted, 1)
+                passing = room + item.allowance.held >= wanted
+                return Lack(item, item.allowance.wait(wanted, wall, clock), passing)
+        return None
+
+    def hold(self, tokens: int, money: int) -> Hold:
+        """A call begins that may use up to so much."""
+        items = self.items
+        for item in items:
+            item.allowance.hold(money if item.unit == "dollars" else tokens)
+        return Hold(items, tokens, money)
+
+    def settle(self, hold: Hold, tokens: int, money: int, wall: float, clock: int) -> None:
+        """A call is over that has used so much."""
+        self.touched = True
+        same = self.items is hold.items
+        for item in self.items:
+            in_money = item.unit == "dollars"
+            # The settings may have changed since: what was not held cannot be given back.
+            holds = same or any(item.allowance is each.allowance for each in hold.items)
+            held = (hold.money if in_money else hold.tokens) if holds else 0
+            item.allowance.settle(held, money if in_money else tokens, wall, clock)
+
+    def wake(self) -> None:
+        """Something is free again: those who can go on do so, in the order in which they came."""
+        waiting = self.waiting
+        for _ in range(len(waiting)):
+            attempt, turn = waiting[0]
+            if not turn.done():
+                try:
+                    if not attempt():
+                        return
+                except Exception as error:  # noqa: BLE001 - it is that call's
+                    turn.set_exception(error)
+                else:
+                    turn.set_result(True)
+            waiting.popleft()
+
+    def state(self, wall: float, clock: int) -> dict[str, list[int | float]]:
+        """What is used of each allowance, to be remembered over a restart."""
+        return {item.name: item.allowance.state(wall, clock) for item in self.items}
+
+    def restore(self, state: dict[str, list[int | float]], wall: float, clock: int) -> None:
+        """Go on from a ``state``; what cannot be read of it is left out."""
+        for item in self.items:
+            try:
+                item.allowance.restore(state[item.name], wall, clock)
+            except (LookupError, TypeError, ValueError):
+                continue
+
+
+def _item(
+    unit: str, written: allowances.Allowance, zone: tzinfo | None, wall: float, clock: int,
+    former: dict[str, Allowance],
+) -> Item:  # fmt: skip
+    allowance = _allowance(written, zone, wall)
+    item = Item(allowance, unit, str(written), (written.period, written.seconds))
+    known = former.get(item.name)
+    if known is None:
+        return item
+    if isinstance(known, Calendar) and known.zone != zone:
+        allowance.restore(known.state(wall, clock), wall, clock)
+        return item
+    known.resize(written.amount, clock)
+    return item._replace(allowance=known)
+
+
+def _allowance(written: allowances.Allowance, zone: tzinfo | None, wall: float) -> Allowance:
+    if written.period == "rolling":
+        return Rolling(written.amount, written.seconds, wall)
+    if written.seconds:
+        return Rate(written.amount, written.seconds)
+    return Calendar(written.amount, written.period, zone, wall)
+
+
+def _windows(key: VirtualKey) -> Windows:
+    limits = key.limits
+    plain = windows_of(limits.second, limits.minute, limits.hour, limits.day)
+    return tuple(Window(f"key_{each.name}", each.capacity, each.seconds) for each in plain)
+
+
+def _nobody_else(_: int) -> None:
+    """A key's limiter has one client."""
