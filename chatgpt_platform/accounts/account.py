@@ -28,12 +28,14 @@ _ALL: Final = ("*",)
 
 
 class Item(NamedTuple):
-    """An allowance with what it is about. ``unit``: tokens or dollars. ``text``: as the owner wrote it."""
+    """An allowance with what it is about. ``unit``: tokens or dollars. ``text``: as the owner wrote it. ``loud_at``:
+    from how much on, once it is spent, the owner may be told."""
 
     allowance: Allowance
     unit: str
     text: str
     period: tuple[str, int]
+    loud_at: float
 
     @property
     def is_rate(self) -> bool:
@@ -43,8 +45,7 @@ class Item(NamedTuple):
     @property
     def name(self) -> str:
         """What tells it from the account's others, also over a restart."""
-        kind, seconds = self.period
-        return f"{self.unit}/{f'{seconds}s' if kind == 'rolling' else kind}"
+        return _name(self.unit, *self.period)
 
 
 class Hold(NamedTuple):
@@ -65,7 +66,7 @@ class Lack(NamedTuple):
 
 
 class Revocable(Protocol):
-    """A call that lasts, and can be ended."""
+    """A call that can be ended."""
 
     def revoke(self, problem: Problem) -> None: ...
 
@@ -81,8 +82,10 @@ class Account:
         self.addresses: AddressBook | None = None
         self.concurrency: float = math.inf
         self.items: tuple[Item, ...] = ()
-        self.under_way: Final[dict[object, Revocable | None]] = {}
-        """Its calls that have begun and are not settled, each with how it can be ended, once it lasts."""
+        self.under_way: Final[set[object]] = set()
+        """Its calls that were admitted and are not settled."""
+        self.lasting: Final[dict[object, Revocable]] = {}
+        """Its calls that wait for something, each with how it can be ended."""
         self.waiting: Final[deque[tuple[Callable[[], bool], asyncio.Future[bool]]]] = deque()
         """Calls that wait for others to be settled: how to try one again, and its turn."""
         self.keeps_prompts = False
@@ -92,8 +95,11 @@ class Account:
         """Its allowances have changed since they were last saved."""
         self._meters: Final[dict[str, Meter]] = {}
 
-    def configure(self, key: VirtualKey, zone: tzinfo | None, wall: float, clock: int) -> None:
-        """Go on under these settings: what was used of an allowance over the same period stays used."""
+    def configure(self, key: VirtualKey, zone: tzinfo | None, share: int, wall: float, clock: int) -> None:
+        """Go on under these settings: what was used of an allowance over the same period stays used.
+
+        ``share``: percent of an allowance from which on its owner may be told; 0: never.
+        """
         self.concurrency = key.concurrency or math.inf
         self.keeps_prompts = key.prompts
         self._models = _ALL if key.models == _ALL else key.models
@@ -104,10 +110,14 @@ class Account:
         elif windows:
             self.limiter = Store(windows, 1, _nobody_else)
         former = {item.name: item.allowance for item in self.items}
+        given = (*(("tokens", one) for one in key.tokens), *(("dollars", one) for one in key.budget))
         self.items = tuple(
-            _item(unit, each, zone, wall, clock, former)
-            for unit, each in (*(("tokens", one) for one in key.tokens), *(("dollars", one) for one in key.budget))
-        )
+            Item(
+                _allowance(each, former.get(_name(unit, each.period, each.seconds)), zone, wall, clock),
+                unit, str(each), (each.period, each.seconds), each.amount * share // 100 if share else math.inf,
+            )
+            for unit, each in given
+        )  # fmt: skip
         self.key = key
 
     def may_use(self, model: str) -> bool:
@@ -128,9 +138,10 @@ class Account:
             meter = self._meters[model] = Meter(price_of(model))
         return meter
 
-    def forget_prices(self) -> None:
+    def renew_prices(self, price_of: Callable[[str], Price | None]) -> None:
         """They may have changed."""
-        self._meters.clear()
+        for model, meter in self._meters.items():
+            meter.price = price_of(model)
 
     def lack(self, tokens: int, money: int, wall: float, clock: int) -> Lack | None:
         """What stands in the way of a call that will likely use so much; None: it may begin."""
@@ -189,24 +200,18 @@ class Account:
                 continue
 
 
-def _item(
-    unit: str, written: allowances.Allowance, zone: tzinfo | None, wall: float, clock: int,
-    former: dict[str, Allowance],
-) -> Item:  # fmt: skip
-    allowance = _allowance(written, zone, wall)
-    item = Item(allowance, unit, str(written), (written.period, written.seconds))
-    known = former.get(item.name)
-    if known is None:
-        return item
-    if isinstance(known, Calendar) and known.zone != zone:
-        allowance.restore(known.state(wall, clock), wall, clock)
-        return item
-    known.resize(written.amount, clock)
-    return item._replace(allowance=known)
+def _name(unit: str, period: str, seconds: int) -> str:
+    return f"{unit}/{f'{seconds}s' if period == allowances.ROLLING else period}"
 
 
-def _allowance(written: allowances.Allowance, zone: tzinfo | None, wall: float) -> Allowance:
-    if written.period == "rolling":
+def _allowance(
+    written: allowances.Allowance, known: Allowance | None, zone: tzinfo | None, wall: float, clock: int
+) -> Allowance:
+    """``known``: over the same period, under the settings before."""
+    if known is not None:
+        known.resize(written.amount, clock)
+        return known
+    if written.period == allowances.ROLLING:
         return Rolling(written.amount, written.seconds, wall)
     if written.seconds:
         return Rate(written.amount, written.seconds)

@@ -6,13 +6,12 @@ Belongs to one event loop. What touches a disk is done in threads, but for the o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, tzinfo
+from collections.abc import Coroutine, Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -24,8 +23,10 @@ from chatgpt_platform.accounts.warnings import Warnings
 from chatgpt_platform.accounts.webhook import Webhook
 from chatgpt_platform.errors import ConfigurationError, Kind, Problem
 from chatgpt_platform.observe.access import Record
+from chatgpt_platform.settings.dates import zone_of
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.settings.sharing import VirtualKey
+from chatgpt_platform.settings.virtual_keys import key_from
 
 if TYPE_CHECKING:
     from chatgpt_platform.accounts.keystore import KeyStore, StoredKey
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
 WATCH_EVERY: Final = 0.4
 """Seconds between two looks at the key store: a revoked key stops within a second."""
+
+State = dict[str, list[int | float]]
+_state_decoder: Final = msgspec.json.Decoder(State)
+_ALLOWANCES: Final = "allowance"
+_WARNINGS: Final = "warning"
+"""Kinds of what the ledger remembers besides calls."""
 
 _AT_ONCE: Final = 64
 """Records that become rows together, as in the access log."""
@@ -45,48 +52,54 @@ class Accounts:
         """Opens the key store and the ledger, where there is a ``state.directory``. Raises ConfigurationError."""
         self.ring: Final = KeyRing(logger.warning)
         self.anonymous: Final = Account("")
+        self.zone: Final = zone_of(settings.budgets.time_zone)
         self.ledger: Ledger | None = None
-        self.zone: tzinfo | None = None
-        self._log: Final = logger
+        self._settings = settings
+        self._log = logger
         self._store: KeyStore | None = None
         self._stored: Sequence[tuple[StoredKey, VirtualKey]] = ()
         self._records: list[tuple[Record, str]] = []
-        self._truncated = False
-        self._prices: PriceTable | None = None
-        self._day = _today()
-        self._webhook: Webhook | None = None
+        self._day = self._today()
+        self._prices = PriceTable(settings.prices)
+        self._webhook = _webhook(settings, logger)
+        self._warnings = self._new_warnings()
         self._tasks: Final[set[asyncio.Task[None]]] = set()
-        self._settings: Settings | None = None
+        self._watching: asyncio.Task[None] | None = None
         if settings.state.directory:
-            self._open(settings)
-        self.configure(settings)
-        self._restore()
+            self._open(Path(settings.state.directory))
+        self._remembered: Final = self.ledger.states(_ALLOWANCES) if self.ledger is not None else {}
+        """What accounts had used before the start, until they are met."""
+        if self.ledger is not None:
+            self._warnings.restore(self.ledger.states(_WARNINGS))
+        self._take_keys()
 
     @property
     def on(self) -> bool:
         """Whether there is anything to account for."""
         return self.ledger is not None or bool(self.ring)
 
-    def configure(self, settings: Settings) -> None:
+    def configure(self, settings: Settings, logger: logging.Logger) -> None:
         """Go on under these settings; what was used stays used."""
-        former, self._settings = self._settings, settings
-        budgets = settings.budgets
-        self.zone = budgets.zone
-        self._truncated = settings.ledger.addresses == "truncated"
-        if former is None or former.budgets != budgets:
-            self._set_warnings(settings)
-        if former is None or former.prices != settings.prices:
-            self._set_prices(settings)
+        former, self._settings, self._log = self._settings, settings, logger
+        if former.budgets.webhook != settings.budgets.webhook:
+            if self._webhook is not None:
+                self._in_background(self._webhook.close(), "close the former webhook")
+            self._webhook = _webhook(settings, logger)
+        told = self._warnings.state()
+        self._warnings = self._new_warnings()
+        self._warnings.restore(told)
+        if former.prices != settings.prices:
+            self._prices = PriceTable(settings.prices)
+            self._renew_prices()
         self._take_keys()
 
     def price(self, model: str) -> Price | None:
-        """What a model costs today."""
-        return self._prices.find(model, self._day) if self._prices is not None else None
+        """What a model costs today, if that is known."""
+        return self._prices.find(model, self._day)
 
     def settle(self, account: Account, hold: Hold, tokens: int, money: int) -> None:
         """A call is over that has used so much."""
-        wall = time.time()
-        account.settle(hold, tokens, money, wall, time.monotonic_ns())
+        account.settle(hold, tokens, money, time.time(), time.monotonic_ns())
         for item in account.items:
             if item.allowance.spent >= item.loud_at:
                 self._note(account, item, refused=False)
@@ -102,3 +115,150 @@ class Accounts:
         self._records.append((record, endpoint))
         if len(self._records) >= _AT_ONCE:
             self._write_rows()
+
+    def flush(self) -> None:
+        """Hand what happened since the last time to the ledger, all in one piece; for the owner's timer."""
+        if self._day != self._today():
+            self._day = self._today()
+            self._renew_prices()
+        ledger = self.ledger
+        if ledger is None:
+            return
+        self._write_rows()
+        wall, clock = time.time(), time.monotonic_ns()
+        touched = [account for account in self.ring.accounts.values() if account.touched]
+        for account in touched:
+            account.touched = False
+        if touched:
+            ledger.save(_ALLOWANCES, {each.name: _text(each.state(wall, clock)) for each in touched})
+        told = self._warnings.changes()
+        if told:
+            ledger.save(_WARNINGS, told)
+        ledger.flush()
+
+    def watch(self) -> None:
+        """Look at the key store from now on."""
+        if self._store is not None:
+            self._watching = asyncio.create_task(self._watch(self._store), name="watch the key store")
+
+    async def close(self) -> None:
+        """Write what is left, and let go of the files."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait((self._watching,))
+        if self._webhook is not None:
+            await self._webhook.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self.flush()
+        if self._store is not None:
+            self._store.close()
+        if self.ledger is not None:
+            await asyncio.to_thread(self.ledger.close)
+
+    # Inside.
+
+    def _open(self, directory: Path) -> None:
+        # SQLite is a twentieth of a start: only those who keep something pay for it.
+        from chatgpt_platform.accounts.keystore import KeyStore  # noqa: PLC0415
+        from chatgpt_platform.ledger.ledger import Ledger  # noqa: PLC0415
+
+        settings = self._settings.ledger
+        self._store = KeyStore(directory)
+        self._stored = self._read_keys(self._store)
+        self.ledger = Ledger(directory, settings.keep, settings.size, self._shift(), self._log)
+        self.ledger.open()
+
+    def _read_keys(self, store: KeyStore) -> Sequence[tuple[StoredKey, VirtualKey]]:
+        found = []
+        for each in store.all():
+            try:
+                found.append((each, key_from(each.name, each.options)))
+            except ConfigurationError as error:
+                for line in error.lines:
+                    self._log.error("the key %s does not count: %s", each.name, line)
+        return found
+
+    def _take_keys(self) -> None:
+        """Let the keys of the settings and of the store be in force."""
+        digest = self._store.digest if self._store is not None else None
+        wall, clock = time.time(), time.monotonic_ns()
+        share = min(self._settings.budgets.warn, default=0)
+
+        def set_up(account: Account, key: VirtualKey) -> None:
+            account.configure(key, self.zone, share, wall, clock)
+            if account.name in self._remembered:
+                account.restore(_read(self._remembered.pop(account.name)), wall, clock)
+
+        gone = self.ring.configure(self._settings.keys, self._stored, digest, self.zone, set_up)
+        for credential in gone:
+            for call, revocable in list(credential.account.lasting.items()):
+                if call.credential is credential:
+                    revocable.revoke(Problem(Kind.KEY_REFUSED, "key_revoked"))
+
+    async def _watch(self, store: KeyStore) -> None:
+        from chatgpt_platform.accounts.keystore import StoreError  # noqa: PLC0415 - as in ``_open``
+
+        troubled = False
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            try:
+                if await asyncio.to_thread(store.changed):
+                    self._stored = await asyncio.to_thread(self._read_keys, store)
+                    self._take_keys()
+                troubled = False
+            except (ConfigurationError, StoreError) as error:
+                if not troubled:
+                    self._log.error("the keys that are known stay in force: %s", error)
+                troubled = True
+
+    def _write_rows(self) -> None:
+        ledger, truncated = self.ledger, self._settings.ledger.addresses == "truncated"
+        records, self._records = self._records, []
+        if ledger is not None:
+            for record, endpoint in records:
+                ledger.add(booking.row(record, endpoint, truncated=truncated))
+
+    def _note(self, account: Account, item: Item, *, refused: bool) -> None:
+        allowance = item.allowance
+        self._warnings.note(
+            account.name, item.text, allowance.spent, allowance.amount, item.unit, allowance.ends,
+            rolling=item.rolling, refused=refused,
+        )  # fmt: skip
+
+    def _new_warnings(self) -> Warnings:
+        return Warnings(self._settings.budgets.warn, self._log, self._webhook, self.zone)
+
+    def _renew_prices(self) -> None:
+        for account in (self.anonymous, *self.ring.accounts.values()):
+            account.renew_prices(self.price)
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(time.time(), self.zone).date()
+
+    def _shift(self) -> int:
+        """By how many seconds the owner's hours begin after those of UTC."""
+        offset = datetime.fromtimestamp(time.time(), self.zone).astimezone(self.zone).utcoffset() or timedelta()
+        return int(offset.total_seconds()) % 3600
+
+    def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _webhook(settings: Settings, logger: logging.Logger) -> Webhook | None:
+    webhook = settings.budgets.webhook
+    return Webhook(webhook.url, webhook.secret.reveal(), logger) if webhook.url else None
+
+
+def _text(state: State) -> str:
+    return msgspec.json.encode(state).decode()
+
+
+def _read(text: str) -> State:
+    """What cannot be read is nothing: another version may have written it."""
+    try:
+        return _state_decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return {}

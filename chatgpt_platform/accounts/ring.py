@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import tzinfo
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from chatgpt_platform.accounts import tokens
 from chatgpt_platform.accounts.account import Account
-from chatgpt_platform.accounts.keystore import StoredKey
+from chatgpt_platform.settings.dates import end_of
 from chatgpt_platform.settings.sharing import VirtualKey
+
+if TYPE_CHECKING:
+    from chatgpt_platform.accounts.keystore import StoredKey
 
 REVOKED: Final = -math.inf
 _HASHED: Final = "sha256:"
@@ -34,13 +37,12 @@ class Credential:
 class KeyRing:
     """All virtual keys."""
 
-    def __init__(self, zone: tzinfo | None, logger_warn: Callable[[str], None]) -> None:
-        self._warn: Final = logger_warn
-        self._zone = zone
-        self._pepper = b""
-        self._credentials: dict[bytes, Credential] = {}
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn: Final = warn
+        self._digest_stored: Callable[[str], str] | None = None
+        self._credentials: dict[str, Credential] = {}
         self.accounts: Final[dict[str, Account]] = {}
-        """By the name of their keys; those whose keys are gone, too."""
+        """By the names of their keys; those whose keys are gone, too."""
         self._told: Final[set[str]] = set()
 
     def __bool__(self) -> bool:
@@ -48,43 +50,45 @@ class KeyRing:
 
     def find(self, text: str) -> Credential | None:
         """Whom a key stands for, None where it is none of ours. Its ``until`` is the caller's to look at."""
-        data = text.encode("utf-8", "surrogatepass")
-        found = self._credentials.get(hashlib.sha256(data).digest())
-        if found is None and self._pepper and tokens.is_key(text):
-            found = self._credentials.get(tokens.digest(text, self._pepper))
-        return found
+        digest = self._digest_stored
+        if digest is not None and tokens.is_key(text):
+            found = self._credentials.get(digest(text))
+            if found is not None:
+                return found
+        return self._credentials.get(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
 
     def configure(
-        self, configured: Sequence[VirtualKey], stored: Sequence[StoredKey], pepper: bytes, zone: tzinfo | None,
-        wall: float, clock: int,
+        self, configured: Sequence[VirtualKey], stored: Sequence[tuple[StoredKey, VirtualKey]],
+        digest: Callable[[str], str] | None, zone: tzinfo | None, set_up: Callable[[Account, VirtualKey], None],
     ) -> list[Credential]:  # fmt: skip
-        """Take over these keys. Gives what has been revoked by it, for the calls under way to be ended."""
-        self._zone, self._pepper = zone, pepper
+        """Take over these keys. ``digest``: of the key store's. ``zone``: what expiry dates are in. ``set_up``: gives an
+        account its settings. Returns what has been revoked by it, for the calls under way to be ended.
+        """
+        self._digest_stored = digest
         former, self._credentials = self._credentials, {}
         for key in configured:
-            self._account(key, wall, clock)
-            self._put(former, _digest(key), key.name, _expiry(key))
-        names = {key.name for key in configured}
-        for each in self._unshadowed(stored, names):
+            set_up(self._account(key.name), key)
+            self._put(former, _digest(key), key.name, end_of(key.expires, zone))
+        for each, key in self._unshadowed(stored, {key.name for key in configured}):
             if each.revoked is not None:
                 continue
-            self._account(each.settings, wall, clock)
-            self._put(former, each.digest, each.name, _expiry(each.settings))
-            if each.former_digest is not None and each.former_until is not None:
-                self._put(former, each.former_digest, each.name, min(each.former_until, _expiry(each.settings)))
+            set_up(self._account(each.name), key)
+            until = end_of(key.expires, zone)
+            self._put(former, each.digest, each.name, until)
+            if each.former_until is not None:
+                self._put(former, each.former_digest, each.name, min(each.former_until, until))
         gone = [credential for digest, credential in former.items() if digest not in self._credentials]
         for credential in gone:
             credential.until = REVOKED
         return gone
 
-    def _account(self, key: VirtualKey, wall: float, clock: int) -> None:
-        account = self.accounts.get(key.name)
+    def _account(self, name: str) -> Account:
+        account = self.accounts.get(name)
         if account is None:
-            account = self.accounts[key.name] = Account(key.name)
-        if account.key != key or account.zone != self._zone:
-            account.configure(key, self._zone, wall, clock)
+            account = self.accounts[name] = Account(name)
+        return account
 
-    def _put(self, former: dict[bytes, Credential], digest: bytes, name: str, until: float) -> None:
+    def _put(self, former: dict[str, Credential], digest: str, name: str, until: float) -> None:
         account = self.accounts[name]
         credential = former.get(digest)
         if credential is None or credential.account is not account:
@@ -92,21 +96,19 @@ class KeyRing:
         credential.until = until
         self._credentials[digest] = credential
 
-    def _unshadowed(self, stored: Iterable[StoredKey], names: set[str]) -> Iterator[StoredKey]:
-        for each in stored:
+    def _unshadowed(
+        self, stored: Sequence[tuple[StoredKey, VirtualKey]], names: set[str]
+    ) -> Iterator[tuple[StoredKey, VirtualKey]]:
+        for each, key in stored:
             if each.name not in names:
-                yield each
+                yield each, key
             elif each.name not in self._told:
                 self._told.add(each.name)
-                self._warn(f"the key {each.name} of the key store is not used: the configuration has one of that name")
+                self._warn(f"the key {each.name} of the key store does not count: the settings have one of that name")
 
 
-def _digest(key: VirtualKey) -> bytes:
+def _digest(key: VirtualKey) -> str:
     text = key.key.reveal()
     if text.startswith(_HASHED):
-        return bytes.fromhex(text.removeprefix(_HASHED))
-    return hashlib.sha256(text.encode()).digest()
-
-
-def _expiry(key: VirtualKey) -> float:
-    return math.inf if key.expires is None else key.expires.timestamp()
+        return text.removeprefix(_HASHED).lower()
+    return hashlib.sha256(text.encode()).hexdigest()

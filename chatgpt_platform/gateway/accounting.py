@@ -84,7 +84,7 @@ class Accounting:
         account = call.account
         if account is None or not account.name:
             self.count(call)
-            self._accounts.anonymous.under_way[call] = None
+            self._accounts.anonymous.under_way.add(call)
             return True
         if len(account.under_way) >= account.concurrency:
             self._check_limiter(call, account, time.monotonic_ns())
@@ -100,7 +100,7 @@ class Accounting:
         self.count(call)
         if reservation is not None:
             call.hold = account.hold(reservation.most_tokens, reservation.most_money)
-        account.under_way[call] = None
+        account.under_way.add(call)
         return True
 
     async def wait(self, call: Call) -> None:
@@ -140,7 +140,7 @@ class Accounting:
         if price is not None:
             record.cost = price.cost(prompt, record.cached_tokens or 0, completion)
         record.priced = price is not None
-        account.under_way.pop(call, None)
+        account.under_way.discard(call)
         if account.name:
             if record.outcome == "complete" and record.usage == "reported" and account.items:
                 meter.learn(len(call.body), prompt, completion, 0.0 if record.stream else record.duration_ms)

@@ -85,12 +85,12 @@ class Allowance(ABC):
 class Calendar(Allowance):
     """Begins anew with each day, week, month or year of a time zone, or never (``total``)."""
 
-    __slots__ = ("_ends", "_period", "_starts", "zone")
+    __slots__ = ("_ends", "_period", "_starts", "_zone")
 
     def __init__(self, amount: int, period: str, zone: tzinfo | None, wall: float) -> None:
         super().__init__(amount)
         self._period: Final = period
-        self.zone: Final = zone
+        self._zone: Final = zone
         self._starts, self._ends = bounds(period, wall, zone)
 
     @property
@@ -104,7 +104,7 @@ class Calendar(Allowance):
         if wall >= self._ends:
             self.spent = 0
         # Else the clock was far ahead: what was used meanwhile counts in the present period.
-        self._starts, self._ends = bounds(self._period, wall, self.zone)
+        self._starts, self._ends = bounds(self._period, wall, self._zone)
 
     def wait(self, wanted: int, wall: float, clock: int) -> float:
         if self.room(wall, clock) >= wanted:

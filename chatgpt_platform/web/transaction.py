@@ -148,9 +148,8 @@ class Transaction:
             if reply is not None:
                 self._send(reply)
                 return
-            account = self.call.account
-            if account is not None and account.name:
-                account.under_way[self.call] = self
+            if self.call.credential is not None:
+                self.call.credential.account.lasting[self.call] = self
             if self.call.record.stream:
                 self._feel_pulse()
             response = self.call.response
@@ -290,6 +289,8 @@ class Transaction:
                 self.call.record.outcome = "cut"
             elif status == CLIENT_LEFT and self._out.cut_off:
                 self.call.record.error = "cut off: nothing of the answer was taken for too long"
+            if self.call.credential is not None:
+                self.call.credential.account.lasting.pop(self.call, None)
             service.finish(self.call, status, self._bytes_out)
             if self._end is not None and not self._end.done():
                 self._end.set_result(None)
