@@ -6,7 +6,6 @@ while the keys around them change: who remembers one sees its end in it.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import tzinfo
@@ -51,11 +50,11 @@ class KeyRing:
     def find(self, text: str) -> Credential | None:
         """Whom a key stands for, None where it is none of ours. Its ``until`` is the caller's to look at."""
         digest = self._digest_stored
-        if digest is not None and tokens.is_key(text):
+        if digest is not None and tokens.is_valid(text):
             found = self._credentials.get(digest(text))
             if found is not None:
                 return found
-        return self._credentials.get(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
+        return self._credentials.get(tokens.fingerprint(text))
 
     def configure(
         self, configured: Sequence[VirtualKey], stored: Sequence[tuple[StoredKey, VirtualKey]],
@@ -109,6 +108,4 @@ class KeyRing:
 
 def _digest(key: VirtualKey) -> str:
     text = key.key.reveal()
-    if text.startswith(_HASHED):
-        return text.removeprefix(_HASHED).lower()
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text.lower() if text.startswith(_HASHED) else tokens.fingerprint(text)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from chatgpt_platform.access.keys import bearer_token
+from chatgpt_platform.accounts import tokens
 from chatgpt_platform.accounts.account import Account
 from chatgpt_platform.accounts.accounts import Accounts
 from chatgpt_platform.accounts.ring import REVOKED, Credential
-from chatgpt_platform.accounts.tokens import PREFIX
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway.call import Call
 
@@ -33,7 +33,7 @@ class Identity:
         credential = self._ring.find(text)
         if credential is not None:
             self.welcome(call, credential)
-        elif text.startswith(PREFIX):
+        elif tokens.claims(text):
             # Ours by its look: nobody else must see it.
             raise Problem(Kind.KEY_REFUSED, detail="it looks like a virtual key, and is none")
         return credential is not None
