@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from datetime import tzinfo
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from chatgpt_platform.access.address import AddressBook
 from chatgpt_platform.accounts.meter import Meter
@@ -43,6 +43,12 @@ class Item(NamedTuple):
         return isinstance(self.allowance, Rate)
 
     @property
+    def rolling(self) -> int:
+        """The seconds of a period that rolls on; else 0."""
+        kind, seconds = self.period
+        return seconds if kind == allowances.ROLLING else 0
+
+    @property
     def name(self) -> str:
         """What tells it from the account's others, also over a restart."""
         return _name(self.unit, *self.period)
@@ -65,12 +71,6 @@ class Lack(NamedTuple):
     passing: bool
 
 
-class Revocable(Protocol):
-    """A call that can be ended."""
-
-    def revoke(self, problem: Problem) -> None: ...
-
-
 class Account:
     """Outlives changes of its key's settings, and the loss of its key."""
 
@@ -84,8 +84,6 @@ class Account:
         self.items: tuple[Item, ...] = ()
         self.under_way: Final[set[object]] = set()
         """Its calls that were admitted and are not settled."""
-        self.lasting: Final[dict[object, Revocable]] = {}
-        """Its calls that wait for something, each with how it can be ended."""
         self.waiting: Final[deque[tuple[Callable[[], bool], asyncio.Future[bool]]]] = deque()
         """Calls that wait for others to be settled: how to try one again, and its turn."""
         self.keeps_prompts = False

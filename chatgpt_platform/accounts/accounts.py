@@ -21,7 +21,7 @@ from chatgpt_platform.accounts.prices import Price, PriceTable
 from chatgpt_platform.accounts.ring import KeyRing
 from chatgpt_platform.accounts.warnings import Warnings
 from chatgpt_platform.accounts.webhook import Webhook
-from chatgpt_platform.errors import ConfigurationError, Kind, Problem
+from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.settings.dates import zone_of
 from chatgpt_platform.settings.schema import Settings
@@ -67,7 +67,7 @@ class Accounts:
         self._watching: asyncio.Task[None] | None = None
         if settings.state.directory:
             self._open(Path(settings.state.directory))
-        self._remembered: Final = self.ledger.states(_ALLOWANCES) if self.ledger is not None else {}
+        self._remembered: Final[dict[str, str]] = self.ledger.states(_ALLOWANCES) if self.ledger is not None else {}
         """What accounts had used before the start, until they are met."""
         if self.ledger is not None:
             self._warnings.restore(self.ledger.states(_WARNINGS))
@@ -190,11 +190,7 @@ class Accounts:
             if account.name in self._remembered:
                 account.restore(_read(self._remembered.pop(account.name)), wall, clock)
 
-        gone = self.ring.configure(self._settings.keys, self._stored, digest, self.zone, set_up)
-        for credential in gone:
-            for call, revocable in list(credential.account.lasting.items()):
-                if call.credential is credential:
-                    revocable.revoke(Problem(Kind.KEY_REFUSED, "key_revoked"))
+        self.ring.configure(self._settings.keys, self._stored, digest, self.zone, set_up)
 
     async def _watch(self, store: KeyStore) -> None:
         from chatgpt_platform.accounts.keystore import StoreError  # noqa: PLC0415 - as in ``_open``

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from chatgpt_platform.accounts import tokens
 from chatgpt_platform.accounts.account import Account
@@ -23,14 +23,28 @@ REVOKED: Final = -math.inf
 _HASHED: Final = "sha256:"
 
 
-class Credential:
-    """``until``: epoch seconds up to which it counts; ``REVOKED``."""
+class Revocable(Protocol):
+    """A call that can be ended."""
 
-    __slots__ = ("account", "until")
+    def revoke(self) -> None: ...
+
+
+class Credential:
+    """``until``: epoch seconds up to which it counts; ``REVOKED``. ``lasting``: the calls that came with it and wait for
+    something."""
+
+    __slots__ = ("account", "lasting", "until")
 
     def __init__(self, account: Account, until: float) -> None:
         self.account: Final = account
         self.until = until
+        self.lasting: Final[dict[object, Revocable]] = {}
+
+    def revoke(self) -> None:
+        """End it, and the calls under way."""
+        self.until = REVOKED
+        for call in list(self.lasting.values()):
+            call.revoke()
 
 
 class KeyRing:
@@ -59,9 +73,9 @@ class KeyRing:
     def configure(
         self, configured: Sequence[VirtualKey], stored: Sequence[tuple[StoredKey, VirtualKey]],
         digest: Callable[[str], str] | None, zone: tzinfo | None, set_up: Callable[[Account, VirtualKey], None],
-    ) -> list[Credential]:  # fmt: skip
+    ) -> None:  # fmt: skip
         """Take over these keys. ``digest``: of the key store's. ``zone``: what expiry dates are in. ``set_up``: gives an
-        account its settings. Returns what has been revoked by it, for the calls under way to be ended.
+        account its settings. A key that is gone ends, and so do its calls under way.
         """
         self._digest_stored = digest
         former, self._credentials = self._credentials, {}
@@ -76,10 +90,9 @@ class KeyRing:
             self._put(former, each.digest, each.name, until)
             if each.former_until is not None:
                 self._put(former, each.former_digest, each.name, min(each.former_until, until))
-        gone = [credential for digest, credential in former.items() if digest not in self._credentials]
-        for credential in gone:
-            credential.until = REVOKED
-        return gone
+        for each, credential in former.items():
+            if each not in self._credentials:
+                credential.revoke()
 
     def _account(self, name: str) -> Account:
         account = self.accounts.get(name)

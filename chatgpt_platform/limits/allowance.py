@@ -42,6 +42,11 @@ class Allowance(ABC):
         self.spent = 0
         self.held = 0
 
+    @property
+    def ends(self) -> float:
+        """When it begins anew, in seconds since the epoch; infinite: never, or not all at once."""
+        return math.inf
+
     def room(self, wall: float, clock: int) -> int:
         """What is left for another call; below nothing where one has used more than was expected."""
         self.turn(wall, clock)
@@ -95,7 +100,6 @@ class Calendar(Allowance):
 
     @property
     def ends(self) -> float:
-        """When it begins anew; infinite: never."""
         return self._ends
 
     def turn(self, wall: float, clock: int) -> None:

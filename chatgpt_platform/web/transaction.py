@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
-from chatgpt_platform.errors import Problem
+from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway.call import Call, PassChunk, Reply, Stream
 from chatgpt_platform.web.course import Course
 from chatgpt_platform.web.pulse import Pulse
@@ -66,8 +66,8 @@ class Transaction:
         """What goes on with an answer that has to be waited for."""
         self._end: asyncio.Future[None] | None = None
         self._pulse: Pulse | None = None
-        self._revoked: Problem | None = None
-        """Why it is being ended, although its client is still there."""
+        self._revoked = False
+        """It is being ended, although its client is still there."""
         self._streaming: Stream | None = None
         """The answer that is being passed on."""
 
@@ -122,11 +122,11 @@ class Transaction:
                 self._reception.gateway.abandon(self.call)
             self._conclude(CLIENT_LEFT)
 
-    def revoke(self, problem: Problem) -> None:
+    def revoke(self) -> None:
         """End it, whatever has become of it so far: its key does not count any more."""
         if self._concluded:
             return
-        self._revoked = problem
+        self._revoked = True
         self.call.record.outcome = "cut"
         if self._course is not None:
             self._course.cancel()
@@ -149,7 +149,7 @@ class Transaction:
                 self._send(reply)
                 return
             if self.call.credential is not None:
-                self.call.credential.account.lasting[self.call] = self
+                self.call.credential.lasting[self.call] = self
             if self.call.record.stream:
                 self._feel_pulse()
             response = self.call.response
@@ -240,7 +240,7 @@ class Transaction:
 
     def _let_go(self) -> None:
         """The client has left while its answer was under way, or its key was revoked."""
-        if self._revoked is None:
+        if not self._revoked:
             self._break_off(CLIENT_LEFT)  # as a rule nobody is left to see it
             return
         if self.call.response is not None:
@@ -250,7 +250,7 @@ class Transaction:
             return
         if self._streaming is not None and not self._streaming.between_events:
             self._out.write(b"\n\n")
-        self._send(self._reception.refuse(self.call, self._revoked))
+        self._send(self._reception.refuse(self.call, Problem(Kind.KEY_REFUSED, "key_revoked")))
 
     def _fault(self, error: Exception) -> None:
         """A fault of ours: an end in good order would make half an answer look whole."""
@@ -290,7 +290,7 @@ class Transaction:
             elif status == CLIENT_LEFT and self._out.cut_off:
                 self.call.record.error = "cut off: nothing of the answer was taken for too long"
             if self.call.credential is not None:
-                self.call.credential.account.lasting.pop(self.call, None)
+                self.call.credential.lasting.pop(self.call, None)
             service.finish(self.call, status, self._bytes_out)
             if self._end is not None and not self._end.done():
                 self._end.set_result(None)
