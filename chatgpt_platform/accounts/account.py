@@ -14,7 +14,7 @@ from chatgpt_platform.accounts.meter import Meter
 from chatgpt_platform.accounts.prices import Price
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.limits.allowance import Allowance, Calendar, Rate, Rolling
-from chatgpt_platform.limits.bucket import Window, Windows, windows_of
+from chatgpt_platform.limits.bucket import windows_of
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.settings import allowances
 from chatgpt_platform.settings.outbound import matches
@@ -93,20 +93,22 @@ class Account:
         """Its allowances have changed since they were last saved."""
         self._meters: Final[dict[str, Meter]] = {}
 
-    def configure(self, key: VirtualKey, zone: tzinfo | None, share: int, wall: float, clock: int) -> None:
+    def configure(self, key: VirtualKey, zone: tzinfo | None, share: int, secret: bytes, wall: float, clock: int) -> None:
         """Go on under these settings: what was used of an allowance over the same period stays used.
 
-        ``share``: percent of an allowance from which on its owner may be told; 0: never.
+        ``share``: percent of an allowance from which on its owner may be told; 0: never. ``secret``: for what
+        ``limits.store`` is to remember; empty: nothing.
         """
         self.concurrency = key.concurrency or math.inf
         self.keeps_prompts = key.prompts
         self._models = _ALL if key.models == _ALL else key.models
         self.addresses = AddressBook((), key.addresses, ()) if key.addresses else None
-        windows = _windows(key)
+        limits = key.limits
+        windows = windows_of(limits.second, limits.minute, limits.hour, limits.day)
         if self.limiter is not None:
             self.limiter.reconfigure(windows, 1, clock)
         elif windows:
-            self.limiter = Store(windows, 1, _nobody_else)
+            self.limiter = Store(windows, 1, _nobody_else, secret=secret, prefix="key-")
         former = {item.name: item.allowance for item in self.items}
         given = (*(("tokens", one) for one in key.tokens), *(("dollars", one) for one in key.budget))
         self.items = tuple(
@@ -214,12 +216,6 @@ def _allowance(
     if written.seconds:
         return Rate(written.amount, written.seconds)
     return Calendar(written.amount, written.period, zone, wall)
-
-
-def _windows(key: VirtualKey) -> Windows:
-    limits = key.limits
-    plain = windows_of(limits.second, limits.minute, limits.hour, limits.day)
-    return tuple(Window(f"key_{each.name}", each.capacity, each.seconds) for each in plain)
 
 
 def _nobody_else(_: int) -> None:
