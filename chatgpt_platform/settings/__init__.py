@@ -17,5 +17,6 @@
     text          text from outside, made safe to print
     render        the example file, the reference page, the JSON Schema, the listing of ``check``
 
-``load.load``, ``virtual_keys`` and ``tls`` raise ``errors.ConfigurationError``; no other exception leaves this package.
+``load.load``, ``virtual_keys`` and ``tls`` raise ``errors.ConfigurationError``; no other exception leaves this
+package, but for the ``LookupError`` of ``dates.zone_of``.
 """
