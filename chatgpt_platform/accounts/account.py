@@ -62,6 +62,10 @@ class Hold(NamedTuple):
     money: int
 
 
+NO_HOLD: Final = Hold((), 0, 0)
+"""Of a call that held nothing."""
+
+
 class Lack(NamedTuple):
     """Which allowance has no room for a call. ``wait``: seconds until it does; infinite: never. ``passing``: there
     would be room, were it not for what calls under way hold."""
@@ -186,6 +190,11 @@ class Account:
                 else:
                     turn.set_result(True)
             waiting.popleft()
+
+    def restore_limiter(self, text: str, clock: int, wall: int) -> None:
+        """Go on from what ``limiter`` told to be remembered; ``wall``: nanoseconds since the epoch."""
+        if self.limiter is not None:
+            self.limiter.restore({self.limiter.digest(self.name): text}, clock, wall)
 
     def state(self, wall: float, clock: int) -> dict[str, list[int | float]]:
         """What is used of each allowance, to be remembered over a restart."""

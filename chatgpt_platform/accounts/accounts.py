@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from chatgpt_platform.accounts import booking
-from chatgpt_platform.accounts.account import Account, Hold, Item
+from chatgpt_platform.accounts.account import NO_HOLD, Account, Hold, Item
 from chatgpt_platform.accounts.prices import Price, PriceTable
 from chatgpt_platform.accounts.ring import KeyRing
 from chatgpt_platform.accounts.warnings import Warnings
 from chatgpt_platform.accounts.webhook import Webhook
 from chatgpt_platform.errors import ConfigurationError
+from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.settings.dates import zone_of
 from chatgpt_platform.settings.schema import Settings
@@ -37,9 +38,19 @@ WATCH_EVERY: Final = 0.4
 
 State = dict[str, list[int | float]]
 _state_decoder: Final = msgspec.json.Decoder(State)
+_rows_decoder: Final = msgspec.json.Decoder(list[Row])
 _ALLOWANCES: Final = "allowance"
 _WARNINGS: Final = "warning"
+_CLIENTS: Final = "client"
+_KEYS: Final = "key"
+_OPEN: Final = "open"
 """Kinds of what the ledger remembers besides calls."""
+
+JOURNAL_EVERY: Final = 1.0
+"""Seconds between two notes of the calls under way, of which nothing else would be left after a kill."""
+
+BUCKETS_EVERY: Final = 5.0
+"""The same of how far callers have used their limits of an hour and a day."""
 
 _AT_ONCE: Final = 64
 """Records that become rows together, as in the access log."""
@@ -57,26 +68,46 @@ class Accounts:
         self._settings = settings
         self._log = logger
         self._store: KeyStore | None = None
+        self._secret = b""
+        """For the digests of addresses that are kept."""
         self._stored: Sequence[tuple[StoredKey, VirtualKey]] = ()
         self._records: list[tuple[Record, str]] = []
         self._day = self._today()
         self._prices = PriceTable(settings.prices)
         self._webhook = _webhook(settings, logger)
         self._warnings = self._new_warnings()
+        self._limiter: Store | None = None
+        self._journal: Callable[[], Sequence[Row]] = tuple
+        self._next_journal = self._next_buckets = 0.0
+        self._open_calls = False
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._watching: asyncio.Task[None] | None = None
         if settings.state.directory:
             self._open(Path(settings.state.directory))
         self._remembered: Final[dict[str, str]] = self.ledger.states(_ALLOWANCES) if self.ledger is not None else {}
-        """What accounts had used before the start, until they are met."""
+        """What accounts had used before the start, until they are met; and of their calls' limits."""
+        self._remembered_calls: Final[dict[str, str]] = self.ledger.states(_KEYS) if self.ledger is not None else {}
         if self.ledger is not None:
             self._warnings.restore(self.ledger.states(_WARNINGS))
         self._take_keys()
+        self._charge_lost_calls()
 
     @property
     def on(self) -> bool:
         """Whether there is anything to account for."""
         return self.ledger is not None or bool(self.ring)
+
+    def limiter(self, make: Callable[[bytes], Store]) -> Store:
+        """The limiter of addresses, which goes on where it stood at the last end. ``make``: see ``limits.store`` for the
+        secret; empty: nothing is kept."""
+        self._limiter = limiter = make(self._secret)
+        if self.ledger is not None:
+            limiter.restore(self.ledger.states(_CLIENTS), time.monotonic_ns(), time.time_ns())
+        return limiter
+
+    def note_calls_by(self, journal: Callable[[], Sequence[Row]]) -> None:
+        """``journal`` tells of the calls under way, as rows, what is to be remembered of them if this is the end."""
+        self._journal = journal
 
     def configure(self, settings: Settings, logger: logging.Logger) -> None:
         """Go on under these settings; what was used stays used."""
@@ -116,6 +147,10 @@ class Accounts:
         if len(self._records) >= _AT_ONCE:
             self._write_rows()
 
+    def row(self, record: Record, endpoint: str) -> Row:
+        """What the ledger is told of a call."""
+        return booking.row(record, endpoint, truncated=self._settings.ledger.addresses == "truncated")
+
     def flush(self) -> None:
         """Hand what happened since the last time to the ledger, all in one piece; for the owner's timer."""
         if self._day != self._today():
@@ -134,6 +169,13 @@ class Accounts:
         told = self._warnings.changes()
         if told:
             ledger.save(_WARNINGS, told)
+        now = time.monotonic()
+        if now >= self._next_journal:
+            self._next_journal = now + JOURNAL_EVERY
+            self._note_calls(ledger)
+        if now >= self._next_buckets:
+            self._next_buckets = now + BUCKETS_EVERY
+            self._save_buckets(ledger)
         ledger.flush()
 
     def watch(self) -> None:
@@ -150,6 +192,9 @@ class Accounts:
             await self._webhook.close()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._next_journal = self._next_buckets = 0.0
+        while self._limiter is not None and self._limiter.unsaved and self.ledger is not None:
+            self._save_buckets(self.ledger)
         self.flush()
         if self._store is not None:
             self._store.close()
@@ -165,6 +210,7 @@ class Accounts:
 
         settings = self._settings.ledger
         self._store = KeyStore(directory)
+        self._secret = bytes.fromhex(self._store.digest(_CLIENTS))
         self._stored = self._read_keys(self._store)
         self.ledger = Ledger(directory, settings.keep, settings.size, self._shift(), self._log)
         self.ledger.open()
@@ -186,9 +232,11 @@ class Accounts:
         share = min(self._settings.budgets.warn, default=0)
 
         def set_up(account: Account, key: VirtualKey) -> None:
-            account.configure(key, self.zone, share, wall, clock)
+            account.configure(key, self.zone, share, self._secret, wall, clock)
             if account.name in self._remembered:
                 account.restore(_read(self._remembered.pop(account.name)), wall, clock)
+            if account.name in self._remembered_calls:
+                account.restore_limiter(self._remembered_calls.pop(account.name), clock, time.time_ns())
 
         self.ring.configure(self._settings.keys, self._stored, digest, self.zone, set_up)
 
@@ -209,11 +257,41 @@ class Accounts:
                 troubled = True
 
     def _write_rows(self) -> None:
-        ledger, truncated = self.ledger, self._settings.ledger.addresses == "truncated"
         records, self._records = self._records, []
-        if ledger is not None:
+        if self.ledger is not None:
             for record, endpoint in records:
-                ledger.add(booking.row(record, endpoint, truncated=truncated))
+                self.ledger.add(self.row(record, endpoint))
+
+    def _note_calls(self, ledger: Ledger) -> None:
+        """Write down the calls under way, in place of those of the last time."""
+        rows = self._journal()
+        if rows or self._open_calls:
+            self._open_calls = bool(rows)
+            ledger.replace(_OPEN, {_OPEN: msgspec.json.encode(rows).decode()} if rows else {})
+
+    def _charge_lost_calls(self) -> None:
+        """Give the calls that were under way when the gateway was killed their rows, and charge their accounts."""
+        ledger = self.ledger
+        if ledger is None:
+            return
+        wall, clock = time.time(), time.monotonic_ns()
+        for row in _rows(ledger.states(_OPEN).get(_OPEN, "[]")):
+            ledger.add(row)
+            account = self.ring.accounts.get(booking.key_of(row))
+            if account is not None:
+                account.settle(NO_HOLD, *booking.used_by(row), wall, clock)
+        self._open_calls = True  # they are to be forgotten
+
+    def _save_buckets(self, ledger: Ledger) -> None:
+        clock, wall = time.monotonic_ns(), time.time_ns()
+        if self._limiter is not None:
+            ledger.save(_CLIENTS, self._limiter.changes(clock, wall))
+        texts: dict[str, str] = {}
+        for account in self.ring.accounts.values():
+            if account.limiter is not None:
+                texts |= dict.fromkeys([account.name], *account.limiter.changes(clock, wall).values())
+        if texts:
+            ledger.save(_KEYS, texts)
 
     def _note(self, account: Account, item: Item, *, refused: bool) -> None:
         allowance = item.allowance
@@ -258,3 +336,10 @@ def _read(text: str) -> State:
         return _state_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return {}
+
+
+def _rows(text: str) -> list[Row]:
+    try:
+        return _rows_decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return []

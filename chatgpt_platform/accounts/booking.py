@@ -28,6 +28,17 @@ def row(record: Record, endpoint: str, *, truncated: bool) -> Row:
     )  # fmt: skip
 
 
+def key_of(row: Row) -> str:
+    """The name of its virtual key."""
+    return str(row[2])
+
+
+def used_by(row: Row) -> tuple[int, int]:
+    """Its tokens, and picodollars. Raises ValueError and IndexError for what is no row."""
+    prompt, _, completion, cost = (int(str(figure)) for figure in row[8:12])
+    return prompt + completion, cost
+
+
 @lru_cache(maxsize=4096)
 def truncate(client: str) -> str:
     """The network around an address, as ``192.0.2.0/24``; a text that is no address stays."""

@@ -13,11 +13,13 @@ import asyncio
 import contextlib
 import math
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from chatgpt_platform.accounts.account import Account, Item, Lack
 from chatgpt_platform.accounts.accounts import Accounts
+from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.meter import Meter
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import estimate, members, tokens
@@ -29,6 +31,9 @@ from chatgpt_platform.wire.head import joined
 _HARD_CAP: Final = 4096
 """Tokens that the answer to a call without a cap has at most, where allowances are hard and the owner has named no
 other figure."""
+
+_LASTS: Final = 1.0
+"""Seconds after which a call under way is worth to be noted: less than that a kill may take."""
 
 _CLIENT_LEFT: Final = 499
 
@@ -151,7 +156,28 @@ class Accounting:
                 account.wake()
         self._accounts.book(record, call.endpoint.label)
 
+    def so_far(self) -> list[Row]:
+        """Rows of the calls under way that an upstream has been working on for a while, as if they ended now."""
+        now, rows = time.monotonic(), []
+        for account in (self._accounts.anonymous, *self._accounts.ring.accounts.values()):
+            for call in account.under_way:
+                assert isinstance(call, Call)
+                if call.record.attempts and now - call.started >= _LASTS:
+                    rows.append(self._row_so_far(call, account, (now - call.started) * 1000))
+        return rows
+
     # Inside.
+
+    def _row_so_far(self, call: Call, account: Account, ms: float) -> Row:
+        meter = account.meter(call.record.model or "", self._accounts.price)
+        prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
+        said = call.stream.pieces if call.stream is not None else meter.told_by(ms, self._most(call, meter))
+        cost = 0 if meter.price is None else meter.price.cost(prompt, 0, said)
+        record = replace(
+            call.record, prompt_tokens=prompt, completion_tokens=said, usage="estimated", outcome="cut", cost=cost,
+            priced=meter.price is not None, duration_ms=ms,
+        )  # fmt: skip
+        return self._accounts.row(record, call.endpoint.label)
 
     def _check_limiter(self, call: Call, account: Account, clock: int) -> None:
         limiter = account.limiter
@@ -201,8 +227,11 @@ class Accounting:
     def _guess(self, call: Call, meter: Meter) -> None:
         """What an answer that nobody waited for has come to: by how long the one before took."""
         record = call.record
-        most = call.most_completion * call.copies or meter.completion * call.copies
-        record.completion_tokens = meter.told_by(record.duration_ms, most)
+        record.completion_tokens = meter.told_by(record.duration_ms, self._most(call, meter))
+
+    def _most(self, call: Call, meter: Meter) -> int:
+        """Tokens that the answers to a call have at most, or as a rule."""
+        return (call.most_completion or meter.completion) * call.copies
 
     def _refused(self, account: Account, lack: Lack) -> Problem:
         """Why a call may not begin, whatever those under way leave of what they hold."""

@@ -97,6 +97,8 @@ class Call(msgspec.Struct, eq=False):
     """Those that are not asked again for it."""
     failure: Problem | None = None
     """What was wrong with an answer that came whole."""
+    stream: Stream | None = None
+    """The answer that is being passed on."""
     committed: bool = False
     """Something of an answer went to the caller: it is not sent again."""
     turns: Sequence[Turn] = ()

@@ -11,6 +11,7 @@ from typing import Final
 
 from chatgpt_platform.access.keys import KeyPolicy
 from chatgpt_platform.accounts.accounts import Accounts
+from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import endpoints, forward
 from chatgpt_platform.gateway.accounting import Accounting, denied
@@ -195,6 +196,10 @@ class Gateway:
         """Charge a call that is over; it must have been settled."""
         if self._keyed and _counts(call):
             self._accounting.settle(call, status)
+
+    def calls_so_far(self) -> list[Row]:
+        """Of the calls under way that have lasted for a while, what their rows would be if they ended now."""
+        return self._accounting.so_far()
 
     async def close(self) -> None:
         """Stop what goes on beside the calls."""

@@ -199,6 +199,10 @@ class Store:
             for client in (OVERFLOW, *self._clients):
                 self._touch(client)
 
+    def digest(self, client: str) -> str:
+        """Under which name a client is written down; empty without a secret."""
+        return self._kept.digest(client) if self._kept is not None else ""
+
     @property
     def unsaved(self) -> int:
         """Clients that ``changes`` has yet to tell of."""

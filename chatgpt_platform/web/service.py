@@ -43,13 +43,15 @@ class Service:
         """What is to be done for each call whose request became whole in this turn of the loop."""
         self.begun_answers: Final[Batch[Callable[[], None]]] = Batch(self.loop, step)
         """The same where the upstream's answer began, or failed to."""
-        self._limiter: Final = Store(
-            _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS
-        )
         self.metrics: Final = Metrics()
         self.fleet = Fleet(settings.upstreams, logs.logger)
         self.load: Final = Load(settings.load, self.metrics)
         self.accounts: Final = Accounts(settings, logs.logger)
+        self._limiter: Final = self.accounts.limiter(
+            lambda secret: Store(
+                _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS, secret=secret
+            )
+        )
         self.scraping: Final = Scraping(self.metrics, self._snapshot)
         self.fronts: Final[list[Callable[[], int]]] = []
         """Each server that brings calls: how many connections it has open."""
@@ -114,6 +116,7 @@ class Service:
             settings, self._limiter, self.fleet, self.load, self.accounts, self.metrics, read_multipart,
             self.logs.logger,
         )  # fmt: skip
+        self.accounts.note_calls_by(self.gateway.calls_so_far)
         self.scrapers = AddressBook((), settings.metrics.allow, ())
         """Who may read /metrics, by the addresses of clients; where it is served at all."""
         self.scraping.switch(on=bool(settings.metrics.allow or settings.metrics.port))

@@ -46,7 +46,7 @@ class Transaction:
     """Receives a request's body, answers it, and tells the access log how it ended: once, whatever happens."""
 
     __slots__ = ("_asked", "_begun", "_bytes_out", "_concluded", "_course", "_end", "_out", "_pulse", "_reception",
-                 "_refused", "_revoked", "_rest", "_size", "_streaming", "call")  # fmt: skip
+                 "_refused", "_revoked", "_rest", "_size", "call")  # fmt: skip
 
     def __init__(self, reception: Reception, out: Outlet, call: Call) -> None:
         self.call: Final = call
@@ -68,8 +68,6 @@ class Transaction:
         self._pulse: Pulse | None = None
         self._revoked = False
         """It is being ended, although its client is still there."""
-        self._streaming: Stream | None = None
-        """The answer that is being passed on."""
 
     def begin(self) -> None:
         """The head has come: refuse the call, or let its body come."""
@@ -195,7 +193,7 @@ class Transaction:
             self._fault(error)
 
     async def _stream(self, reply: Reply, stream: Stream) -> None:
-        self._streaming = stream
+        self.call.stream = stream
         try:
             if not self.call.committed:
                 self.call.committed = True
@@ -219,7 +217,7 @@ class Transaction:
 
     def _beat(self) -> None:
         """Send a comment, between events; before the first one the head goes with it, and is the call's status."""
-        if self._streaming is not None and not self._streaming.between_events:
+        if self.call.stream is not None and not self.call.stream.between_events:
             return
         if not self.call.committed:
             self.call.committed = True
@@ -245,10 +243,10 @@ class Transaction:
             return
         if self.call.response is not None:
             self.call.response.close()
-        if self._streaming is not None and not self._streaming.events:
+        if self.call.stream is not None and not self.call.stream.events:
             self._break_off(200)  # into a body of another kind no error can be written
             return
-        if self._streaming is not None and not self._streaming.between_events:
+        if self.call.stream is not None and not self.call.stream.between_events:
             self._out.write(b"\n\n")
         self._send(self._reception.refuse(self.call, Problem(Kind.KEY_REFUSED, "key_revoked")))
 
