@@ -18,6 +18,7 @@ from chatgpt_platform.settings.dates import end_of, zone_of
 from chatgpt_platform.settings.load import Loaded
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.settings.text import printable, quoted
+from chatgpt_platform.settings.virtual_keys import options_of
 
 _HEADINGS: Final = ("NAME", "KEY", "STATE", "CREATED", "EXPIRES", "FROM", "OPTIONS")
 _GAP: Final = "  "
@@ -106,7 +107,7 @@ def _all(loaded: Loaded) -> Iterator[_Shown]:
     """Those of the configuration first: they are what the owner has written down."""
     found = places(loaded)
     for entry in loaded.settings.keys:
-        yield _Shown(entry.name, "", found[entry.name], None, None, None, keys_options.of_entry(entry))
+        yield _Shown(entry.name, "", found[entry.name], None, None, None, options_of(entry))
     for key in stored(loaded.settings):
         options = keys_options.read(key.name, key.options)
         yield _Shown(key.name, key.hint, "", key.created, key.revoked, key.former_until, options)
