@@ -70,3 +70,22 @@ class Model:
         window = self.windows[index]
         missing = max(Fraction(0), level - self.levels[index])
         return missing * window.seconds * SECOND / window.capacity
+
+
+class Level:
+    """One bucket from which many tokens are taken at once, and which may owe some: a level below 0."""
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.level = Fraction(window.capacity)
+        self.time = 0
+        self._rate = Fraction(window.capacity, window.seconds * SECOND)
+
+    def move(self, now: int) -> None:
+        passed = max(0, now - self.time)
+        self.time += passed
+        self.level = min(Fraction(self.window.capacity), self.level + passed * self._rate)
+
+    def until(self, level: int) -> int:
+        """Nanoseconds, rounded up, until it would be at ``level``, were there no rim."""
+        return ceil(max(Fraction(0), level - self.level) / self._rate)
