@@ -12,6 +12,7 @@ from chatgpt_platform.gateway import endpoints, failures, forward, members
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.forward import FailedAnswer
+from chatgpt_platform.gateway.identity import Identity
 from chatgpt_platform.gateway.render import JSON, Renderer
 from chatgpt_platform.gateway.routing import Routing
 from chatgpt_platform.gateway.source import ErrorEvent, EventSource
@@ -36,11 +37,12 @@ class OpenAIApi:
     """Answers calls to ``/v1/…`` from the upstreams."""
 
     def __init__(
-        self, attempts: Attempts, routing: Routing, aliases: Mapping[str, str], cap: TokenCap, renderer: Renderer,
+        self, attempts: Attempts, routing: Routing, identity: Identity, aliases: Mapping[str, str], cap: TokenCap, renderer: Renderer,
         *, log_prompts: bool,
     ) -> None:  # fmt: skip
         self._attempts: Final = attempts
         self._routing: Final = routing
+        self._identity: Final = identity
         self._aliases: Final = aliases
         self._cap: Final = cap
         self._capped: Final = cap.limits
@@ -49,16 +51,21 @@ class OpenAIApi:
 
     def check_key_head(self, call: Call) -> None:
         """Refuse what cannot be paid for before the body is read. Raises Problem."""
-        self._routing.check_openai(call)
+        self._identity.find_in_head(call)
+        if call.credential is None:
+            self._identity.settle_on(call, "missing_bearer")
+            self._routing.check_openai(call)
 
     def prepare(self, call: Call) -> None:
         """Read what is asked for, of whom, and who pays. Raises Problem."""
         if call.endpoint is not _MODELS:
             self._read_body(call)
-            if self._log_prompts:
+            if self._log_prompts or (call.account is not None and call.account.keeps_prompts):
                 call.record.prompt = call.body.decode()
         elif call.tail:
             self._read_tail(call)
+        if call.account is not None:
+            call.account.check_model(call.record.model or "")
         self._routing.assign_openai(call, call.record.model or "")
         call.lines = call.notes.upstream_lines
         if not call.lines or call.own_key is not None:
@@ -121,11 +128,15 @@ class OpenAIApi:
         record.model = real or None
         if asked.stream:
             record.stream = True
+        changes: dict[str, int] = {}
         if self._capped or real != model:
-            changes: dict[str, object] = {"model": real} if real != model else {}
             figures = {name: getattr(asked, name) for name in call.endpoint.token_members}
-            changes |= self._cap.changes(figures, call.endpoint.token_members, real)
-            call.body = members.rewrite(call.body, changes)
+            changes = self._cap.changes(figures, call.endpoint.token_members, real)
+            call.body = members.rewrite(call.body, {"model": real, **changes} if real != model else changes)
+        if call.credential is not None:
+            call.copies = max(asked.n or 1, asked.best_of or 1)
+            most = [changes.get(name) or getattr(asked, name) or 0 for name in call.endpoint.token_members]
+            call.most_completion = max(most, default=0)
 
     async def _body(self, call: Call, key: Key, response: Response) -> Reply:
         body, whole = await response.read_within(MAX_HELD)
@@ -143,7 +154,7 @@ class OpenAIApi:
         record = call.record
         record.prompt_tokens, record.completion_tokens = prompt, completion
         record.first_byte_ms = call.elapsed_ms()
-        if self._log_prompts:
+        if record.prompt is not None:
             record.answer = body.decode(errors="replace")
         return Reply(response.status, forward.answer_headers(response, key), body)
 

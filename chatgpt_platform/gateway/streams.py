@@ -63,6 +63,10 @@ class _EventStream(Stream):
     def between_events(self) -> bool:
         return not self._source.in_event
 
+    @property
+    def pieces(self) -> int:
+        return self._source.pieces
+
     def close(self) -> None:
         if not self._ended:
             self._account(self._source.ending())

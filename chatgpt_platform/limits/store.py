@@ -72,13 +72,15 @@ class Store:
 
     def __init__(
         self, windows: Windows, max_clients: int, on_overflow: Callable[[int], None], *, keep: int = 0,
-        secret: bytes = b"",
+        secret: bytes = b"", prefix: str = "",
     ) -> None:  # fmt: skip
-        """``keep``: clients up to which none is forgotten, since to find one again costs less.
+        """``keep``: clients up to which none is forgotten, since to find one again costs less. ``prefix``: of the
+        windows' names in header lines, where others stand beside them.
 
         ``secret``: 16 to 64 bytes under which clients are written down; without it none is.
         """
         self._kept: Final = Kept(secret) if secret else None
+        self._prefix: Final = prefix
         self._waiting_until = 0
         """From then on those that still wait for their client since the start are full."""
         self._on_overflow: Final = on_overflow
@@ -197,6 +199,10 @@ class Store:
             for client in (OVERFLOW, *self._clients):
                 self._touch(client)
 
+    def digest(self, client: str) -> str:
+        """Under which name a client is written down; empty without a secret."""
+        return self._kept.digest(client) if self._kept is not None else ""
+
     @property
     def unsaved(self) -> int:
         """Clients that ``changes`` has yet to tell of."""
@@ -239,9 +245,10 @@ class Store:
         self._touch = kept.touch if kept is not None and saves else None
         self._spend = bucket.spending(windows)
         self._max_clients = max_clients
-        policy = ", ".join(f'"{window.name}";q={window.capacity};w={window.seconds}' for window in windows)
+        named = [(f"{self._prefix}{window.name}", window) for window in windows]
+        policy = ", ".join(f'"{name}";q={window.capacity};w={window.seconds}' for name, window in named)
         self._policy = (b"RateLimit-Policy", policy.encode())
-        self._template = ", ".join(f'"{window.name}";r=%d;t=%d' for window in windows).encode()
+        self._template = ", ".join(f'"{name}";r=%d;t=%d' for name, _ in named).encode()
         lines = b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (self._policy[1], self._template)
         self._lines: Callable[[tuple[int, ...]], bytes] = lru_cache(_LINES_KNOWN)(lines.__mod__)
 

@@ -27,7 +27,9 @@ class Record:
 
     ``time``: epoch seconds of its start. ``path``: without the query. ``error``: English, None when all went well.
     ``attempts``: how often an upstream was asked. ``reason``: why more than once. ``trace_id``: of a W3C trace.
-    ``prompt``, ``answer``: what was said; None unless the operator asked for prompts to be logged.
+    ``prompt``, ``answer``: what was said; None unless the operator asked for prompts to be logged. ``key``: the name of
+    the virtual key; empty: none. ``cost``: picodollars; ``priced``: whether its model has a price. ``outcome``: as in
+    the ledger; empty until it is known.
     """
 
     time: float
@@ -53,6 +55,10 @@ class Record:
     answer: str | None = None
     events: int = 0
     """Those of a stream, for metrics."""
+    key: str = ""
+    cost: int = 0
+    priced: bool = False
+    outcome: str = ""
 
     def hide(self, secret: str) -> None:
         """Take a caller's own key, which no redactor knows, out of all that a caller or an upstream wrote."""
@@ -88,6 +94,7 @@ class _Line(msgspec.Struct, gc=False):
     attempts: int
     reason: str | None
     trace_id: str | msgspec.UnsetType
+    key: str | msgspec.UnsetType
     prompt: str | msgspec.UnsetType | None
     answer: str | msgspec.UnsetType | None
 
@@ -125,7 +132,7 @@ def _shown(record: Record) -> _Line:
         None if first_byte is None else int(first_byte * 10 + 0.5) / 10,
         record.prompt_tokens, record.completion_tokens, record.bytes_out, record.error, record.upstream_request_id,
         record.attempts, record.reason,
-        record.trace_id or msgspec.UNSET,
+        record.trace_id or msgspec.UNSET, record.key or msgspec.UNSET,
         prompt if said else msgspec.UNSET, answer if said else msgspec.UNSET,
     )  # fmt: skip
 

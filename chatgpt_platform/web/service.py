@@ -10,6 +10,7 @@ from operator import call as step
 from typing import Final
 
 from chatgpt_platform.access.address import AddressBook
+from chatgpt_platform.accounts.accounts import Accounts
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.gateway.gateway import Gateway
 from chatgpt_platform.gateway.load import Load
@@ -42,12 +43,15 @@ class Service:
         """What is to be done for each call whose request became whole in this turn of the loop."""
         self.begun_answers: Final[Batch[Callable[[], None]]] = Batch(self.loop, step)
         """The same where the upstream's answer began, or failed to."""
-        self._limiter: Final = Store(
-            _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS
-        )
         self.metrics: Final = Metrics()
         self.fleet = Fleet(settings.upstreams, logs.logger)
         self.load: Final = Load(settings.load, self.metrics)
+        self.accounts: Final = Accounts(settings, logs.logger)
+        self._limiter: Final = self.accounts.limiter(
+            lambda secret: Store(
+                _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS, secret=secret
+            )
+        )
         self.scraping: Final = Scraping(self.metrics, self._snapshot)
         self.fronts: Final[list[Callable[[], int]]] = []
         """Each server that brings calls: how many connections it has open."""
@@ -66,6 +70,7 @@ class Service:
             self._lost_lines += self.logs.lost
         self.logs = logs
         self.load.reconfigure(settings.load)
+        self.accounts.configure(settings, logs.logger)
         self._install(settings)
         limits = settings.limits
         self._limiter.reconfigure(_windows(settings), limits.max_clients, time.monotonic_ns())
@@ -87,13 +92,20 @@ class Service:
             record.hide(call.own_key.value)
         record.status, record.bytes_out = status, bytes_out
         record.duration_ms = (time.monotonic() - call.started) * 1000
+        self.gateway.account(call, status)
         if self.scraping.wanted:
             self.metrics.call(record, call.endpoint)
         self.logs.access(record)
 
+    def flush(self) -> None:
+        """Put on their way to the disk what the ledger and the logs have been given; for the owner's timer."""
+        self.accounts.flush()
+        self.logs.flush()
+
     async def close(self) -> None:
-        """Let the upstream connections go."""
+        """Let the upstream connections go, and what is stored."""
         await self.scraping.close()
+        await self.accounts.close()
         await asyncio.gather(self.fleet.close(), self.gateway.close(), *self._closing)
 
     def _install(self, settings: Settings) -> None:
@@ -101,9 +113,10 @@ class Service:
         access = settings.access
         self.addresses = AddressBook(settings.server.trusted_proxies, access.allow, access.deny)
         self.gateway = Gateway(
-            settings, self._limiter, self.fleet, self.load, self.metrics, read_multipart, self.logs.logger
-        )
-
+            settings, self._limiter, self.fleet, self.load, self.accounts, self.metrics, read_multipart,
+            self.logs.logger,
+        )  # fmt: skip
+        self.accounts.note_calls_by(self.gateway.calls_so_far)
         self.scrapers = AddressBook((), settings.metrics.allow, ())
         """Who may read /metrics, by the addresses of clients; where it is served at all."""
         self.scraping.switch(on=bool(settings.metrics.allow or settings.metrics.port))

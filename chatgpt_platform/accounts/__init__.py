@@ -1,0 +1,13 @@
+"""Who used what: virtual keys, what their holders may use, and what they have used.
+
+    Account      one key's holder: limits, allowances, the calls under way                account
+    Meter        how an account's calls of one model went lately, to tell the next one's  meter
+    Credential   a key's text stands for an account, for so long                          ring
+    KeyRing      all credentials, of the configuration and of the key store               ring
+    Accounts     all of it together, and the ledger where there is one                    accounts
+
+    gateway/accounting -> Accounts -> KeyRing -> Account -> limits.allowance
+                                 \\-> ledger (rows, running state), webhook (warnings)
+
+Money is whole numbers of picodollars (10^-12 dollars), so that nothing is ever rounded.
+"""
