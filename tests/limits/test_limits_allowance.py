@@ -171,7 +171,12 @@ class RollingMachine(Machine):
 
 
 class RateMachine(Machine):
-    @initialize(amount=amounts, seconds=st.sampled_from([1, 60, 3600]), wall=turns, clock=st.integers(0, 10**18))
+    @initialize(
+        amount=st.sampled_from([1, 100, 90_000]),
+        seconds=st.sampled_from([1, 60, 3600]),
+        wall=turns,
+        clock=st.integers(0, 10**18),
+    )
     def start(self, amount: int, seconds: int, wall: float, clock: int) -> None:
         self.clock = clock
         self.begin(lambda: Rate(amount, seconds), amount, wall)
