@@ -83,12 +83,11 @@ class Kept:
             yield name, restored
 
     def claimed(self, digest: str, client: str) -> None:
-        """The client whose digest this is has called."""
+        """The client whose digest this is has called; it is touched with that."""
         self.waiting.remove(digest)
         self._touched.discard(digest)
         self._written.discard(digest)
         self._written.add(client)
-        self.touch(client)
 
     def forgot(self, client: str) -> None:
         """The store knows it no longer."""

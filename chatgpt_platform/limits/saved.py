@@ -32,8 +32,8 @@ class _Saved(msgspec.Struct, frozen=True):
 
 
 class Restored(NamedTuple):
-    """``full``: the nanosecond from which on the buckets are. ``ahead``: a clock that was set back since has written
-    them, and they are to be written again."""
+    """``full``: the nanosecond from which on the buckets are. ``ahead``: they were written by a clock that was set
+    back since, and are to be written again."""
 
     buckets: list[int]
     full: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 
 import pytest
@@ -83,6 +84,14 @@ def test_what_was_used_stays_used() -> None:
     assert life.taken("b", SECOND) == 4
 
 
+def test_each_way_of_taking_is_told() -> None:
+    life = Life(FOUR_AN_HOUR)
+    for left, take in ((3, life.store.take), (2, life.store.admit), (1, life.store.take), (0, life.store.admit)):
+        assert take("a", 0)
+        (text,) = life.store.changes(0, WALL).values()
+        assert json.loads(text)["hour"] == [4, (4 - left) * HOUR]
+
+
 def test_it_is_refilled_while_nothing_runs() -> None:
     life = Life(FOUR_AN_HOUR)
     life.taken("a", 0)
@@ -118,8 +127,10 @@ def test_admit_finds_those_that_were_known_before(
     now = 0
     for client, pause, calls, event in history:
         now += pause
+        if event:
+            life.save(now)
         if event == "restart":
-            life.restart(now)
+            life.begin(now)
         for _ in range(calls):
             expected = straight.admit(client, now)
             assert life.store.admit(client, now - life.begun) == expected
@@ -154,7 +165,9 @@ def test_a_reload_is_saved(old: Windows, new: Windows, history: list[tuple[str, 
             straight.reconfigure(new, 1000, now)
             life.store.reconfigure(new, 1000, now - life.begun)
             life.windows = new
-            life.restart(now)
+            life.save(now)
+            assert len(life.texts) <= len(life.store)
+            life.begin(now)
         for _ in range(calls):
             assert life.take(client, now) == straight.take(client, now).admitted
 
@@ -276,6 +289,26 @@ def test_deletions_come_first_and_what_returns_is_written_after_its_own() -> Non
     assert life.texts.keys() == {a}
 
 
+def test_one_that_has_returned_after_a_start_is_deleted_as_any_other() -> None:
+    life = Life(ONE_AN_HOUR, max_clients=1)
+    life.take("a", 0)
+    life.restart(SECOND)
+    assert not life.store.look("a", 0).admitted
+    assert life.take("b", HOUR)
+    life.save(HOUR)
+    assert len(life.texts) == 1
+    life.begin(HOUR)
+    assert not life.take("b", HOUR)
+
+
+def test_what_waits_to_be_told_is_bounded_as_the_clients_are() -> None:
+    life = Life(ONE_AN_HOUR, max_clients=10)
+    for hour in range(100):
+        for client in range(10):
+            assert life.take(f"c{hour}-{client}", hour * HOUR)
+    assert life.store.unsaved == len(life.store) == 10
+
+
 def test_full_and_unreadable_ones_are_deleted_at_the_start() -> None:
     life = Life(ONE_AN_HOUR)
     life.take("a", 0)
@@ -307,10 +340,13 @@ def test_those_that_never_return_are_forgotten_once_they_are_full() -> None:
     assert len(life.texts) == 2
 
 
-def test_a_clock_set_back_refills_nothing_and_the_next_start_goes_by_it() -> None:
+@pytest.mark.parametrize("returns", [False, True])
+def test_a_clock_set_back_refills_nothing_and_the_next_start_goes_by_it(returns: bool) -> None:
     life = Life(ONE_AN_HOUR)
     life.take("a", 0)
     life.restart(0, wall=WALL - 24 * HOUR)
+    if returns:
+        assert not life.take("a", 0)
     life.write(life.store.changes(0, WALL - 24 * HOUR))
     life.begin(0, wall=WALL - 24 * HOUR + HOUR - 1)
     assert not life.take("a", 0)
