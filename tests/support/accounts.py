@@ -7,7 +7,8 @@
 
 The kinds: JSON and streams, with usage and without, on both APIs; some callers leave at a point that the plan
 names. ``burst`` is for calls that shall all be there at once. Faults are the upstreams' affair
-(``simulator.Behaviour``); to have several side by side, give ``mixed`` a model for each (``support.fleet``).
+(``simulator.Behaviour``); to have several side by side, give ``mixed`` a model for each (``support.fleet``). Where
+a 429 or failures in a row are among them, the gateway rests the key or the upstream, and few calls get there.
 A prompt names its call and its key, so that the simulators' ``seen`` can be put beside it: ``number_of``.
 
 It is cheap: one loop, raw connections that are kept, about a tenth of a millisecond a call.
