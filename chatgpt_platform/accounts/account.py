@@ -118,7 +118,7 @@ class Account:
         self.items = tuple(
             Item(
                 _allowance(each, former.get(_name(unit, each.period, each.seconds)), zone, wall, clock),
-                unit, str(each), (each.period, each.seconds), each.amount * share // 100 if share else math.inf,
+                unit, str(each), (each.period, each.seconds), math.inf if each.seconds and each.period != allowances.ROLLING or not share else each.amount * share // 100,
             )
             for unit, each in given
         )  # fmt: skip

@@ -6,6 +6,7 @@ Belongs to one event loop. What touches a disk is done in threads, but for the o
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,11 +18,12 @@ import msgspec
 
 from chatgpt_platform.accounts import booking
 from chatgpt_platform.accounts.account import NO_HOLD, Account, Hold, Item
-from chatgpt_platform.accounts.prices import Price, PriceTable
+from chatgpt_platform.accounts.prices import Price, price_table
 from chatgpt_platform.accounts.ring import KeyRing
 from chatgpt_platform.accounts.warnings import Warnings
 from chatgpt_platform.accounts.webhook import Webhook
 from chatgpt_platform.errors import ConfigurationError
+from chatgpt_platform.limits.kept import OVERFLOW
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.settings.dates import zone_of
@@ -73,7 +75,7 @@ class Accounts:
         self._stored: Sequence[tuple[StoredKey, VirtualKey]] = ()
         self._records: list[tuple[Record, str]] = []
         self._day = self._today()
-        self._prices = PriceTable(settings.prices)
+        self._prices = price_table(settings.prices)
         self._webhook = _webhook(settings, logger)
         self._warnings = self._new_warnings()
         self._limiter: Store | None = None
@@ -120,7 +122,7 @@ class Accounts:
         self._warnings = self._new_warnings()
         self._warnings.restore(told)
         if former.prices != settings.prices:
-            self._prices = PriceTable(settings.prices)
+            self._prices = price_table(settings.prices)
             self._renew_prices()
         self._take_keys()
 
@@ -131,13 +133,11 @@ class Accounts:
     def settle(self, account: Account, hold: Hold, tokens: int, money: int) -> None:
         """A call is over that has used so much."""
         account.settle(hold, tokens, money, time.time(), time.monotonic_ns())
-        for item in account.items:
-            if item.allowance.spent >= item.loud_at:
-                self._note(account, item, refused=False)
 
     def refused(self, account: Account, item: Item) -> None:
         """There was no room for a call."""
-        self._note(account, item, refused=True)
+        if not item.is_rate:
+            self._note(account, item, refused=True)
 
     def book(self, record: Record, endpoint: str) -> None:
         """Give a call that is over its row in the ledger."""
@@ -156,14 +156,17 @@ class Accounts:
         if self._day != self._today():
             self._day = self._today()
             self._renew_prices()
-        ledger = self.ledger
-        if ledger is None:
-            return
         self._write_rows()
         wall, clock = time.time(), time.monotonic_ns()
         touched = [account for account in self.ring.accounts.values() if account.touched]
         for account in touched:
             account.touched = False
+            for item in account.items:
+                if item.allowance.spent >= item.loud_at:
+                    self._note(account, item, refused=False)
+        ledger = self.ledger
+        if ledger is None:
+            return
         if touched:
             ledger.save(_ALLOWANCES, {each.name: _text(each.state(wall, clock)) for each in touched})
         told = self._warnings.changes()
@@ -174,8 +177,9 @@ class Accounts:
             self._next_journal = now + JOURNAL_EVERY
             self._note_calls(ledger)
         if now >= self._next_buckets:
-            self._next_buckets = now + BUCKETS_EVERY
             self._save_buckets(ledger)
+            more = self._limiter is not None and self._limiter.unsaved
+            self._next_buckets = now if more else now + BUCKETS_EVERY  # so many in one go hold up nobody
         ledger.flush()
 
     def watch(self) -> None:
@@ -219,10 +223,10 @@ class Accounts:
         found = []
         for each in store.all():
             try:
-                found.append((each, key_from(each.name, each.options)))
-            except ConfigurationError as error:
-                for line in error.lines:
-                    self._log.error("the key %s does not count: %s", each.name, line)
+                options = json.loads(each.options)
+                found.append((each, key_from(options, f"key {each.name}", name=each.name)))
+            except (ConfigurationError, ValueError, RecursionError) as error:
+                self._log.error("the key %s does not count: %s", each.name, error)
         return found
 
     def _take_keys(self) -> None:
@@ -289,7 +293,8 @@ class Accounts:
         texts: dict[str, str] = {}
         for account in self.ring.accounts.values():
             if account.limiter is not None:
-                texts |= dict.fromkeys([account.name], *account.limiter.changes(clock, wall).values())
+                changes = account.limiter.changes(clock, wall)
+                texts |= {account.name: text for name, text in changes.items() if name != OVERFLOW}
         if texts:
             ledger.save(_KEYS, texts)
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 from chatgpt_platform.accounts import tokens
 from chatgpt_platform.accounts.account import Account
 from chatgpt_platform.settings.dates import end_of
+from chatgpt_platform.settings.secret import Secret, digest_of
 from chatgpt_platform.settings.sharing import VirtualKey
 
 if TYPE_CHECKING:
     from chatgpt_platform.accounts.keystore import StoredKey
 
 REVOKED: Final = -math.inf
-_HASHED: Final = "sha256:"
 
 
 class Revocable(Protocol):
@@ -68,7 +68,7 @@ class KeyRing:
             found = self._credentials.get(digest(text))
             if found is not None:
                 return found
-        return self._credentials.get(tokens.fingerprint(text))
+        return self._credentials.get(digest_of(Secret(text)))
 
     def configure(
         self, configured: Sequence[VirtualKey], stored: Sequence[tuple[StoredKey, VirtualKey]],
@@ -81,7 +81,7 @@ class KeyRing:
         former, self._credentials = self._credentials, {}
         for key in configured:
             set_up(self._account(key.name), key)
-            self._put(former, _digest(key), key.name, end_of(key.expires, zone))
+            self._put(former, digest_of(key.key), key.name, end_of(key.expires, zone))
         for each, key in self._unshadowed(stored, {key.name for key in configured}):
             if each.revoked is not None:
                 continue
@@ -119,6 +119,3 @@ class KeyRing:
                 self._warn(f"the key {each.name} of the key store does not count: the settings have one of that name")
 
 
-def _digest(key: VirtualKey) -> str:
-    text = key.key.reveal()
-    return text.lower() if text.startswith(_HASHED) else tokens.fingerprint(text)
