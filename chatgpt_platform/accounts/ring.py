@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from chatgpt_platform.accounts import tokens
 from chatgpt_platform.accounts.account import Account
 from chatgpt_platform.settings.dates import end_of
-from chatgpt_platform.settings.secret import Secret, digest_of
+from chatgpt_platform.settings.secret import digest_of
 from chatgpt_platform.settings.sharing import VirtualKey
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class KeyRing:
             found = self._credentials.get(digest(text))
             if found is not None:
                 return found
-        return self._credentials.get(digest_of(Secret(text)))
+        return self._credentials.get(tokens.fingerprint(text))
 
     def configure(
         self, configured: Sequence[VirtualKey], stored: Sequence[tuple[StoredKey, VirtualKey]],
@@ -81,7 +81,7 @@ class KeyRing:
         former, self._credentials = self._credentials, {}
         for key in configured:
             set_up(self._account(key.name), key)
-            self._put(former, digest_of(key.key), key.name, end_of(key.expires, zone))
+            self._put(former, f"sha256:{digest_of(key.key)}", key.name, end_of(key.expires, zone))
         for each, key in self._unshadowed(stored, {key.name for key in configured}):
             if each.revoked is not None:
                 continue
