@@ -21,6 +21,16 @@ _MAX_TEXT: Final = 1024
 """Characters of any other text that a caller or an upstream has chosen; what was said is written whole."""
 
 
+NO_USAGE: Final = "none"
+"""Nothing was generated, or no upstream was asked."""
+
+REPORTED: Final = "reported"
+"""The tokens are the upstream's own figures."""
+
+ESTIMATED: Final = "estimated"
+"""The upstream told no figures, or not all."""
+
+
 @dataclass(slots=True)
 class Record:
     """What is known of a call; filled while it runs, written once at its end.
@@ -28,6 +38,7 @@ class Record:
     ``time``: epoch seconds of its start. ``path``: without the query. ``error``: English, None when all went well.
     ``attempts``: how often an upstream was asked. ``reason``: why more than once. ``trace_id``: of a W3C trace.
     ``prompt``, ``answer``: what was said; None unless the operator asked for prompts to be logged.
+    ``cached_tokens``: of those of the prompt. ``usage``: where the figures come from.
     """
 
     time: float
@@ -53,6 +64,8 @@ class Record:
     answer: str | None = None
     events: int = 0
     """Those of a stream, for metrics."""
+    cached_tokens: int | None = None
+    usage: str = NO_USAGE
 
     def hide(self, secret: str) -> None:
         """Take a caller's own key, which no redactor knows, out of all that a caller or an upstream wrote."""
@@ -90,6 +103,8 @@ class _Line(msgspec.Struct, gc=False):
     trace_id: str | msgspec.UnsetType
     prompt: str | msgspec.UnsetType | None
     answer: str | msgspec.UnsetType | None
+    cached_tokens: int | msgspec.UnsetType
+    usage: str | msgspec.UnsetType
 
 
 _encoder: Final = msgspec.json.Encoder()
@@ -127,6 +142,7 @@ def _shown(record: Record) -> _Line:
         record.attempts, record.reason,
         record.trace_id or msgspec.UNSET,
         prompt if said else msgspec.UNSET, answer if said else msgspec.UNSET,
+        record.cached_tokens or msgspec.UNSET, msgspec.UNSET if record.usage is not ESTIMATED else ESTIMATED,
     )  # fmt: skip
 
 
