@@ -101,6 +101,12 @@ class Call(msgspec.Struct, eq=False):
     """The answer that is being passed on."""
     committed: bool = False
     """Something of an answer went to the caller: it is not sent again."""
+    stream_options: bytes = b""
+    """The member of this name that asks a stream for its usage, as JSON; empty where the caller does so."""
+    unasked: Sequence[Upstream] = ()
+    """The upstreams that refused to be asked so."""
+    asked: bool = False
+    """The upstream of ``upstream`` was asked so."""
     turns: Sequence[Turn] = ()
     """On the platform API: the conversation so far, as the upstream was asked to go on with it."""
 

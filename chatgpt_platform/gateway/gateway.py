@@ -13,7 +13,7 @@ from chatgpt_platform.access.keys import KeyPolicy
 from chatgpt_platform.accounts.accounts import Accounts
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway import endpoints, forward
+from chatgpt_platform.gateway import endpoints, forward, metering
 from chatgpt_platform.gateway.accounting import Accounting, denied
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
@@ -173,6 +173,15 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 - it is told in the Reply
             return self._failed(call, error)
 
+    def broken_off(self, call: Call) -> None:
+        """Nobody is left to be answered, or a fault of ours ended the call: the upstream may have begun all the
+        same. To be called before its answer is closed."""
+        response = call.response
+        if response is not None and response.under_way:
+            response.take_head()
+            if metering.may_have_begun(response):
+                metering.unanswered(call)
+
     def streamed(self, call: Call) -> None:
         """A stream came to its proper end."""
         if call.upstream is not None and call.key is not None:
@@ -259,8 +268,12 @@ class Gateway:
             except (FailedAnswer, Problem) as failure:
                 call.failure = None
                 if not await self._attempts.again(call, failure):
+                    if isinstance(failure, Problem) and _was_sent(failure) and metering.may_have_begun(response):
+                        metering.unanswered(call)
                     return self._last_failure(call, failure)
             else:
+                if upstream is not None and upstream in call.unasked:
+                    upstream.refuses_usage()
                 if upstream is not None and (reply.stream is None or not upstream.breaker.closed):
                     upstream.answered(key)  # of a stream only the end tells, but for a breaker that waits for news
                 return reply
@@ -340,6 +353,10 @@ def _check_type(call: Call) -> None:
     types = _JSON_TYPES if call.api is _OPENAI else _JSON_TYPES + _FORM_TYPES
     if media_type and media_type not in types and not media_type.endswith("+json"):
         raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
+
+
+def _was_sent(problem: Problem) -> bool:
+    return problem.kind in (Kind.BAD_UPSTREAM, Kind.UPSTREAM_TIMEOUT) and not problem.safe
 
 
 def _lists_models(call: Call) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway import endpoints, failures, forward, members
+from chatgpt_platform.gateway import endpoints, failures, forward, members, metering
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.forward import FailedAnswer
@@ -18,7 +18,8 @@ from chatgpt_platform.gateway.routing import Routing
 from chatgpt_platform.gateway.source import ErrorEvent, EventSource
 from chatgpt_platform.gateway.streams import Passage, Relay
 from chatgpt_platform.gateway.tokens import TokenCap
-from chatgpt_platform.gateway.usage import figures_of
+from chatgpt_platform.gateway.usage import Tokens, figures_of
+from chatgpt_platform.observe.access import REPORTED
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Response
 from chatgpt_platform.upstream.keys import Key
@@ -128,6 +129,8 @@ class OpenAIApi:
         record.model = real or None
         if asked.stream:
             record.stream = True
+            if call.endpoint.stream_options:
+                call.stream_options = members.stream_options(call.body)
         changes: dict[str, int] = {}
         if self._capped or real != model:
             figures = {name: getattr(asked, name) for name in call.endpoint.token_members}
@@ -146,13 +149,18 @@ class OpenAIApi:
 
     def _whole(self, call: Call, key: Key, response: Response, body: bytes) -> Reply:
         try:
-            prompt, completion, may_tell_error = figures_of(body)
+            prompt, completion, cached, may_tell_error = figures_of(body)
         except ValueError as error:
             raise Problem(Kind.BAD_UPSTREAM, detail=f"the answer is not JSON: {error}") from None
-        if may_tell_error and failures.is_error_object(body):
+        failed = may_tell_error and failures.is_error_object(body)
+        if failed:
             body = mask(body, key.value)
         record = call.record
-        record.prompt_tokens, record.completion_tokens = prompt, completion
+        if prompt and completion:
+            record.prompt_tokens, record.completion_tokens, record.cached_tokens = prompt, completion, cached
+            record.usage = REPORTED
+        elif not failed:
+            metering.answered(call, Tokens(prompt, completion, cached), body)
         record.first_byte_ms = call.elapsed_ms()
         if record.prompt is not None:
             record.answer = body.decode(errors="replace")
@@ -164,7 +172,7 @@ class OpenAIApi:
         return Reply(response.status, headers, stream=Passage(response, first, call), length=known)
 
     async def _stream(self, call: Call, key: Key, response: Response) -> Reply:
-        source = EventSource(response, release_long=True)
+        source = EventSource(response, release_long=True, without_extra=call.asked)
         try:
             first = await source.first()
         except ErrorEvent as event:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from chatgpt_platform.errors import Problem
-from chatgpt_platform.gateway import conversation, failures, forward, parameters, tokens, usage
+from chatgpt_platform.gateway import conversation, failures, forward, metering, parameters, tokens, usage
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.forward import FailedAnswer
+from chatgpt_platform.gateway.members import USAGE_ASKED
 from chatgpt_platform.gateway.openai_api import EVENT_STREAM, STREAM_HEADERS
 from chatgpt_platform.gateway.identity import Identity
 from chatgpt_platform.gateway.parameters import Question
@@ -68,6 +69,8 @@ class PlatformApi:
         if self._log_prompts or (account is not None and account.keeps_prompts):
             call.record.prompt = question.prompt
         call.body = self._body(call, question, model)
+        if question.stream:
+            call.stream_options = USAGE_ASKED
         call.lines = forward.JSON_LINE  # nothing of the caller's travels on
 
     def reply_at_once(self, call: Call, key: Key, response: Response) -> Reply | None:
@@ -124,8 +127,7 @@ class PlatformApi:
     def _whole(self, call: Call, body: bytes) -> Reply:
         said = conversation.answer(body)
         said.model = said.model or call.record.model or ""
-        figures = usage.tokens_of(body)
-        call.record.prompt_tokens, call.record.completion_tokens = figures.prompt, figures.completion
+        metering.answered(call, usage.tokens_of(body), body)
         call.record.first_byte_ms = call.elapsed_ms()
         if call.record.prompt is not None:
             call.record.answer = said.text

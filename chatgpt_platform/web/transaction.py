@@ -258,6 +258,7 @@ class Transaction:
         self._break_off(500)
 
     def _break_off(self, status: int) -> None:
+        self._reception.gateway.broken_off(self.call)
         if self.call.response is not None:
             self.call.response.close()
         self._out.abort()
