@@ -28,8 +28,8 @@ _ALL: Final = ("*",)
 
 
 class Item(NamedTuple):
-    """An allowance with what it is about. ``unit``: tokens or dollars. ``text``: as the owner wrote it. ``loud_at``:
-    from how much on, once it is spent, the owner may be told."""
+    """An allowance with what it is about. ``unit``: tokens or dollars. ``text``: as the owner wrote it.
+    ``loud_at``: from how much on, once it is spent, the owner may be told."""
 
     allowance: Allowance
     unit: str
@@ -97,7 +97,9 @@ class Account:
         """Its allowances have changed since they were last saved."""
         self._meters: Final[dict[str, Meter]] = {}
 
-    def configure(self, key: VirtualKey, zone: tzinfo | None, share: int, secret: bytes, wall: float, clock: int) -> None:
+    def configure(
+        self, key: VirtualKey, zone: tzinfo | None, share: int, secret: bytes, wall: float, clock: int
+    ) -> None:
         """Go on under these settings: what was used of an allowance over the same period stays used.
 
         ``share``: percent of an allowance from which on its owner may be told; 0: never. ``secret``: for what
@@ -118,7 +120,7 @@ class Account:
         self.items = tuple(
             Item(
                 _allowance(each, former.get(_name(unit, each.period, each.seconds)), zone, wall, clock),
-                unit, str(each), (each.period, each.seconds), math.inf if each.seconds and each.period != allowances.ROLLING or not share else each.amount * share // 100,
+                unit, str(each), (each.period, each.seconds), _loud_at(each, share),
             )
             for unit, each in given
         )  # fmt: skip
@@ -207,6 +209,12 @@ class Account:
                 item.allowance.restore(state[item.name], wall, clock)
             except (LookupError, TypeError, ValueError):
                 continue
+
+
+def _loud_at(written: allowances.Allowance, share: int) -> float:
+    """From how much on an owner may be told; of a bucket, which fills again in a moment, never."""
+    bucket = written.seconds and written.period != allowances.ROLLING
+    return math.inf if bucket or not share else written.amount * share // 100
 
 
 def _name(unit: str, period: str, seconds: int) -> str:

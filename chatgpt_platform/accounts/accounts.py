@@ -18,6 +18,7 @@ import msgspec
 
 from chatgpt_platform.accounts import booking
 from chatgpt_platform.accounts.account import NO_HOLD, Account, Hold, Item
+from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.prices import Price, price_table
 from chatgpt_platform.accounts.ring import KeyRing
 from chatgpt_platform.accounts.warnings import Warnings
@@ -86,11 +87,10 @@ class Accounts:
         self._watching: asyncio.Task[None] | None = None
         if settings.state.directory:
             self._open(Path(settings.state.directory))
-        self._remembered: Final[dict[str, str]] = self.ledger.states(_ALLOWANCES) if self.ledger is not None else {}
+        self._remembered: Final = self._states(_ALLOWANCES)
         """What accounts had used before the start, until they are met; and of their calls' limits."""
-        self._remembered_calls: Final[dict[str, str]] = self.ledger.states(_KEYS) if self.ledger is not None else {}
-        if self.ledger is not None:
-            self._warnings.restore(self.ledger.states(_WARNINGS))
+        self._remembered_calls: Final = self._states(_KEYS)
+        self._warnings.restore(self._states(_WARNINGS))
         self._take_keys()
         self._charge_lost_calls()
 
@@ -100,15 +100,16 @@ class Accounts:
         return self.ledger is not None or bool(self.ring)
 
     def limiter(self, make: Callable[[bytes], Store]) -> Store:
-        """The limiter of addresses, which goes on where it stood at the last end. ``make``: see ``limits.store`` for the
-        secret; empty: nothing is kept."""
+        """The limiter of addresses, which goes on where it stood at the last end. ``make``: see ``limits.store``
+        for the secret; empty: nothing is kept."""
         self._limiter = limiter = make(self._secret)
         if self.ledger is not None:
-            limiter.restore(self.ledger.states(_CLIENTS), time.monotonic_ns(), time.time_ns())
+            limiter.restore(self._states(_CLIENTS), time.monotonic_ns(), time.time_ns())
         return limiter
 
     def note_calls_by(self, journal: Callable[[], Sequence[Row]]) -> None:
-        """``journal`` tells of the calls under way, as rows, what is to be remembered of them if this is the end."""
+        """``journal`` tells of the calls under way, as rows, what is to be remembered of them if this is the
+        end."""
         self._journal = journal
 
     def configure(self, settings: Settings, logger: logging.Logger) -> None:
@@ -219,6 +220,10 @@ class Accounts:
         self.ledger = Ledger(directory, settings.keep, settings.size, self._shift(), self._log)
         self.ledger.open()
 
+    def _states(self, kind: str) -> dict[str, str]:
+        """What the ledger was told to remember before the start."""
+        return self.ledger.states(kind) if self.ledger is not None else {}
+
     def _read_keys(self, store: KeyStore) -> Sequence[tuple[StoredKey, VirtualKey]]:
         found = []
         for each in store.all():
@@ -293,8 +298,9 @@ class Accounts:
         texts: dict[str, str] = {}
         for account in self.ring.accounts.values():
             if account.limiter is not None:
-                changes = account.limiter.changes(clock, wall)
-                texts |= {account.name: text for name, text in changes.items() if name != OVERFLOW}
+                for name, text in account.limiter.changes(clock, wall).items():
+                    if name != OVERFLOW:
+                        texts[account.name] = text
         if texts:
             ledger.save(_KEYS, texts)
 

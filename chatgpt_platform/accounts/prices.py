@@ -96,7 +96,9 @@ def shipped_prices() -> tuple[Rule, ...]:
     findings = walk.read(TREE, from_yaml(text))
     if findings.troubles:
         place = findings.troubles[0]
-        raise ValueError(f"accounts/prices.yaml:{place.line}: {place.path}: {place.text}; install the gateway anew")
+        raise ValueError(
+            f"accounts/prices.yaml:{place.line}: {place.path}: {place.text}; install the gateway anew"
+        )
     section = LISTS["prices"]
     lengths = {path: len(lines) for path, lines in findings.lists.items()}
     values = {

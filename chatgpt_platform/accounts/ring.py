@@ -1,7 +1,7 @@
 """Which account a key's text stands for: the keys of the configuration, and those of the key store.
 
-A text is looked up by its digest, so how long that takes tells nothing of any key. Credentials stay the same objects
-while the keys around them change: who remembers one sees its end in it.
+A text is looked up by its digest, so how long that takes tells nothing of any key. Credentials stay the same
+objects while the keys around them change: who remembers one sees its end in it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Revocable(Protocol):
 
 
 class Credential:
-    """``until``: epoch seconds up to which it counts; ``REVOKED``. ``lasting``: the calls that came with it and wait for
-    something."""
+    """``until``: epoch seconds up to which it counts; ``REVOKED``. ``lasting``: the calls that came with it and
+    wait for something."""
 
     __slots__ = ("account", "lasting", "until")
 
@@ -74,8 +74,8 @@ class KeyRing:
         self, configured: Sequence[VirtualKey], stored: Sequence[tuple[StoredKey, VirtualKey]],
         digest: Callable[[str], str] | None, zone: tzinfo | None, set_up: Callable[[Account, VirtualKey], None],
     ) -> None:  # fmt: skip
-        """Take over these keys. ``digest``: of the key store's. ``zone``: what expiry dates are in. ``set_up``: gives an
-        account its settings. A key that is gone ends, and so do its calls under way.
+        """Take over these keys. ``digest``: of the key store's. ``zone``: what expiry dates are in. ``set_up``:
+        gives an account its settings. A key that is gone ends, and so do its calls under way.
         """
         self._digest_stored = digest
         former, self._credentials = self._credentials, {}
@@ -90,8 +90,8 @@ class KeyRing:
             self._put(former, each.digest, each.name, until)
             if each.former_until is not None:
                 self._put(former, each.former_digest, each.name, min(each.former_until, until))
-        for each, credential in former.items():
-            if each not in self._credentials:
+        for known, credential in former.items():
+            if known not in self._credentials:
                 credential.revoke()
 
     def _account(self, name: str) -> Account:
@@ -116,6 +116,6 @@ class KeyRing:
                 yield each, key
             elif each.name not in self._told:
                 self._told.add(each.name)
-                self._warn(f"the key {each.name} of the key store does not count: the settings have one of that name")
-
-
+                self._warn(
+                    f"the key {each.name} of the key store does not count: the settings have one of that name"
+                )

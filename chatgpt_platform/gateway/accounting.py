@@ -53,9 +53,9 @@ class Accounting:
     def __init__(
         self, accounts: Accounts, limiter: Store, *, hard: bool, cap: int, wait: float, most_waiting: float
     ) -> None:
-        """``limiter``: that of addresses. ``hard``: whether reservations are for the worst case; ``cap``: tokens of an
-        answer to a call without a cap, then; 0: a default. ``wait``: seconds for which so many calls of a key may wait
-        for what its others hold."""
+        """``limiter``: that of addresses. ``hard``: whether reservations are for the worst case; ``cap``: tokens
+        of an answer to a call without a cap, then; 0: a default. ``wait``: seconds for which so many calls of a
+        key may wait for what its others hold."""
         self._accounts: Final = accounts
         self._limiter: Final = limiter
         self._hard: Final = hard
@@ -190,7 +190,11 @@ class Accounting:
     def _reservation(self, call: Call, account: Account) -> _Reservation:
         meter = account.meter(call.record.model or "", self._accounts.price)
         most = estimate.most_prompt_tokens(call.body)
-        likely = most if self._hard else min(meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body)), most)
+        likely = (
+            most
+            if self._hard
+            else min(meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body)), most)
+        )
         answer = self._answer(call, account, meter, most)
         price = meter.price
         if price is None:

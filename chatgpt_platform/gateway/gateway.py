@@ -77,8 +77,8 @@ class Gateway:
             self._attempts, routing, self._identity, models.aliases, cap, self.renderer, log_prompts=prompts
         )
         self._platform: Final = PlatformApi(
-            self._attempts, routing, self._identity, models.aliases, models.default, cap, self.renderer, read_multipart,
-            log_prompts=prompts,
+            self._attempts, routing, self._identity, models.aliases, models.default, cap, self.renderer,
+            read_multipart, log_prompts=prompts,
         )  # fmt: skip
         self._limiter: Final = limiter
         self._load: Final = load

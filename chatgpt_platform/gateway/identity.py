@@ -39,7 +39,8 @@ class Identity:
         return credential is not None
 
     def welcome(self, call: Call, credential: Credential) -> None:
-        """Take a call for its holder's. Raises Problem where the key does not count any more, or not from there."""
+        """Take a call for its holder's. Raises Problem where the key does not count any more, or not from
+        there."""
         if call.record.time >= credential.until:
             raise Problem(Kind.KEY_REFUSED, "key_revoked" if credential.until == REVOKED else "key_expired")
         account = credential.account
@@ -49,8 +50,8 @@ class Identity:
         call.credential, call.account = credential, account
 
     def settle_on(self, call: Call, missing: str) -> Account | None:
-        """The account of a call; who has no key by now has none. Raises Problem where a key is required. ``missing``:
-        the text that says so."""
+        """The account of a call; who has no key by now has none. Raises Problem where a key is required.
+        ``missing``: the text that says so."""
         if call.account is None and self._require_key:
             raise Problem(Kind.MISSING_KEY, missing)
         return call.account

@@ -38,8 +38,8 @@ class OpenAIApi:
     """Answers calls to ``/v1/…`` from the upstreams."""
 
     def __init__(
-        self, attempts: Attempts, routing: Routing, identity: Identity, aliases: Mapping[str, str], cap: TokenCap, renderer: Renderer,
-        *, log_prompts: bool,
+        self, attempts: Attempts, routing: Routing, identity: Identity, aliases: Mapping[str, str], cap: TokenCap,
+        renderer: Renderer, *, log_prompts: bool,
     ) -> None:  # fmt: skip
         self._attempts: Final = attempts
         self._routing: Final = routing

@@ -10,9 +10,9 @@ from chatgpt_platform.gateway import conversation, failures, forward, metering, 
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.forward import FailedAnswer
+from chatgpt_platform.gateway.identity import Identity
 from chatgpt_platform.gateway.members import USAGE_ASKED
 from chatgpt_platform.gateway.openai_api import EVENT_STREAM, STREAM_HEADERS
-from chatgpt_platform.gateway.identity import Identity
 from chatgpt_platform.gateway.parameters import Question
 from chatgpt_platform.gateway.render import JSON, Renderer
 from chatgpt_platform.gateway.routing import Routing
@@ -35,8 +35,8 @@ class PlatformApi:
     """Answers calls to ``/chatgpt`` and the conversation route from the upstream's chat completions."""
 
     def __init__(
-        self, attempts: Attempts, routing: Routing, identity: Identity, aliases: Mapping[str, str], default_model: str,
-        cap: TokenCap, renderer: Renderer, read_multipart: FormReader, *, log_prompts: bool,
+        self, attempts: Attempts, routing: Routing, identity: Identity, aliases: Mapping[str, str],
+        default_model: str, cap: TokenCap, renderer: Renderer, read_multipart: FormReader, *, log_prompts: bool,
     ) -> None:  # fmt: skip
         self._attempts: Final = attempts
         self._routing: Final = routing

@@ -10,8 +10,8 @@ A call takes its part in three steps, so that calls side by side never use more 
 calls under way only the last one that began can go beyond the limit, by what it uses more than was expected. With
 ``expected`` = ``held`` none can.
 
-``wall`` is the time in seconds since the epoch, ``clock`` that of a clock which is never set, in nanoseconds: periods
-of the calendar follow the former, buckets the latter. A call counts in the period in which it ends.
+``wall`` is the time in seconds since the epoch, ``clock`` that of a clock which is never set, in nanoseconds:
+periods of the calendar follow the former, buckets the latter. A call counts in the period in which it ends.
 """
 
 from __future__ import annotations
@@ -176,7 +176,9 @@ class Rolling(Allowance):
             # Of a period of another length: by its time.
             part = min(int(number * ratio) if ratio != 1 else _whole(number), self._now)
             parts[part] = parts.get(part, 0) + _whole(used)
-        self._parts = deque([number, used] for number, used in sorted(parts.items()) if number >= self._now - SLOTS)
+        self._parts = deque(
+            [number, used] for number, used in sorted(parts.items()) if number >= self._now - SLOTS
+        )
         self.spent = sum(used for _, used in self._parts)
 
     def _spend(self, used: int, clock: int) -> None:
@@ -214,7 +216,11 @@ class Rate(Allowance):
             return 0.0
         window = self._window
         ahead = max(self._full_at - clock * self.amount, 0) + self.held * window.interval
-        return math.inf if wanted > self.amount else (ahead - (self.amount - wanted) * window.interval) / window.second
+        return (
+            math.inf
+            if wanted > self.amount
+            else (ahead - (self.amount - wanted) * window.interval) / window.second
+        )
 
     def state(self, wall: float, clock: int) -> list[int | float]:
         return [max(self._full_at - clock * self.amount, 0) / self._window.second, wall]
