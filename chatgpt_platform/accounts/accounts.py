@@ -93,6 +93,8 @@ class Accounts:
         self._warnings.restore(self._states(_WARNINGS))
         self._take_keys()
         self._charge_lost_calls()
+        if self._store is not None:
+            self._watching = asyncio.create_task(self._watch(self._store), name="watch the key store")
 
     @property
     def on(self) -> bool:
@@ -182,11 +184,6 @@ class Accounts:
             more = self._limiter is not None and self._limiter.unsaved
             self._next_buckets = now if more else now + BUCKETS_EVERY  # so many in one go hold up nobody
         ledger.flush()
-
-    def watch(self) -> None:
-        """Look at the key store from now on."""
-        if self._store is not None:
-            self._watching = asyncio.create_task(self._watch(self._store), name="watch the key store")
 
     async def close(self) -> None:
         """Write what is left, and let go of the files."""

@@ -51,7 +51,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "over_budget": "What this API key may use ({budget}) is used up. It starts anew at {time}.",
     "budget_used_up": "What this API key may use ({budget}) is used up.",
     "budget_too_small": "This call needs more than this API key may use ({budget}).",
-    "budget_in_use": "The rest of what this API key may use is held by its other calls. Please try again in {seconds} s.",
+    "budget_in_use": "The rest of this API key's budget is held by other calls. Please try again in {seconds} s.",
     # Where to
     "not_found": "There is nothing at {path}.",
     "method_not_allowed": "The method {method} is not allowed here.",
