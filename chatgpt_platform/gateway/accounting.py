@@ -101,6 +101,7 @@ class Accounting:
             if lack is not None:
                 if lack.passing:
                     return False
+                self._look_at_quota(call, account, time.monotonic_ns())
                 raise self._refused(account, lack)
         self.count(call)
         if reservation is not None:
@@ -121,6 +122,7 @@ class Accounting:
         account.waiting.append(entry)
         try:
             if not await turn:
+                self._look_at_quota(call, account, time.monotonic_ns())
                 raise self._in_use(account)
         except asyncio.CancelledError:
             with contextlib.suppress(Problem):
@@ -182,10 +184,14 @@ class Accounting:
     def _check_limiter(self, call: Call, account: Account, clock: int) -> None:
         limiter = account.limiter
         if limiter is not None and not limiter.has_token(account.name, clock):
-            decision = limiter.look(account.name, clock)
-            address = self._limiter.look(call.client.key, clock)
-            call.quota = joined(address.headers) + joined(decision.headers)
-            raise denied(decision.retry_after, "too_many_requests_of_key")
+            self._look_at_quota(call, account, clock)
+            raise denied(limiter.look(account.name, clock).retry_after, "too_many_requests_of_key")
+
+    def _look_at_quota(self, call: Call, account: Account, clock: int) -> None:
+        """Tell a call that takes nothing how far its limits are used."""
+        call.quota = joined(self._limiter.look(call.client.key, clock).headers)
+        if account.limiter is not None:
+            call.quota += joined(account.limiter.look(account.name, clock).headers)
 
     def _reservation(self, call: Call, account: Account) -> _Reservation:
         meter = account.meter(call.record.model or "", self._accounts.price)
