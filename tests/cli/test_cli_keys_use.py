@@ -99,7 +99,7 @@ def test_without_a_ledger_nothing_is_known(tmp_path: Path) -> None:
 
 
 def test_allowances_are_told_with_what_they_are_of() -> None:
-    states = {
+    states: dict[str, dict[str, Any]] = {
         "tokens/day": {"spent": 12345, "held": 500, "resets": NOON},
         "budget/month": {"spent": 1_250_000_000_000, "held": 0, "resets": None, "more": [1]},
         "tokens/minute": {},
