@@ -4,6 +4,8 @@
     Meter        how an account's calls of one model went lately, to tell the next one's  meter
     Credential   a key's text stands for an account, for so long                          ring
     KeyRing      all credentials, of the configuration and of the key store               ring
+    KeyStore     the keys that the command ``keys`` makes                                 keystore, tokens
+    Prices       what a model's tokens cost                                               prices, money
     Accounts     all of it together, and the ledger where there is one                    accounts
 
     gateway/accounting -> Accounts -> KeyRing -> Account -> limits.allowance
