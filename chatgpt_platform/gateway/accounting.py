@@ -25,7 +25,7 @@ from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import estimate, members, tokens
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.limits.store import Store
-from chatgpt_platform.observe.access import Record
+from chatgpt_platform.observe.access import ESTIMATED, Record
 from chatgpt_platform.wire.head import joined
 
 _HARD_CAP: Final = 4096
@@ -140,7 +140,7 @@ class Accounting:
         if account is None:
             account = self._accounts.anonymous
         meter = account.meter(record.model or "", self._accounts.price)
-        if record.outcome == "client_left" and record.attempts and not record.stream:
+        if record.usage is ESTIMATED and record.outcome == "client_left" and not record.stream:
             self._guess(call, meter)
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
         price = meter.price
@@ -237,7 +237,8 @@ class Accounting:
     def _guess(self, call: Call, meter: Meter) -> None:
         """What an answer that nobody waited for has come to: by how long the one before took."""
         record = call.record
-        record.completion_tokens = meter.told_by(record.duration_ms, self._most(call, meter))
+        if record.completion_tokens is None:
+            record.completion_tokens = meter.told_by(record.duration_ms, self._most(call, meter))
 
     def _most(self, call: Call, meter: Meter) -> int:
         """Tokens that the answers to a call have at most, or as a rule."""
