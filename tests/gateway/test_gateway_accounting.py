@@ -84,7 +84,7 @@ def test_what_has_no_tokens() -> None:
     for endpoint in (endpoints.MODERATIONS, endpoints.MODELS):
         asked = call(endpoint)
         accounting.answered(asked, Tokens(), b'{"results":[]}')
-        accounting.unanswered(asked)
+        accounting.broken_off(asked, response(0))
         assert told(asked) == (None, None, None, "none")
 
 
@@ -141,14 +141,14 @@ def test_an_answer_that_was_too_long_to_be_held(tail: bytes, expected: tuple[int
 
 def test_a_call_that_was_never_answered() -> None:
     asked = call()
-    accounting.unanswered(asked)
+    accounting.broken_off(asked, response(0))
     assert told(asked) == (PROMPT, None, None, "estimated")
     asked.record.prompt_tokens = 1
-    accounting.unanswered(asked)  # what is known stays
+    accounting.broken_off(asked, response(0))  # what is known stays
     assert asked.record.prompt_tokens == 1
 
 
-def response(status: int, kind: str = "application/json") -> Response:
+def response(status: int, kind: str = "") -> Response:
     fields: Any = {b"content-type": kind.encode()}
     return cast("Response", SimpleNamespace(status=status, fields=fields, header=fields.get))
 
@@ -166,4 +166,6 @@ def response(status: int, kind: str = "application/json") -> Response:
     ],
 )
 def test_which_upstream_may_have_begun(status: int, kind: str, *, begun: bool) -> None:
-    assert accounting.may_have_begun(response(status, kind)) is begun
+    asked = call()
+    accounting.broken_off(asked, response(status, kind))
+    assert told(asked)[3] == ("estimated" if begun else "none")
