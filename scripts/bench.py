@@ -8,7 +8,8 @@
 
 Both candidates stand before the same upstream, which answers at once, and get the same load. The gateway
 does all it does in earnest: limits for every window, for each of 10,000 callers' addresses that a trusted
-proxy names, allow and deny lists, the configured key, request ids, the access log in a file. Rounds
+proxy names, allow and deny lists, a virtual key with limits and budgets, the ledger, the configured key,
+request ids, the access log in a file. Rounds
 alternate, so that a busy moment of the machine meets both; tables show medians. CPU time is that of a
 candidate's whole process tree, taken from the system before and after each round, over the calls or token
 events that completed in it. A single answer other than 2xx, a lost event or a broken stream fails the run.
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace, nginx: str) -> int:
     """Runs a mode, prints its report and gives the exit code."""
     if options.mode == "calls":
-        load = bench_wrk.Load(bench_wrk.chat(options.body), options.addresses, options.connections)
+        load = bench_wrk.Load(bench_wrk.chat(options.body), options.addresses, options.connections, accounted=not options.plain)
         print("\n" + bench_calls.run(nginx, load, options.rounds, options.seconds))
     elif options.mode == "streams":
         streams = bench_streams.Streams(options.streams, options.tokens, options.rate, options.addresses)
@@ -97,6 +98,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _number(calls, "--connections", 32, "connections that stay open")
     _number(calls, "--body", 0, "bytes of a call's body, 0: a short question", zero=True)
     _number(calls, "--addresses", 10_000, "addresses that call, 0: this machine's own", zero=True)
+    calls.add_argument("--plain", action="store_true", help="without virtual keys, budgets and the ledger")
 
     streams = modes.add_parser("streams", help="what a streamed event costs")
     _rounds(streams)
