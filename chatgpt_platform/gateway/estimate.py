@@ -32,6 +32,9 @@ AUDIO: Final = 600
 FILE: Final = 1_500
 """A page: its text and its picture."""
 
+TEMPLATE: Final = 256
+"""More than models add by themselves, and count: who they are, the date, how to answer (gpt-oss: about 70)."""
+
 HELD: Final = 128_000
 """What a body may refer to that the upstream holds or fetches: an earlier answer, a file, what a search finds."""
 
@@ -134,7 +137,7 @@ def most_prompt_tokens(body: bytes) -> int:
     What the body only refers to is taken to have ``HELD``; a picture has ``IMAGE_MOST``.
     """
     if _REFERENCE.search(body) is None and (body.find(b"\\") < 0 or body.find(b"\\u00") < 0):
-        return len(body)
+        return len(body) + TEMPLATE
     return _most_with_references(body)
 
 
@@ -209,7 +212,7 @@ def _most_with_references(body: bytes) -> int:
     # A name may be written with escapes, so that it is not seen.
     plain = _ESCAPED_LETTER.sub(_letter, body) if b"\\u00" in body else body
     found = Counter(_REFERENCE.findall(plain))
-    most = len(body) + found[b"image_url"] * IMAGE_MOST
+    most = len(body) + TEMPLATE + found[b"image_url"] * IMAGE_MOST
     most += (sum(found[name] for name in _FILES) + sum(name in found for name in _HELD_ELSEWHERE)) * HELD
     if _is_vast(body):
         return most + HELD

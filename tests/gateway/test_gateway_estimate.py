@@ -21,6 +21,7 @@ from chatgpt_platform.gateway.estimate import (
     IMAGE,
     IMAGE_MOST,
     MESSAGE,
+    TEMPLATE,
     completion_tokens,
     most_prompt_tokens,
     prompt_tokens,
@@ -232,19 +233,19 @@ REFERENCES: list[tuple[bytes, int]] = [
 
 @pytest.mark.parametrize(("body", "figure"), REFERENCES)
 def test_what_a_body_refers_to_has_the_most_of_it(body: bytes, figure: int) -> None:
-    assert most_prompt_tokens(body) == len(body) + figure
+    assert most_prompt_tokens(body) == len(body) + TEMPLATE + figure
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(REFERENCES[:2] + REFERENCES[9:12], 2)))
 def test_references_add_up(one: tuple[bytes, int], other: tuple[bytes, int]) -> None:
     body = json.dumps(json.loads(one[0]) | json.loads(other[0])).encode()
     named = len({"previous_response_id", "conversation", "tools", "web_search_options"} & set(json.loads(body)))
-    assert most_prompt_tokens(body) == len(body) + named * HELD
+    assert most_prompt_tokens(body) == len(body) + TEMPLATE + named * HELD
 
 
 def test_a_picture_in_the_body_has_the_most_of_one_and_not_its_bytes() -> None:
     body = asked([{"type": "image_url", "image_url": {"url": PICTURE}}, {"type": "text", "text": "What is it?"}])
-    assert IMAGE_MOST < most_prompt_tokens(body) < IMAGE_MOST + 200
+    assert IMAGE_MOST < most_prompt_tokens(body) < IMAGE_MOST + TEMPLATE + 200
 
 
 def test_what_only_looks_like_a_reference_costs_nothing_more() -> None:
@@ -256,7 +257,7 @@ def test_what_only_looks_like_a_reference_costs_nothing_more() -> None:
         asked("caf\u00e9"),
         encoded(input=[{"type": "message", "id": "msg_1", "role": "assistant", "content": "a"}]),
     ):
-        assert most_prompt_tokens(body) == len(body)
+        assert most_prompt_tokens(body) == len(body) + TEMPLATE
 
 
 @given(st.text(), st.booleans())
