@@ -5,6 +5,7 @@
     python3 scripts/bench.py streams                  500 streams of 50 tokens a second
     python3 scripts/bench.py soak                     a million calls and 10,000 streams: does memory grow?
     python3 scripts/bench.py growth                   how cost grows: connections, bodies, addresses, streams
+    python3 scripts/bench.py ledger                   ten million rows written, rolled up and reported
 
 Both candidates stand before the same upstream, which answers at once, and get the same load. The gateway
 does all it does in earnest: limits for every window, for each of 10,000 callers' addresses that a trusted
@@ -39,7 +40,7 @@ INSTALL = {
     "nginx": "apt install nginx-light (Debian, Ubuntu), dnf install nginx, or apk add nginx",
     "wrk": "apt install wrk (Debian, Ubuntu) or apk add wrk; its source: github.com/wg/wrk",
 }
-MODES = ("calls", "streams", "soak", "growth")
+MODES = ("calls", "streams", "soak", "growth", "ledger")
 
 
 def what_to_install(find: Callable[[str], str | None]) -> str:
@@ -49,6 +50,12 @@ def what_to_install(find: Callable[[str], str | None]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(sys.argv[1:] if arguments is None else arguments)
+    if options.mode == "ledger":  # nothing stands beside it
+        environment.enter("run")
+        import bench_ledger  # noqa: PLC0415 - it needs the package that environment.enter provides
+
+        bench_ledger.run(options.rows)
+        return 0
     if not proc_usage.PROC.is_dir():
         print("bench.py reads CPU times from /proc, so it runs on Linux only.", file=sys.stderr)
         return 1
@@ -116,6 +123,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     growth = modes.add_parser("growth", help="how cost grows, as tables in Markdown")
     _number(growth, "--seconds", 3, "seconds for each measurement")
     _number(growth, "--fill-seconds", 120, "seconds at most to make a number of addresses known")
+
+    ledger = modes.add_parser("ledger", help="what the ledger's rows cost, and how long its reports take")
+    _number(ledger, "--rows", 10_000_000, "rows, over 90 days")
     return parser.parse_args(arguments)
 
 
