@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -33,11 +33,11 @@ class Endpoint:
     metered: bool = False
     stream_options: bool = False
     name: str = ""
+    label: str = field(init=False)
+    """What metrics and the ledger call it: its ``name``, or else the upstream's path."""
 
-    @property
-    def label(self) -> str:
-        """What metrics call it: its ``name``, or else the upstream's path."""
-        return self.name or self.upstream_path.decode().strip("/")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.name or self.upstream_path.decode().strip("/"))
 
     @property
     def kind(self) -> str:

@@ -95,7 +95,9 @@ class Reception:
         """``begin``, for a head whose errand is known. ``arrived``: the body has come with the head."""
         forwarded_for = fields[b"x-forwarded-for"].decode("latin-1") if b"x-forwarded-for" in fields else ""
         client = self._addresses.client(peer, forwarded_for)
-        record = Record(time.time(), self.service.next_id(), client.address, errand.method, errand.path)
+        record = Record(
+            time.time(), self.service.next_id(), client.address, errand.method, errand.path, errand.endpoint.label
+        )
         return Call(
             errand.endpoint, errand.method, errand.tail, errand.query, fields, client, record,
             time.monotonic(), errand.notes, b"", arrived,

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from chatgpt_platform.access.address import Client
-from chatgpt_platform.gateway import metering, endpoints, estimate
+from chatgpt_platform.gateway import endpoints, estimate, metering
 from chatgpt_platform.gateway.call import Call, HeadNotes
 from chatgpt_platform.gateway.endpoints import Endpoint
 from chatgpt_platform.gateway.source import EventSource
