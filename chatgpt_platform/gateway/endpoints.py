@@ -58,5 +58,11 @@ OPENAI_POSTS: Final = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MODERATIONS)
 HEALTH: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="healthz")
 READY: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="readyz")
 METRICS: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="metrics")
+
+USAGE: Final = Endpoint(Api.OPENAI, b"", methods=("GET", "HEAD"), name="usage")
+ADMIN_USAGE: Final = Endpoint(Api.OPENAI, b"", methods=("GET", "HEAD"), name="admin/usage")
+ADMIN_KEYS: Final = Endpoint(Api.OPENAI, b"", methods=("GET", "HEAD"), name="admin/keys")
+ADMIN_OPENAPI: Final = Endpoint(Api.OPENAI, b"", methods=("GET", "HEAD"), name="admin/openapi.json")
+
 NOWHERE: Final = {api: Endpoint(api, b"", methods=(), counted=False, name="unknown") for api in Api}
 """Paths that lead nowhere, by the shape in which that is said."""

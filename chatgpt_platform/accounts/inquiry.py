@@ -1,0 +1,74 @@
+"""What a report may be asked for: its span, what its calls are gathered by and limited to. Pure.
+
+A moment is a date, ``2026-11-01``; a date and a time, ``2026-11-01T12:30``, in the owner's time zone unless an offset
+follows; or how long ago, ``24h``, ``7d``, ``2w``. A date means its beginning where a span begins, and its end where
+one ends. The ledger keeps its figures by the hour, so a span is widened to whole ones.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time, timedelta, tzinfo
+from typing import Final, NamedTuple
+
+_YEAR: Final = "2[01][0-9][0-9]"
+_LEAP_YEAR: Final = "(2[01](0[48]|[2468][048]|[13579][26])|2000)"
+_DAY: Final = (
+    f"({_YEAR}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+    f"|{_LEAP_YEAR}-02-29)"
+)
+_TIME: Final = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
+_OFFSET: Final = "(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
+
+PATTERN: Final = f"^({_DAY}(T{_TIME}{_OFFSET}?)?|[1-9][0-9]{{0,4}}[hdw])$"
+"""What a moment looks like, to the last day of a month: whatever matches it can be read."""
+
+EXPECTED: Final = "a date (2026-11-01), a date and time (2026-11-01T12:30) or how long ago (24h, 7d, 2w)"
+
+_MOMENT: Final = re.compile(PATTERN.removeprefix("^").removesuffix("$"))
+_HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24}
+_HOUR: Final = 3600
+
+
+BY: Final = ("key", "client", "model", "day", "upstream", "hour")
+"""What the calls of a report may be gathered by."""
+
+FILTERS: Final = ("key", "client", "model", "upstream")
+"""What they may be limited to."""
+
+
+class Span(NamedTuple):
+    """From ``since`` up to, but without, ``until``: epoch seconds, both at the beginning of an hour."""
+
+    since: int
+    until: int
+
+
+def is_moment(text: str) -> bool:
+    """Whether ``span`` can read it."""
+    return _MOMENT.fullmatch(text) is not None
+
+
+def span(since: str, until: str, now: float, zone: tzinfo | None) -> Span | None:
+    """The whole hours in which a report's calls began; None where it would end before it begins.
+
+    ``until``: "" for now, behind which no span goes. ``now``: epoch seconds. Both texts are moments. ``zone``: None
+    is the machine's own.
+    """
+    begin = max(0, _seconds(since, now, zone, end=False)) // _HOUR * _HOUR
+    latest = int(now) // _HOUR * _HOUR + _HOUR
+    end = latest
+    if until:
+        end = min(latest, -(-_seconds(until, now, zone, end=True) // _HOUR) * _HOUR)
+    return Span(begin, end) if begin < end else None
+
+
+def _seconds(text: str, now: float, zone: tzinfo | None, *, end: bool) -> int:
+    if text[-1] in _HOURS:
+        return int(now) - int(text[:-1]) * _HOURS[text[-1]] * _HOUR
+    if "T" in text:
+        moment = datetime.fromisoformat(text)
+    else:
+        day = date.fromisoformat(text) + timedelta(days=end)
+        moment = datetime.combine(day, time.min)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
