@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from chatgpt_platform.cli import unpacked
 from chatgpt_platform.observe.redact import Redactor
-from chatgpt_platform.settings.hidden import secrets_of
+from chatgpt_platform.settings.hidden import upstream_secrets
 from chatgpt_platform.settings.schema import Secret, Upstream
 from chatgpt_platform.settings.text import printable
 from chatgpt_platform.upstream import authorities
@@ -34,7 +34,7 @@ _MEANINGS: Final = {
 def all_work(upstreams: Sequence[Upstream]) -> bool:
     """Whether every upstream has keys and every key works; all of them are tried."""
     unpacked.add_online_parts()
-    redactor = Redactor(secrets_of(upstreams))
+    redactor = Redactor(upstream_secrets(upstreams))
     works = True
     for upstream in upstreams:
         if not upstream.api_keys:

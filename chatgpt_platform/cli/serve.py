@@ -217,8 +217,8 @@ class _Running:
             log.warning("%s has changed: this takes effect after a restart", path)
         restarts = changes_needing_restart(self._settings, settings)
         changed = [path for path in changes(self._settings, settings) if path not in restarts]
-        hidden, former = (settings.logging, settings.upstreams), self._logs
-        changes_logs = hidden != (self._settings.logging, self._settings.upstreams)
+        former = self._logs
+        changes_logs = _logged_as(settings) != _logged_as(self._settings)
         logs = _open_logs(settings) if changes_logs else former
         self._service.apply(settings, logs)
         self._settings, self._logs = settings, logs
@@ -281,9 +281,14 @@ def _open_logs(settings: Settings) -> Logs:
         logging.level,
         logging.rotate.size,
         logging.rotate.keep,
-        Redactor(secrets_of(settings.upstreams)),
+        Redactor(secrets_of(settings)),
         sys.stdout,
     )
+
+
+def _logged_as(settings: Settings) -> tuple[object, ...]:
+    """All that the logs depend on."""
+    return settings.logging, *secrets_of(settings)
 
 
 def _with_simulator(settings: Settings, port: int) -> Settings:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from chatgpt_platform.settings.kinds import Fault, Kind, Unusable, yaml_text
+from chatgpt_platform.settings.kinds import Fault, Kind, Number, Unusable, yaml_text
 from chatgpt_platform.settings.nodes import Array, Node, Scalar, Style, Table, describe, from_json
 
 T = TypeVar("T")
@@ -49,6 +49,30 @@ class ListOf(Kind[tuple[T, ...]]):
 
     def yaml(self, value: tuple[T, ...]) -> str:
         return f"[{', '.join(self.item.yaml(item) for item in value)}]"
+
+
+class Percents(ListOf[int]):
+    """Shares of a whole, from the least to the largest."""
+
+    def __init__(self) -> None:
+        super().__init__(Number(1, 100))
+        self.name = "list of percents"
+
+    def parse(self, node: Node) -> tuple[int, ...]:
+        shares = super().parse(node)
+        items = node.items if isinstance(node, Array) else ()
+        faults = [
+            Fault(
+                f"found {after} behind {before}, expected each to be larger than the one before",
+                item.line,
+                f"[{n}]",
+            )
+            for n, (item, before, after) in enumerate(zip(items[1:], shares, shares[1:], strict=False), 1)
+            if after <= before
+        ]
+        if faults:
+            raise Unusable(faults)
+        return shares
 
 
 class MapOf(Kind[Mapping[str, T]]):

@@ -28,8 +28,9 @@ class _About(NamedTuple):
     suggest: object = None
     names: tuple[str, ...] = ()
     restart: bool = False
+    sample: str = ""
     cls: type | None = None
-    listed: bool = False
+    counts: range | None = None
 
 
 def setting(
@@ -40,13 +41,15 @@ def setting(
     suggest: T | None = None,
     names: tuple[str, ...] = (),
     restart: bool = False,
+    sample: str = "",
 ) -> T:
     """Declare a setting.
 
     ``suggest``: a value to show beside the default in the example. ``names``: environment variables besides the
-    one made from the path. ``restart``: a change works only after one.
+    one made from the path. ``restart``: a change works only after one. ``sample``: some YAML for the example, in
+    a list of groups; each group must have this setting, and its default means nothing.
     """
-    about = _About(help, kind, default, suggest, names, restart)
+    about = _About(help, kind, default, suggest, names, restart, sample)
     return field(default_factory=lambda: default, metadata={_ABOUT: about})
 
 
@@ -55,14 +58,17 @@ def section(cls: type[T], help: str) -> T:  # noqa: A002
     return field(default_factory=cls, metadata={_ABOUT: _About(help, cls=cls)})
 
 
-def section_list(cls: type[T], help: str) -> tuple[T, ...]:  # noqa: A002
-    """Declare a list of such groups, of which there is one by default and always one at least."""
-    about = _About(help, cls=cls, listed=True)
-    return field(default_factory=lambda: (cls(),), metadata={_ABOUT: about})
+def section_list(cls: type[T], help: str, *, least: int, most: int) -> tuple[T, ...]:  # noqa: A002
+    """Declare a list of such groups. By default there are as many as there must be at least."""
+    about = _About(help, cls=cls, counts=range(least, most + 1))
+    return field(default_factory=lambda: tuple(cls() for _ in range(least)), metadata={_ABOUT: about})
 
 
 class Setting(NamedTuple):
-    """One setting. ``path`` as people write it: ``limits.hour``, ``upstreams[0].name``."""
+    """One setting. ``path`` as people write it: ``limits.hour``, ``upstreams[0].name``.
+
+    ``sample``: empty, but where a group of a list must have this setting.
+    """
 
     path: str
     kind: Kind[Any]
@@ -71,11 +77,12 @@ class Setting(NamedTuple):
     suggest: Any
     names: tuple[str, ...]
     restart: bool
+    sample: str
 
     @classmethod
     def of(cls, path: str, about: _About, names: tuple[str, ...]) -> Setting:
         kind = cast(Kind[Any], about.kind)
-        return cls(path, kind, about.default, about.help, about.suggest, names, about.restart)
+        return cls(path, kind, about.default, about.help, about.suggest, names, about.restart, about.sample)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -86,7 +93,8 @@ class Setting(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A group of settings. ``listed``: written in the file as a list of such groups; ``members`` are the first's.
+    """A group of settings. ``counts``: how many there may be of it, where it is written in the file as a list of
+    such groups (``listed``); ``members`` are the first's then.
 
     ``names``: whether its settings have the environment variables that do not follow from their paths.
     """
@@ -94,9 +102,22 @@ class Section(NamedTuple):
     path: str
     cls: type
     help: str
-    listed: bool
+    counts: range | None
     names: bool
     members: Mapping[str, Setting | Section]
+
+    @property
+    def listed(self) -> bool:
+        return self.counts is not None
+
+    @property
+    def least(self) -> int:
+        """How many there are by default."""
+        return 1 if self.counts is None else self.counts[0]
+
+    @property
+    def most(self) -> int:
+        return 1 if self.counts is None else self.counts[-1]
 
     def item(self, index: int) -> Section:
         """One group of a list, by itself. The variables with short names belong to the first."""
@@ -104,9 +125,9 @@ class Section(NamedTuple):
         return tree(self.cls, f"{self.path}[{index}]", about, names=self.names and index == 0)
 
     def settings(self, lengths: Mapping[str, int] = _NO_LENGTHS) -> Iterator[Setting]:
-        """All that can be set, in order. ``lengths``: of each list, by its path; 1 where it is left out."""
+        """All that can be set, in order. ``lengths``: of each list, by its path; the least where left out."""
         if self.listed:
-            for index in range(lengths.get(self.path, 1)):
+            for index in range(lengths.get(self.path, self.least)):
                 yield from self.item(index).settings(lengths)
             return
         for member in self.members.values():
@@ -118,7 +139,7 @@ class Section(NamedTuple):
     def build(self, values: Mapping[str, object], lengths: Mapping[str, int], **extra: object) -> Any:
         """The dataclass of this group, or a tuple of them, from a value for the path of each setting."""
         if self.listed:
-            count = lengths.get(self.path, 1)
+            count = lengths.get(self.path, self.least)
             return tuple(self.item(index).build(values, lengths, **extra) for index in range(count))
         built = {
             name: values[member.path] if isinstance(member, Setting) else member.build(values, lengths)
@@ -134,17 +155,17 @@ def variable(path: str) -> str:
 
 def tree(cls: type, path: str = "", about: _About | None = None, *, names: bool = True) -> Section:
     """Everything that a dataclass declares, in the order of its fields."""
-    listed = about is not None and about.listed
+    counts = about.counts if about else None
     members: dict[str, Setting | Section] = {}
     for declared in fields(cls):
         found: _About | None = declared.metadata.get(_ABOUT)
         if found is None:
             continue
-        prefix = f"{path}[0]" if listed else path
+        prefix = f"{path}[0]" if counts else path
         below = f"{prefix}.{declared.name}" if prefix else declared.name
         members[declared.name] = (
             tree(found.cls, below, found, names=names)
             if found.cls
             else Setting.of(below, found, found.names if names else ())
         )
-    return Section(path, cls, about.help if about else "", listed, names, MappingProxyType(members))
+    return Section(path, cls, about.help if about else "", counts, names, MappingProxyType(members))

@@ -13,7 +13,7 @@ from chatgpt_platform.settings.declaration import Section, Setting, variable
 from chatgpt_platform.settings.kinds import Unusable
 from chatgpt_platform.settings.layers import Found, Layer
 from chatgpt_platform.settings.nodes import Unreadable, from_json
-from chatgpt_platform.settings.schema import SETTINGS, TREE
+from chatgpt_platform.settings.schema import LISTS, SETTINGS
 from chatgpt_platform.settings.text import printable
 
 CONFIG: Final = "CHATGPT_CONFIG"
@@ -38,7 +38,7 @@ class Environment(Layer):
         super().__init__()
         self._environment: Final = environment
         self._directory: Final = directory
-        for section in _lists():
+        for section in LISTS.values():
             self._read_list(section)
         for setting in SETTINGS.values():
             self._read_setting(setting)
@@ -46,6 +46,7 @@ class Environment(Layer):
 
     def _read_list(self, section: Section) -> None:
         """``CHATGPT_UPSTREAMS``: the list as JSON, in place of the file's."""
+        first: tuple[str, int, dict[str, object]] | None = None
         for given in self._given([variable(section.path)]):
             try:
                 findings = walk.read(section, from_json(given.text))
@@ -55,13 +56,13 @@ class Environment(Layer):
             for trouble in findings.troubles:
                 self._refuse(trouble.path, f"{given.name}: {trouble.path}: {trouble.text}")
             values = {path: given.found(value) for path, (value, _) in findings.values.items()}
-            places = (given.name,) * len(findings.lists.get(section.path, (0,)))
-            former = self.lists.get(section.path)
-            if former is None:
+            places = (given.name,) * len(findings.lists.get(section.path, (0,) * section.least))
+            if first is None:
+                first = given.name, len(places), _plain(values)
                 self.lists[section.path] = places
                 self.values.update(values)
-            elif len(former) != len(places) or _plain(values) != _plain(self.values):
-                self._differ(section.path, given.name, former[0])
+            elif first[1:] != (len(places), _plain(values)):
+                self._differ(section.path, given.name, first[0])
 
     def _read_setting(self, setting: Setting) -> None:
         for given in self._given(setting.variables):
@@ -130,14 +131,10 @@ def _content(path: Path) -> str:
     return text
 
 
-def _lists() -> list[Section]:
-    return [each for each in TREE.members.values() if isinstance(each, Section) and each.listed]
-
-
 def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
     """Only names with ``__`` are surely meant for us: container platforms set CHATGPT_PORT and the like."""
     known = [name for setting in SETTINGS.values() for name in setting.variables]
-    known += [variable(section.path) for section in _lists()]
+    known += [variable(section.path) for section in LISTS.values()]
     usable = {*known, *(name + _FILE for name in known)}
     for name in sorted(environment):
         if name.startswith("CHATGPT_") and "__" in name and name not in usable and environment[name].strip():

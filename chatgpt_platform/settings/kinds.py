@@ -1,8 +1,7 @@
 """The kinds of value that a setting can have: number, duration, list and so on.
 
 A kind reads a node, says what it expects, describes itself as JSON Schema and writes a value back as YAML that
-it would read as the same value. Lists and mappings are in ``containers``, addresses in ``addresses``, keys in
-``secret``.
+it would read as the same value. Lists and mappings are in ``containers``; other modules hold more of them.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from types import MappingProxyType
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from chatgpt_platform.settings.nodes import Node, Scalar, Style, describe
@@ -230,65 +228,3 @@ class Choice(ScalarKind[str]):
 
     def yaml(self, value: str) -> str:
         return value
-
-
-class Duration(TextKind[float]):
-    """A time span in seconds, written with its unit: ``500ms``, ``30s``, ``1m30s``, ``2h``."""
-
-    name = "duration"
-    _MILLISECONDS: Final = MappingProxyType({"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000})
-    _PART: Final = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)"
-    _LONGEST: Final = 168 * 3_600_000  # a week: beyond it an event loop's timers are not meant to go
-
-    def __init__(self, *, zero: bool = False) -> None:
-        self._zero: Final = zero
-        self.expected = f"a duration{'' if zero else ' longer than 0'} with its unit, such as 500ms, 30s or 5m"
-
-    def read(self, text: str) -> float:
-        if not re.fullmatch(f"(?:{self._PART})+", text):
-            raise Mismatch
-        parts = re.findall(self._PART, text)
-        total = round(sum(float(number) * self._MILLISECONDS[unit] for number, unit in parts))
-        if total == 0 and not self._zero:
-            raise Mismatch
-        if total > self._LONGEST:
-            raise Mismatch("a duration of at most 168h")
-        return total / 1000
-
-    def json_schema(self) -> dict[str, object]:
-        return {"type": "string", "pattern": f"^(?:{self._PART})+$"}
-
-    def yaml(self, value: float) -> str:
-        milliseconds = round(value * 1000)
-        return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
-
-
-class Size(ScalarKind[int]):
-    """A number of bytes: ``10MiB``, ``50MB``, or plain digits."""
-
-    name = "size"
-    expected = "a size from 1B to 1TiB, such as 512KiB, 10MiB or 1GiB"
-    _UNITS: Final = MappingProxyType(
-        {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-        | {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-    )
-    _HIGHEST = 2**40
-
-    def convert(self, node: Scalar) -> int:
-        match = re.fullmatch(r"([1-9][0-9]{0,12})([A-Za-z]{0,3})", node.text)
-        if not match or (match[2] or "b").lower() not in self._UNITS:
-            raise Mismatch
-        size = int(match[1]) * self._UNITS[(match[2] or "b").lower()]
-        if size > self._HIGHEST:
-            raise Mismatch
-        return size
-
-    def json_schema(self) -> dict[str, object]:
-        units = {"type": "string", "pattern": "^[1-9][0-9]{0,12}([KkMmGgTt]?[Ii]?[Bb])?$"}
-        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": self._HIGHEST}, units]}
-
-    def yaml(self, value: int) -> str:
-        for unit in ("TiB", "GiB", "MiB", "KiB"):
-            if value % self._UNITS[unit.lower()] == 0:
-                return f"{value // self._UNITS[unit.lower()]}{unit}"
-        return f"{value}B"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from chatgpt_platform.settings.schema import TREE
+from chatgpt_platform.settings.declaration import Section
+from chatgpt_platform.settings.schema import LISTS, TREE
 
 
 class Found(NamedTuple):
@@ -18,8 +19,9 @@ class Found(NamedTuple):
 
 
 class Layer:
-    """``values``: by the path of a setting. ``lists``: by the path of a list that is given as a whole, the place
-    of each item. ``problems``: a line each. ``refused``: the paths that they are about."""
+    """``values``: by the path of a setting, or of a list that is empty. ``lists``: by the path of a list that is
+    given as a whole, the place of each item. ``problems``: a line each. ``refused``: the paths that they are
+    about."""
 
     def __init__(self) -> None:
         self.values: Final[dict[str, Found]] = {}
@@ -31,7 +33,8 @@ class Layer:
 class Merged:
     """All settings with their values, the later layers over the earlier and those over the defaults.
 
-    A list is replaced as a whole. ``lists`` as in a layer, ``lengths`` the number of each one's items.
+    A list is replaced as a whole. ``lists`` as in a layer, ``lengths`` the number of each one's items. A list
+    without any is among the ``values`` itself.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
@@ -39,16 +42,25 @@ class Merged:
         lists: dict[str, tuple[str, ...]] = {}
         for layer in layers:
             for path in layer.lists:
-                given = {known: found for known, found in given.items() if not _is_below(known, path)}
+                given = {
+                    known: each for known, each in given.items() if known != path and not _is_below(known, path)
+                }
             given |= layer.values
             lists |= layer.lists
         self.lists: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(lists)
         self.lengths: Final = MappingProxyType({path: len(places) for path, places in lists.items()})
         self.values: Final = {
-            each.path: given.get(each.path) or Found(each.default, "default", "")
-            for each in TREE.settings(self.lengths)
+            path: given.get(path) or Found(default, "default", "") for path, default in self._all()
         }
         self._refused: Final = frozenset().union(*(layer.refused for layer in layers))
+
+    def _all(self) -> Iterator[tuple[str, object]]:
+        """The path and default of each setting, and of each list that is empty."""
+        for path, member in TREE.members.items():
+            if path in LISTS and self.lengths.get(path, LISTS[path].least) == 0:
+                yield path, ()
+            elif isinstance(member, Section):
+                yield from ((each.path, each.default) for each in member.settings(self.lengths))
 
     def sound(self, *paths: str) -> bool:
         """Whether nothing is wrong with these settings; one that was refused has its default here."""

@@ -1,4 +1,4 @@
-"""Kinds for the way to an upstream: headers of one's own, the proxy, names and wildcards of models."""
+"""Kinds for the way out: an upstream's own headers, the proxy, a webhook, names and wildcards of models."""
 
 from __future__ import annotations
 
@@ -125,6 +125,30 @@ class Proxy(SecretKind):
 
     def json_schema(self) -> dict[str, object]:
         return {"type": "string", "pattern": "^(?:(?:[Hh][Tt][Tt][Pp]|[Ss][Oo][Cc][Kk][Ss]5[Hh]?)://[^/?#]+/?)?$"}
+
+
+class WebhookUrl(TextKind[str]):
+    """Where notes are sent; empty for nowhere. Its path is masked when it is shown: for many it is the secret."""
+
+    name = "URL"
+    expected = "an http:// or https:// URL with a host and without credentials and fragment"
+
+    def read(self, text: str) -> str:
+        if text == "":
+            return text
+        parts = split_url(text)
+        if parts.scheme not in {"http", "https"} or "@" in parts.netloc or "#" in text:
+            raise Mismatch
+        return text
+
+    def found(self, node: Scalar) -> str:
+        return HIDDEN
+
+    def yaml(self, value: str) -> str:
+        return yaml_text(re.sub("(//[^/?]*)[/?].+", rf"\1/{MASK}", value))
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": "string", "pattern": "^(?:[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+([/?][^#]*)?)?$"}
 
 
 class Patterns(ListOf[str]):

@@ -10,15 +10,17 @@ taking away its ``# `` and nothing else.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
-from typing import Final
+from typing import Any, Final
 
+from chatgpt_platform.settings.containers import ListOf
 from chatgpt_platform.settings.declaration import Section, Setting, variable
+from chatgpt_platform.settings.kinds import Kind
 from chatgpt_platform.settings.load import SYSTEM_FILE, USUAL_FILE, WINDOWS_FILE, Loaded
 from chatgpt_platform.settings.schema import TREE, settings_of, value_at
-from chatgpt_platform.settings.walk import MOST_ITEMS
 
 SCHEMA_FILE: Final = "config/chatgpt.schema.json"
 REFERENCE_FILE: Final = "docs/settings.md"
@@ -45,15 +47,23 @@ reported at once. `{SCHEMA_FILE}` describes the file to editors.
 **The environment** sets a setting through any of the variables named below. With `_FILE` appended, the variable
 names a file that holds the value, as container secrets do. An empty variable counts as unset. Two variables that
 give one setting different values are an error. Lists are comma-separated or JSON; mappings are JSON.
-`CHATGPT_UPSTREAMS` sets the whole list of upstreams as JSON, in place of the file's; `API_KEY` and `BASE_URL`
-belong to the first of them. `API_KEY` holds one key, commas included, or a JSON list of keys. `LANG` is only the
-last resort inside `server.language: auto`.
+`CHATGPT_UPSTREAMS` sets the whole list of upstreams as JSON, in place of the file's, `CHATGPT_KEYS` that of keys,
+`CHATGPT_PRICES` that of prices. `API_KEY` and `BASE_URL` belong to the first upstream. `API_KEY` holds one key,
+commas included, or a JSON list of keys. `LANG` is only the last resort inside `server.language: auto`.
 
 **Upstreams** are one or more, up to 100. The table shows the first, `upstreams[0]`; the others have the same
-settings, and each must give its `name`. [upstreams.md](upstreams.md) has examples.
+settings, and each must give its `name`. [upstreams.md](upstreams.md) has examples. **Keys** and **prices** are
+none or more, up to 1000 of each; the tables show the first.
 
-**Durations** are written with their unit: `500ms`, `30s`, `1m30s`, `2h`. **Sizes** too: `512KiB`, `10MiB`, `50MB`;
-plain digits are bytes. **Whole numbers** have neither quotes nor leading zeros.
+**Durations** are written with their unit: `500ms`, `30s`, `1m30s`, `2h`; `ledger.keep` may be days, `400d`.
+**Sizes** too: `512KiB`, `10MiB`, `50MB`; plain digits are bytes. **Whole numbers** have neither quotes nor leading
+zeros, **dollars** at most 6 places behind the point.
+
+**Allowances** are written as amount/period: `100k/day`, `5.00/month`. Tokens are whole numbers, `k` and `M` stand
+for thousands and millions; money is in dollars, at most 6 places. Those of a `day`, a `week` (from Monday), a
+`month` or a `year` begin anew with the calendar, in `budgets.time_zone`; a `total` never does. A duration such as
+`90m`, `24h` or `30d` means any stretch as long as this. Tokens can also be those of a `second`, a `minute` or an
+`hour`, refilled evenly, as `limits` are. A key can have several, each with another period.
 
 A running gateway reads its settings again on SIGHUP. What is marked *restart* changes only when it starts anew.
 """
@@ -69,15 +79,33 @@ def _example_members(section: Section, indent: str) -> Iterator[str]:
         if isinstance(member, Setting):
             yield from _comment(member.help, indent)
             beside = f"  # suggestion: {member.kind.yaml(member.suggest)}" if member.suggest is not None else ""
-            yield f"{indent}# {name}: {member.kind.yaml(member.default)}{beside}"
+            yield f"{indent}# {name}: {member.sample or member.kind.yaml(member.default)}{beside}"
             continue
         if not indent:
             yield ""
         yield from _comment(member.help, indent)
+        if member.least == 0:
+            yield from _example_item(name, member)
+            continue
         yield f"{indent}{name}:"
         if member.listed:
             yield f"{indent}  -"
         yield from _example_members(member, indent + ("    " if member.listed else "  "))
+
+
+def _example_item(name: str, section: Section) -> Iterator[str]:
+    """A list that is empty by default, and what a group of it is, all of it explanation."""
+    yield f"# {name}: []"
+    yield "## With one of them:"
+    yield f"## {name}:"
+    yield "##   -"
+    for line in _example_members(section.item(0), "      "):  # two more, as wide as the marks are then
+        yield f"## {re.sub('^( *)##? ', _less, line.removeprefix('  '))}"
+
+
+def _less(mark: re.Match[str]) -> str:
+    """One mark less, for what stands inside of an explanation."""
+    return f"{mark[1]}# " if "##" in mark[0] else mark[1]
 
 
 def _comment(text: str, indent: str) -> Iterator[str]:
@@ -95,10 +123,10 @@ def _table(section: Section) -> Iterator[str]:
     yield f"## {section.path}\n"
     yield f"{section.help}\n"
     rows = ["| setting | type | default | environment | meaning |", "| --- | --- | --- | --- | --- |"]
-    for setting in section.settings():
+    for setting in (section.item(0) if section.listed else section).settings():
         names = setting.variables or ((variable(section.path),) if section.listed else ())
         meaning = f"{setting.help} *Restart.*" if setting.restart else setting.help
-        default = f"`{setting.kind.yaml(setting.default)}`"
+        default = "*needed*" if setting.sample else f"`{setting.kind.yaml(setting.default)}`"
         variables = ", ".join(f"`{name}`" for name in names)
         rows.append(f"| `{setting.path}` | {setting.kind.name} | {default} | {variables} | {meaning} |")
     yield "\n".join(rows) + "\n"
@@ -119,24 +147,30 @@ def _object(section: Section) -> dict[str, object]:
         name: _described(member) if isinstance(member, Setting) else _section_schema(member)
         for name, member in section.members.items()
     }
-    return {"type": ["object", "null"], "additionalProperties": False, "properties": members}
+    about: dict[str, object] = {"type": ["object", "null"], "additionalProperties": False, "properties": members}
+    needed = [name for name, member in section.members.items() if isinstance(member, Setting) and member.sample]
+    return about | {"type": "object", "required": needed} if needed else about
 
 
 def _section_schema(section: Section) -> dict[str, object]:
     about: dict[str, object] = {"description": section.help}
     if section.listed:
-        about |= {"type": ["array", "null"], "minItems": 1, "maxItems": MOST_ITEMS}
+        about |= {"type": ["array", "null"], "minItems": section.least, "maxItems": section.most}
         return about | {"items": _object(section)}
     return about | _object(section)
 
 
 def _described(setting: Setting) -> dict[str, object]:
     about: dict[str, object] = {"description": setting.help}
-    return about | setting.kind.json_schema() | {"default": _plain(setting.kind.yaml(setting.default))}
+    about |= setting.kind.json_schema()
+    return about if setting.sample else about | {"default": _plain(setting.kind, setting.default)}
 
 
-def _plain(yaml: str) -> object:
-    """A default as JSON: numbers, booleans and collections are written alike in both."""
+def _plain(kind: Kind[Any], value: Any) -> object:
+    """A default as JSON: numbers, booleans and mappings are written alike in both."""
+    if isinstance(kind, ListOf):
+        return [_plain(kind.item, item) for item in value]
+    yaml = kind.yaml(value)
     try:
         return json.loads(yaml)
     except ValueError:
@@ -145,12 +179,15 @@ def _plain(yaml: str) -> object:
 
 def listing(loaded: Loaded) -> str:
     """The effective settings, a line each with its source; secrets are masked."""
-    lines = {
-        each.path: f"{each.path} = {each.kind.yaml(value_at(loaded.settings, each.path))}"
-        for each in settings_of(loaded.settings)
-    }
+    settings = {each.path: each for each in settings_of(loaded.settings)}
+    lines = {path: f"{path} = {_value(settings.get(path), path, loaded)}" for path in loaded.sources}
     width = max(map(len, lines.values()))
     return "".join(f"{line:<{width}}    ({loaded.sources[path]})\n" for path, line in lines.items())
+
+
+def _value(setting: Setting | None, path: str, loaded: Loaded) -> str:
+    """A value as YAML; a path without a setting is a list that is empty."""
+    return setting.kind.yaml(value_at(loaded.settings, path)) if setting else "[]"
 
 
 def main() -> None:

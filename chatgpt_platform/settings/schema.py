@@ -17,13 +17,14 @@ from typing import Final
 from chatgpt_platform.settings.addresses import BaseUrl, Cidr, Host, Network, Origin, PemFile, Route
 from chatgpt_platform.settings.containers import ListOf, MapOf
 from chatgpt_platform.settings.declaration import Section, Setting, section, section_list, setting, tree
-from chatgpt_platform.settings.kinds import Boolean, Choice, Duration, Number, Size, Text, UserIds
+from chatgpt_platform.settings.kinds import Boolean, Choice, Number, Text, UserIds
+from chatgpt_platform.settings.measures import Duration, Size
 from chatgpt_platform.settings.outbound import Headers, Patterns, Proxy
 from chatgpt_platform.settings.secret import Keys
 from chatgpt_platform.settings.secret import Secret as Secret
+from chatgpt_platform.settings.sharing import NAME, Admin, Budgets, Ledger, Price, State, VirtualKey
 
 _MODEL: Final = Text("the name of a model", pattern=r"\S(?:.{0,254}\S)?")
-_NAME: Final = Text("a name of letters, digits and ._-", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ASKED: Final = Text("the name of a model, without * and ?", pattern=r"[^\s*?](?:[^*?]{0,254}[^\s*?])?")
 _VERSION: Final = Text("a version such as 2024-10-21", empty=True, pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _LIMIT: Final = Number()
@@ -72,7 +73,8 @@ class Server:
         UserIds(),
         "",
         "The user to serve as where root starts it (not on Windows): UID or UID:GID in numbers; the group's is "
-        "the user's where it is left out. The log directory becomes this user's. Empty: whoever starts it.",
+        "the user's where it is left out. The log and state directories become this user's. Empty: whoever "
+        "starts it.",
         restart=True,
     )
     route: str = setting(
@@ -117,6 +119,9 @@ class Access:
         "Whether a caller may bring an upstream key of its own. auto: yes; but where the model's upstream has "
         "keys, only in the ApiKey header or the api_key parameter of the platform API.",
     )
+    require_key: bool = setting(
+        Boolean(), False, "Whether only callers with a virtual key may call: one of keys, or of the command keys."
+    )
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ class UpstreamTimeouts:
 
 @dataclass(frozen=True)
 class Upstream:
-    name: str = setting(_NAME, "openai", "Its name in logs and metrics.")
+    name: str = setting(NAME, "openai", "Its name in logs and metrics.")
     api: str = setting(
         Choice("openai", "azure"),
         "openai",
@@ -277,18 +282,38 @@ class Settings:
     limits: Limits = section(Limits, "How often each client address may call.")
     models: Models = section(Models, "The models that calls are for.")
     upstreams: tuple[Upstream, ...] = section_list(
-        Upstream, "The model services that answer: one or more, each with a name of its own."
+        Upstream, "The model services that answer: one or more, each with a name of its own.", least=1, most=100
     )
     retries: Retries = section(Retries, "When a call that failed is sent again.")
     load: Load = section(Load, "How much is under way at a time; what is too much gets 503 and a Retry-After.")
     metrics: Metrics = section(Metrics, "Figures for Prometheus.")
     logging: Logging = section(Logging, "What is written down, and where.")
+    state: State = section(State, "What is stored, and where.")
+    keys: tuple[VirtualKey, ...] = section_list(
+        VirtualKey,
+        "The gateway's own keys, one for each holder, besides those of the command keys; none is needed.",
+        least=0,
+        most=1000,
+    )
+    budgets: Budgets = section(Budgets, "How what keys may spend is counted.")
+    prices: tuple[Price, ...] = section_list(
+        Price,
+        "What models cost, laid over the table that comes with the gateway.",
+        least=0,
+        most=1000,
+    )
+    ledger: Ledger = section(Ledger, "The account of all calls, in state.directory.")
+    admin: Admin = section(Admin, "The owner's API at /admin.")
     environment_language: str = ""
 
 
 TREE: Final[Section] = tree(Settings)
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType({each.path: each for each in TREE.settings()})
 """All that ``Settings()`` has, by path; where there are more upstreams, they have the same as its one."""
+LISTS: Final[Mapping[str, Section]] = MappingProxyType(
+    {each.path: each for each in TREE.members.values() if isinstance(each, Section) and each.listed}
+)
+"""The lists of groups, by path; a group of one that is empty by default is its ``item``."""
 
 
 def value_at(settings: Settings, path: str) -> object:
@@ -303,8 +328,8 @@ def value_at(settings: Settings, path: str) -> object:
 
 
 def settings_of(settings: Settings) -> Iterator[Setting]:
-    """All that these settings have, those of each upstream included."""
-    return TREE.settings({"upstreams": len(settings.upstreams)})
+    """All that these settings have, those of each upstream, key and price included."""
+    return TREE.settings({path: len(getattr(settings, path)) for path in LISTS})
 
 
 def changes(old: Settings, new: Settings) -> tuple[str, ...]:

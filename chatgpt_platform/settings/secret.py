@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final, final
 
@@ -10,6 +11,7 @@ from chatgpt_platform.settings.kinds import Fault, Mismatch, TextKind, Unusable
 from chatgpt_platform.settings.nodes import Array, Node, Scalar, Style
 
 MASK: Final = "***"
+DIGEST: Final = "sha256:"
 HIDDEN: Final = "a value that is not shown"
 
 
@@ -63,6 +65,50 @@ class Key(SecretKind):
     name = "key"
     expected = "a key of visible ASCII characters without blanks"
     pattern = r"[!-~]{1,4096}"
+
+
+class CallerKey(SecretKind):
+    """What callers prove themselves with: the text itself, or ``sha256:`` and the SHA-256 of it in hexadecimal.
+
+    ``empty``: or nothing, for none.
+    """
+
+    name = "key"
+    pattern = r"sha256:[0-9A-Fa-f]{64}|(?!sha256:)[!-~]{16,4096}"
+
+    def __init__(self, what: str = "a key", *, empty: bool = False) -> None:
+        self.expected = (
+            f"{what} of 16 or more visible ASCII characters, or sha256: and its SHA-256 in 64 hex digits"
+        )
+        self._empty: Final = empty
+
+    def read(self, text: str) -> Secret:
+        if text == "" and self._empty:
+            return Secret("")
+        secret = super().read(text)
+        return Secret(text.lower()) if text.startswith(DIGEST) else secret
+
+    def yaml(self, value: Secret) -> str:
+        return MASK if value.reveal() else '""'
+
+
+def digest_of(secret: Secret) -> str:
+    """The SHA-256, in hexadecimal, of what a ``CallerKey`` stands for, however it was written."""
+    text = secret.reveal()
+    if text.startswith(DIGEST):
+        return text.removeprefix(DIGEST)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+class Password(SecretKind):
+    """What two programs know, to sign with; empty for none."""
+
+    name = "text"
+    expected = "16 or more visible ASCII characters without blanks"
+    pattern = r"(?:[!-~]{16,4096})?"
+
+    def yaml(self, value: Secret) -> str:
+        return MASK if value.reveal() else '""'
 
 
 class Keys(ListOf[Secret]):

@@ -12,9 +12,6 @@ from chatgpt_platform.settings.kinds import Unusable
 from chatgpt_platform.settings.nodes import Array, Node, Scalar, Table, describe
 from chatgpt_platform.settings.schema import SETTINGS
 
-MOST_ITEMS: Final = 100
-"""Upstreams, at most."""
-
 
 class Trouble(NamedTuple):
     """Something wrong at a setting or key. ``line`` counts from 1; 0: there are no lines."""
@@ -26,7 +23,7 @@ class Trouble(NamedTuple):
 
 class Findings:
     """``values``: for the path of each setting that was written, its value and line. ``lists``: for the path of
-    each list of sections, the line of each item."""
+    each list of sections, the line of each item; where it is empty, ``values`` has its own line too."""
 
     def __init__(self) -> None:
         self.lists: Final[dict[str, tuple[int, ...]]] = {}
@@ -51,21 +48,36 @@ def _read_section(section: Section, node: Node, findings: Findings) -> None:
 
 
 def _read_list(section: Section, node: Node, findings: Findings) -> None:
-    name = section.path
+    name, least, most = section.path, section.least, section.most
     if not isinstance(node, Array):
-        text = f"found {_unspoken(node)}, expected a list of upstreams"
+        text = f"found {_unspoken(node)}, expected a list of {name}"
         findings.troubles.append(Trouble(name, text, node.line))
         return
-    if not node.items:
-        findings.troubles.append(Trouble(name, "found an empty list, expected an upstream or more", node.line))
+    if len(node.items) < least:
+        findings.troubles.append(Trouble(name, "found an empty list, expected one item or more", node.line))
         return
-    if len(node.items) > MOST_ITEMS:
-        text = f"found {len(node.items)} upstreams, expected at most {MOST_ITEMS}"
-        findings.troubles.append(Trouble(name, text, node.items[MOST_ITEMS].line))
-    items = node.items[:MOST_ITEMS]
+    if len(node.items) > most:
+        text = f"found {len(node.items)} {name}, expected at most {most}"
+        findings.troubles.append(Trouble(name, text, node.items[most].line))
+    items = node.items[:most]
     findings.lists[name] = tuple(item.line for item in items)
+    if not items:
+        findings.values[name] = ((), node.line)
     for index, item in enumerate(items):
-        _read_section(section.item(index), item, findings)
+        _read_item(section.item(index), item, findings)
+
+
+def _read_item(section: Section, node: Node, findings: Findings) -> None:
+    """One group of a list, and what it lacks."""
+    before = len(findings.troubles)
+    _read_section(section, node, findings)
+    refused = {trouble.path for trouble in findings.troubles[before:]}
+    for member in section.members.values():
+        if not isinstance(member, Setting) or not member.sample or section.path in refused:
+            continue
+        if member.path not in findings.values and not any(path.startswith(member.path) for path in refused):
+            text = f"found none, expected {member.kind.expected}"
+            findings.troubles.append(Trouble(member.path, text, node.line))
 
 
 def _read_members(section: Section, node: Node, findings: Findings) -> None:

@@ -14,15 +14,14 @@ from chatgpt_platform.settings.containers import ListOf, MapOf
 from chatgpt_platform.settings.kinds import (
     Boolean,
     Choice,
-    Duration,
     Fault,
     Kind,
     Number,
-    Size,
     Text,
     Unusable,
     UserIds,
 )
+from chatgpt_platform.settings.measures import Duration, Size
 from chatgpt_platform.settings.nodes import Scalar, Style, Unreadable, from_json
 from chatgpt_platform.settings.secret import Key, Keys, Secret
 from chatgpt_platform.settings.yaml_nodes import from_yaml

@@ -46,7 +46,7 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
     loaded = load({}, directory=tmp_path)
     assert loaded.settings == Settings()
     assert loaded.file is None
-    assert dict(loaded.sources) == dict.fromkeys(SETTINGS, "default")
+    assert dict(loaded.sources) == dict.fromkeys((*SETTINGS, "keys", "prices"), "default")
 
 
 def test_the_flag_wins_over_the_variable_and_that_over_the_usual_place(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ server:
   heartbeat: 0s
   cors: ["*"]
   tls: {certificate: tls/server.pem, key: "/run/secrets/ключ"}
-access: {allow: [192.0.2.1], deny: [], caller_keys: true}
+access: {allow: [192.0.2.1], deny: [], caller_keys: true, require_key: true}
 limits: {second: 1, minute: 3, hour: 50, day: 100, max_clients: 5}
 models:
   default: gpt-4o
@@ -164,6 +164,14 @@ logging:
   level: DEBUG
   rotate: {size: 1KiB, keep: 0}
   prompts: true
+state: {directory: /var/lib/chatgpt}
+ledger: {keep: 0s, size: 0, addresses: truncated}
+budgets:
+  time_zone: Europe/Berlin
+  reserve: worst
+  warn: [50]
+  webhook: {url: "https://hooks.example/in?a=1", secret: test-secret-of-the-hook}
+admin: {token: test-token-of-the-owner, allow: []}
 """,
     )
     expected: dict[str, object] = {
@@ -186,6 +194,7 @@ logging:
         "access.allow": (ip_network("192.0.2.1/32"),),
         "access.deny": (),
         "access.caller_keys": "true",
+        "access.require_key": True,
         "limits.second": 1,
         "limits.minute": 3,
         "limits.hour": 50,
@@ -227,6 +236,17 @@ logging:
         "logging.rotate.size": 1024,
         "logging.rotate.keep": 0,
         "logging.prompts": True,
+        "state.directory": "/var/lib/chatgpt",
+        "ledger.keep": 0.0,
+        "ledger.size": 0,
+        "ledger.addresses": "truncated",
+        "budgets.time_zone": "Europe/Berlin",
+        "budgets.reserve": "worst",
+        "budgets.warn": (50,),
+        "budgets.webhook.url": "https://hooks.example/in?a=1",
+        "budgets.webhook.secret": Secret("test-secret-of-the-hook"),
+        "admin.token": Secret("test-token-of-the-owner"),
+        "admin.allow": (),
     }
     assert {path: value_at(loaded.settings, path) for path in SETTINGS} == expected
     assert loaded.sources["server.port"] == f"{NAME}:4"
@@ -280,7 +300,7 @@ access: {allow: [10.0.0.0/8, x]}
         ("server: {xyzzy: 1}", "expected one of host, port"),
         ("server: {tsl: {}}", "server.tsl: found an unknown setting"),
         ("<<: {a: 1}", "unknown setting"),
-        ("upstreams: []", "found an empty list, expected an upstream or more"),
+        ("upstreams: []", "found an empty list, expected one item or more"),
         ("upstreams: {name: a}", "found a mapping, expected a list of upstreams"),
         (f"upstreams: [{'~,' * 101}]", "found 101 upstreams, expected at most 100"),
         ("upstreams: [{api_keys: [a, b, a]}]", "api_keys[2]: found a key that stands there already"),
@@ -452,6 +472,7 @@ def test_settings_are_frozen_and_name_what_needs_a_restart(tmp_path: Path) -> No
     assert changes_needing_restart(old, new) == ("server.port", "server.tls.certificate", "server.tls.key")
     assert changes_needing_restart(new, new) == ()
     assert {path for path, each in SETTINGS.items() if each.restart} == {
+        "budgets.time_zone",
         "metrics.host",
         "metrics.port",
         "server.host",
@@ -459,6 +480,7 @@ def test_settings_are_frozen_and_name_what_needs_a_restart(tmp_path: Path) -> No
         "server.tls.certificate",
         "server.tls.key",
         "server.user",
+        "state.directory",
     }
     with pytest.raises(AttributeError):
         old.server.port = 1  # type: ignore[misc]

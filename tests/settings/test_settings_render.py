@@ -13,9 +13,10 @@ import yaml
 from chatgpt_platform.settings import render
 from chatgpt_platform.settings.declaration import Section, Setting
 from chatgpt_platform.settings.load import USUAL_FILE, load
-from chatgpt_platform.settings.schema import SETTINGS, TREE, Settings, settings_of
+from chatgpt_platform.settings.schema import LISTS, SETTINGS, TREE, Settings, settings_of
 
 ROOT = Path(__file__).parents[2]
+EMPTY = [path for path, section in LISTS.items() if section.least == 0]
 REMEDY = "run: python -m chatgpt_platform.settings.render"
 
 
@@ -73,7 +74,7 @@ def test_the_example_with_every_line_in_force_is_the_defaults(tmp_path: Path) ->
 def test_each_setting_of_the_example_can_be_put_in_force_alone(tmp_path: Path) -> None:
     lines = render.example().splitlines()
     places = [index for index, line in enumerate(lines) if re.match(r" *# ", line)]
-    assert len(places) == len(SETTINGS)
+    assert len(places) == len(SETTINGS) + len(EMPTY)
     for index in places:
         edited = [*lines[:index], lines[index].replace("# ", "", 1), *lines[index + 1 :]]
         (tmp_path / "example.yaml").write_text("\n".join(edited), encoding="utf-8")
@@ -99,11 +100,19 @@ def accepts(schema: Any, value: Any) -> bool:
         "pattern",
         "enum",
         "anyOf",
+        "required",
     }
-    types = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "null": type(None)}
+    types = {"number": float} | {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "boolean": bool,
+        "integer": int,
+        "null": type(None),
+    }
     named = schema.get("type", list(types))
     named = [named] if isinstance(named, str) else named
-    if not any(type(value) is types[name] for name in named):
+    if not any(type(value) is types[name] or (name == "number" and type(value) is int) for name in named):
         return False
     if "anyOf" in schema and not any(accepts(each, value) for each in schema["anyOf"]):
         return False
@@ -112,7 +121,7 @@ def accepts(schema: Any, value: Any) -> bool:
     if isinstance(value, dict):
         rest = schema.get("additionalProperties", True)
         listed = schema.get("properties", {})
-        return all(
+        return set(schema.get("required", ())) <= value.keys() and all(
             accepts(listed[key], each) if key in listed else rest is not False and accepts(rest, each)
             for key, each in value.items()
         )
@@ -121,7 +130,7 @@ def accepts(schema: Any, value: Any) -> bool:
         return fits and all(accepts(schema["items"], each) for each in value)
     if isinstance(value, str):
         return len(value) >= schema.get("minLength", 0) and bool(re.search(schema.get("pattern", ""), value))
-    if type(value) is int:
+    if type(value) in {int, float}:
         return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
     return True
 
@@ -164,7 +173,10 @@ def test_the_json_schema_mirrors_the_settings() -> None:
         for name, member in section.members.items():
             described = schema["properties"][name]
             assert described["description"] == member.help
-            if isinstance(member, Setting):
+            if isinstance(member, Setting) and member.sample:
+                assert name in schema["required"]
+                assert "default" not in described
+            elif isinstance(member, Setting):
                 assert accepts(described, described["default"])
             else:
                 check(member, described)
@@ -175,7 +187,8 @@ def test_the_json_schema_mirrors_the_settings() -> None:
 def test_the_listing_names_every_setting_value_and_source_and_no_key(tmp_path: Path) -> None:
     loaded = load({"API_KEY": "test-key-1", "HOUR_LIMIT": "50"}, flags={"server.port": "1"}, directory=tmp_path)
     lines = [re.sub(" +", " ", line) for line in render.listing(loaded).splitlines()]
-    assert [line.split(" = ")[0] for line in lines] == list(SETTINGS)
+    assert {line.split(" = ")[0] for line in lines} == {*SETTINGS, "keys", "prices"}
+    assert [line.split(" = ")[0] for line in lines] == list(loaded.sources)
     for line in (
         "server.port = 1 (flag --port)",
         "limits.hour = 50 (environment variable HOUR_LIMIT)",
@@ -196,7 +209,8 @@ def test_the_listing_names_every_upstream(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(text)
     loaded = load({"BASE_URL": "http://first"}, config="a.yaml", directory=tmp_path)
     lines = [re.sub(" +", " ", line) for line in render.listing(loaded).splitlines()]
-    assert [line.split(" = ")[0] for line in lines] == [each.path for each in settings_of(loaded.settings)]
+    paths = [each.path for each in settings_of(loaded.settings)]
+    assert [line.split(" = ")[0] for line in lines if not line.startswith(("keys", "prices"))] == paths
     for line in (
         "upstreams[0].name = openai (default)",
         "upstreams[0].base_url = http://first (environment variable BASE_URL)",
