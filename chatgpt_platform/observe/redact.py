@@ -18,7 +18,7 @@ _SHORT: Final = 4
 """A known secret below this length is replaced only as a word of its own, or it would shred every text."""
 
 _KEY_LIKE: Final = re.compile(
-    r"sk-[A-Za-z0-9_-]{8,}"
+    r"(?:sk-|cgp_)[A-Za-z0-9_-]{8,}"
     r"|(?P<scheme>bearer(?:\s|%20|\+)+)\S+"
     r"|(?P<member>api[_-]?key['\"]?\s*[=:]\s*['\"]?)[^\s&'\"]+",
     re.IGNORECASE,
@@ -38,8 +38,9 @@ _NESTING: Final = 3
 class Redactor:
     """Replaces the secrets it knows, and whatever looks like a key, by ``***``.
 
-    What looks like a key: ``sk-`` and eight or more key characters, what follows ``Bearer``, the value of
-    ``api_key=`` and ``ApiKey:``. The secrets are found in the forms that URLs, JSON and ``repr`` give them, too.
+    What looks like a key: ``sk-`` or ``cgp_`` (a virtual key) and eight or more key characters, what follows
+    ``Bearer``, the value of ``api_key=`` and ``ApiKey:``. The secrets are found in the forms that URLs, JSON and
+    ``repr`` give them, too.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -53,7 +54,7 @@ class Redactor:
             if secret in text:
                 return True
         text = text.lower()
-        return "sk-" in text or "bearer" in text or "key" in text
+        return "sk-" in text or "bearer" in text or "key" in text or "cgp_" in text
 
     def clean(self, text: str) -> str:
         """The text without its secrets."""
