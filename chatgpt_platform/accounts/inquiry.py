@@ -1,14 +1,14 @@
 """What a report may be asked for: its span, what its calls are gathered by and limited to. Pure.
 
-A moment is a date, ``2026-11-01``; a date and a time, ``2026-11-01T12:30``, in the owner's time zone unless an offset
-follows; or how long ago, ``24h``, ``7d``, ``2w``. A date means its beginning where a span begins, and its end where
-one ends. The ledger keeps its figures by the hour, so a span is widened to whole ones.
+A moment is a date, ``2026-11-01``; a date and a time, ``2026-11-01T12:30``, in the owner's time zone unless an
+offset follows; or how long ago, ``24h``, ``7d``, ``2w``. A date means its beginning where a span begins, and its
+end where one ends. The ledger keeps its figures by the hour, so a span is widened to whole ones.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, NamedTuple
 
 _YEAR: Final = "2[01][0-9][0-9]"
@@ -38,7 +38,7 @@ FILTERS: Final = ("key", "client", "model", "upstream")
 
 
 class Span(NamedTuple):
-    """From ``since`` up to, but without, ``until``: epoch seconds, both at the beginning of an hour."""
+    """From ``since`` up to, but without, ``until``: epoch seconds, both at the beginning of an hour there."""
 
     since: int
     until: int
@@ -52,15 +52,24 @@ def is_moment(text: str) -> bool:
 def span(since: str, until: str, now: float, zone: tzinfo | None) -> Span | None:
     """The whole hours in which a report's calls began; None where it would end before it begins.
 
-    ``until``: "" for now, behind which no span goes. ``now``: epoch seconds. Both texts are moments. ``zone``: None
-    is the machine's own.
+    ``until``: "" for now, behind which no span goes. ``now``: epoch seconds. Both texts are moments. ``zone``:
+    None is the machine's own.
     """
-    begin = max(0, _seconds(since, now, zone, end=False)) // _HOUR * _HOUR
-    latest = int(now) // _HOUR * _HOUR + _HOUR
+    shift = _shift(now, zone)
+    latest = (int(now) - shift) // _HOUR * _HOUR + shift + _HOUR
+    begin = max(_HOUR, _seconds(since, now, zone, end=False))
+    begin = (begin - shift) // _HOUR * _HOUR + shift
     end = latest
     if until:
-        end = min(latest, -(-_seconds(until, now, zone, end=True) // _HOUR) * _HOUR)
+        end = _seconds(until, now, zone, end=True)
+        end = min(latest, shift - (shift - end) // _HOUR * _HOUR)
     return Span(begin, end) if begin < end else None
+
+
+def _shift(now: float, zone: tzinfo | None) -> int:
+    """Seconds behind a whole hour of UTC at which one begins in this zone."""
+    offset = datetime.fromtimestamp(now, UTC).astimezone(zone).utcoffset()
+    return -int(offset.total_seconds()) % _HOUR if offset else 0
 
 
 def _seconds(text: str, now: float, zone: tzinfo | None, *, end: bool) -> int:

@@ -19,8 +19,8 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from chatgpt_platform.accounts import shapes
-from chatgpt_platform.accounts.money import dollars
 from chatgpt_platform.accounts.inquiry import Span
+from chatgpt_platform.accounts.money import dollars
 from chatgpt_platform.ledger.reports import Figures
 from chatgpt_platform.settings.text import printable
 
@@ -36,8 +36,8 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 class Report:
     """Figures, and what they are figures of.
 
-    ``by``: one of ``inquiry.BY``. ``filters``: what the calls were limited to, by the words of ``inquiry.FILTERS``. ``left_out``:
-    how many rows are in ``total`` and not in ``rows``.
+    ``by``: one of ``inquiry.BY``. ``filters``: what the calls were limited to, by the words of
+    ``inquiry.FILTERS``. ``left_out``: how many rows are in ``total`` and not in ``rows``.
     """
 
     span: Span
@@ -130,11 +130,10 @@ def _aligned(report: Report) -> list[str]:
     cells = [heads, *figures]
     first = max(map(_width, names))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
+    return [
         (name + " " * (first - _width(name)) + "".join(f"  {cell:>{width}}" for cell, width in pairs)).rstrip()
         for name, pairs in ((name, zip(row, widths, strict=True)) for name, row in zip(names, cells, strict=True))
     ]
-    return lines
 
 
 def _members(row: Figures) -> dict[str, Any]:

@@ -30,8 +30,8 @@ class Standing(NamedTuple):
 
 
 def key(
-    key: VirtualKey, zone: tzinfo | None, standings: Sequence[Standing] = (), *, stored: bool = False, hint: str = "",
-    created: float | None = None, revoked: float | None = None,
+    key: VirtualKey, zone: tzinfo | None, standings: Sequence[Standing] = (), *, stored: bool = False,
+    hint: str = "", created: float | None = None, revoked: float | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """A key as ``shapes.KEY`` has it. ``stored``: not one of the configuration. Times are epoch seconds."""
     expires = end_of(key.expires, zone) if key.expires else None

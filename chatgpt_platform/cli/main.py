@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 from chatgpt_platform.cli import unpacked
 from chatgpt_platform.errors import ConfigurationError
 
-COMMANDS: Final = ("serve", "check", "init", "ask", "chat", "simulate", "healthcheck", "version")
+COMMANDS: Final = ("serve", "check", "init", "ask", "chat", "simulate", "healthcheck", "usage", "version")
 """Each a module beside this one, imported only when its command is asked for: most of a start is imports."""
 
 

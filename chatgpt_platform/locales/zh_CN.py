@@ -67,7 +67,9 @@ TEXTS: Final[Mapping[str, str]] = {
     "too_many_refusals": "被拒绝的尝试过多，请在 {seconds} 秒后重试。",
     "unknown_parameter": "此处没有参数 {member}。",
     "wrong_word": "{member} 必须是以下之一：{words}。",
-    "wrong_moment": "{member} 必须是日期（如 2026-11-01）、日期和时间（如 2026-11-01T12:30）或距今时长（如 24h、7d、2w）。",
+    "wrong_moment": (
+        "{member} 必须是日期（如 2026-11-01）、日期和时间（如 2026-11-01T12:30）或距今时长（如 24h、7d、2w）。"
+    ),
     "too_long": "{member} 过长：最多 {limit} 个字符。",
     "empty_span": "时间段的结束早于开始：since 必须早于 until 和当前时间。",
     "no_ledger": "此网关不记录调用：state.directory 为空。",

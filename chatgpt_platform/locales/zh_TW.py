@@ -67,7 +67,9 @@ TEXTS: Final[Mapping[str, str]] = {
     "too_many_refusals": "被拒絕的嘗試過多，請在 {seconds} 秒後重試。",
     "unknown_parameter": "此處沒有參數 {member}。",
     "wrong_word": "{member} 必須是下列之一：{words}。",
-    "wrong_moment": "{member} 必須是日期（如 2026-11-01）、日期和時間（如 2026-11-01T12:30）或距今時長（如 24h、7d、2w）。",
+    "wrong_moment": (
+        "{member} 必須是日期（如 2026-11-01）、日期和時間（如 2026-11-01T12:30）或距今時長（如 24h、7d、2w）。"
+    ),
     "too_long": "{member} 過長：最多 {limit} 個字元。",
     "empty_span": "時段的結束早於開始：since 必須早於 until 和目前時間。",
     "no_ledger": "此閘道不記錄呼叫：state.directory 為空。",

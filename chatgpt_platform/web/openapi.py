@@ -99,7 +99,7 @@ def _schemas() -> dict[str, Any]:
         "Usage": _object(shapes.REPORT),
         "Row": {"description": "Figures, and the name that they are gathered by.", **row},
         "Figures": _object(shapes.FIGURES),
-        "UsageTable": {"type": "string", "description": f"A line of names: by, {', '.join(shapes.FIGURES)}; rows."},
+        "UsageTable": {"type": "string", "description": f"Named columns: by, {', '.join(shapes.FIGURES)}."},
         "Keys": _closed({"object": {"const": "list"}, "data": {"type": "array", "items": _ref("Key")}}),
         "Key": _object(shapes.KEY),
         "Standing": _object(shapes.STANDING),

@@ -7,6 +7,7 @@ admin.allow, a holder by its key. Refusals count: an address gets a few a minute
 from __future__ import annotations
 
 import hmac
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from chatgpt_platform.access.address import AddressBook
-from chatgpt_platform.access.keys import bearer_token
+from chatgpt_platform.access.keys import bearer_token, usable
 from chatgpt_platform.accounts import inquiry
 from chatgpt_platform.accounts.inquiry import Span
 from chatgpt_platform.errors import Kind, Problem
@@ -66,6 +67,18 @@ class Holders(Protocol):
         """What the owner is told of each key, as ``openapi.KEY`` has it."""
 
 
+class _Nobody:
+    def find(self, token: str) -> Holder | None:
+        return None
+
+    def told(self) -> Sequence[Mapping[str, Any]]:
+        return ()
+
+
+NOBODY: Final[Holders] = _Nobody()
+"""Where there are no virtual keys."""
+
+
 class Refusals:
     """How often each address was refused."""
 
@@ -88,13 +101,17 @@ class Refusals:
 class Reports:
     """The operations under one configuration; a reload makes a new one."""
 
-    def __init__(self, settings: Settings, holders: Holders, refusals: Refusals, inquiries: Inquiries) -> None:
+    def __init__(
+        self, settings: Settings, holders: Holders, refusals: Refusals, inquiries: Inquiries,
+        logger: logging.Logger,
+    ) -> None:  # fmt: skip
         self._owners: Final = AddressBook((), settings.admin.allow, ())
         self._nobody: Final = not settings.admin.allow
         self._token: Final = _digest(settings.admin.token)
         self._holders: Final = holders
         self._refusals: Final = refusals
         self._inquiries: Final = inquiries
+        self._log: Final = logger
         self._directory: Final = Path(settings.state.directory) if settings.state.directory else None
         self._zone: Final = zone_of(settings.budgets.time_zone)
         self._zone_name: Final = settings.budgets.time_zone or time.strftime("%Z")
@@ -103,12 +120,16 @@ class Reports:
         }
         """Those that are there."""
 
+    def lets(self, call: Call) -> bool:
+        """Whether its address may ask."""
+        if self.operations[call.endpoint].for_owner:
+            return not self._nobody and self._owners.client(call.client.address, "").allowed
+        return call.client.allowed
+
     def screen(self, call: Call, count: Callable[[Call], None]) -> None:
         """Who asks. ``count`` takes from the limits of an address that is refused. Raises Problem."""
         client = call.client
         operation = self.operations[call.endpoint]
-        if operation.for_owner and (self._nobody or not self._owners.client(client.address, "").allowed):
-            raise Problem(Kind.ADDRESS_DENIED)
         self._refusals.check(client.key)
         try:
             self._check_who(operation, call)
@@ -127,9 +148,9 @@ class Reports:
             return _reply({"object": "list", "data": self._holders.told()})
         if operation is operations.USAGE:
             given["key"] = self._holder(call).name
-        return await self._usage(given)
+        return await self._usage(call, given)
 
-    async def _usage(self, given: dict[str, str]) -> Reply:
+    async def _usage(self, call: Call, given: dict[str, str]) -> Reply:
         if self._directory is None:
             raise Problem(Kind.NOT_FOUND, "no_ledger")
         span = inquiry.span(given.pop("since"), given.pop("until", ""), time.time(), self._zone)
@@ -137,7 +158,12 @@ class Reports:
             raise Problem(Kind.BAD_REQUEST, "empty_span", param="since")
         as_csv = given.pop("format", "json") == "csv"
         asked = _Asked(span, given.pop("by"), given, self._zone, self._zone_name, as_csv)
-        body = await self._inquiries.run(self._directory, asked.write)
+        try:
+            body = await self._inquiries.run(self._directory, asked.write)
+        except Problem as problem:
+            if problem.detail:
+                self._log.warning("%s: no report: %s", call.record.request_id, problem.detail)
+            raise
         return Reply(200, [_CSV if as_csv else JSON, NO_STORE], body)
 
     def _check_who(self, operation: Operation, call: Call) -> None:
@@ -154,7 +180,7 @@ class Reports:
         token = call.header(b"apikey") or bearer_token(call.header(b"authorization") or "")
         if not token:
             raise Problem(Kind.MISSING_KEY, "missing_bearer")
-        holder = self._holders.find(token)
+        holder = self._holders.find(token) if usable(token) else None
         if holder is None:
             raise Problem(Kind.KEY_REFUSED)
         return holder

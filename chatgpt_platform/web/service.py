@@ -21,6 +21,8 @@ from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.web import snapshot
 from chatgpt_platform.web.forms import read_multipart
+from chatgpt_platform.web.inquiries import Inquiries
+from chatgpt_platform.web.reports import NOBODY, Holders, Refusals, Reports
 from chatgpt_platform.web.scraping import Scraping
 from chatgpt_platform.wire.batch import Batch
 
@@ -31,7 +33,8 @@ _KEPT_CLIENTS: Final = 16_384
 class Service:
     """The running gateway. Lives on one event loop; ``apply`` puts another configuration in place."""
 
-    def __init__(self, settings: Settings, logs: Logs) -> None:
+    def __init__(self, settings: Settings, logs: Logs, holders: Holders = NOBODY) -> None:
+        """``holders``: those of virtual keys."""
         limits = settings.limits
         self.logs = logs
         self.loop: Final = asyncio.get_running_loop()
@@ -49,6 +52,9 @@ class Service:
         self.fleet = Fleet(settings.upstreams, logs.logger)
         self.load: Final = Load(settings.load, self.metrics)
         self.scraping: Final = Scraping(self.metrics, self._snapshot)
+        self.holders: Final = holders
+        self._inquiries: Final = Inquiries()
+        self._refusals: Final = Refusals()
         self.fronts: Final[list[Callable[[], int]]] = []
         """Each server that brings calls: how many connections it has open."""
         self._begun = 0
@@ -94,6 +100,7 @@ class Service:
     async def close(self) -> None:
         """Let the upstream connections go."""
         await self.scraping.close()
+        await self._inquiries.close()
         await asyncio.gather(self.fleet.close(), self.gateway.close(), *self._closing)
 
     def _install(self, settings: Settings) -> None:
@@ -104,6 +111,7 @@ class Service:
             settings, self._limiter, self.fleet, self.load, self.metrics, read_multipart, self.logs.logger
         )
 
+        self.reports = Reports(settings, self.holders, self._refusals, self._inquiries, self.logs.logger)
         self.scrapers = AddressBook((), settings.metrics.allow, ())
         """Who may read /metrics, by the addresses of clients; where it is served at all."""
         self.scraping.switch(on=bool(settings.metrics.allow or settings.metrics.port))
