@@ -216,6 +216,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise keyfiles.unusable(
             path, f"was written by a newer chatgpt-platform (its version is {version})", "use that one"
         )
+    if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+        raise keyfiles.unusable(path, "is a database of another program", "move it away")
     for statements in _MIGRATIONS[version:]:
         for statement in statements:
             connection.execute(statement)

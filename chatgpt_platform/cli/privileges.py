@@ -1,8 +1,8 @@
 """Root's powers, laid down before anything listens: what ``server.user`` asks for.
 
-A container starts as root for one purpose: to own the log directory that Docker made as root on the host. Once
-that is the service user's, the process becomes this user, with no way back. Elsewhere (not root, Windows) nothing
-happens.
+A container starts as root for one purpose: to own the directories of logs and of state that Docker made as root on
+the host. Once they are the service user's, the process becomes this user, with no way back. Elsewhere (not root,
+Windows) nothing happens.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from chatgpt_platform.settings.schema import Settings
 _LOGS: Final = ("access.log", "app.log")
 """How the names of the log files begin, the rotated ones' too."""
 
+_STATE: Final = ("ledger.", "keys.", "lock")
+"""How those in the state directory begin: two databases with what SQLite lays beside them, and a secret."""
+
 _CAP_KILL, _CAP_SETGID, _CAP_SETUID = 1 << 5, 1 << 6, 1 << 7
 """Of linux/capability.h."""
 
@@ -32,13 +35,14 @@ def lay_down(settings: Settings) -> tuple[str, ...]:
     Raises ``ConfigurationError`` where the system lets the process become root again.
     """
     if sys.platform != "win32" and settings.server.user and os.geteuid() == 0:
-        return _become(settings.server.user, settings.logging.directory)
+        return _become(settings)
     return ()
 
 
 if sys.platform != "win32":
 
-    def _become(wanted: str, logs: str) -> tuple[str, ...]:
+    def _become(settings: Settings) -> tuple[str, ...]:
+        wanted = settings.server.user
         user, _, group = wanted.partition(":")
         uid, gid = int(user), int(group or user)
         copy = unpacked.current()
@@ -50,8 +54,11 @@ if sys.platform != "win32":
             return (_why_not(wanted, f"it cannot read {sys.executable}, from which modules come as it runs"),)
         if copy is not None:
             _open_to_all(copy.folder)
-        if logs:
-            _give_directory(Path(logs), uid, gid)
+        if settings.logging.directory:
+            _give_directory(Path(settings.logging.directory), _LOGS, uid, gid)
+        if settings.state.directory:
+            # What is made here is nobody else's to read: it gets the secret of the keys.
+            _give_directory(Path(settings.state.directory), _STATE, uid, gid, mode=0o700)
         try:
             os.setgroups([])
             os.setgid(gid)  # as root: the real, the effective and the saved one
@@ -113,14 +120,19 @@ if sys.platform != "win32":
                     if not stat.S_ISLNK(mode):
                         path.chmod(stat.S_IMODE(mode) | (0o555 if mode & stat.S_IXUSR else 0o444))
 
-    def _give_directory(directory: Path, uid: int, gid: int) -> None:
-        """Make the log directory, and root's logs in it, the user's. What fails is told of when the logs open."""
+    def _give_directory(
+        directory: Path, files: tuple[str, ...], uid: int, gid: int, mode: int = 0o777
+    ) -> None:  # fmt: skip
+        """Make a directory, and root's files in it that begin so, the user's.
+
+        What fails is told of when they are opened. ``mode``: of a directory that is not there yet.
+        """
         with contextlib.suppress(OSError):
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode, parents=True, exist_ok=True)
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 for name in os.listdir(descriptor):  # noqa: PTH208 - of what is open, whatever its name leads to now
-                    if name.startswith(_LOGS):
+                    if name.startswith(files):
                         _give_file(name, descriptor, uid, gid)
                 if not os.fstat(descriptor).st_mode & stat.S_IWOTH:  # /tmp and its like are everybody's already
                     os.fchown(descriptor, uid, gid)

@@ -49,14 +49,14 @@ class Allowance:
 class _AllowanceKind(TextKind[Allowance]):
     """``AMOUNT/PERIOD``."""
 
-    amounts: str
-    examples: str
     words: tuple[str, ...]
+    example: str
+    amounts: str
 
     def __init__(self) -> None:
         self.expected = (
-            f"{self.amounts}, a slash and {', '.join(self.words)} or a duration of 1m to 3660d, such as "
-            f"{self.examples}"
+            f"{self.name} such as {self.example}: {self.amounts}, and {', '.join(self.words)} or a duration of "
+            "1m to 3660d such as 24h or 30d"
         )
 
     def read(self, text: str) -> Allowance:
@@ -87,8 +87,8 @@ class TokenAllowance(_AllowanceKind):
     """Tokens for each period: ``100000/day``, ``2k/minute``, ``5M/30d``."""
 
     name = "tokens/period"
-    amounts = "a whole number of tokens, k and M for thousands and millions"
-    examples = "2000/minute, 100k/day or 5M/30d"
+    example = "100k/day"
+    amounts = "a whole number, with k or M for thousands or millions"
     words = (*_BUCKETS, *_CALENDAR)
     _AMOUNT: Final = "[1-9][0-9]{0,14}[kM]?"
     _FACTORS: Final = MappingProxyType({"k": 1000, "M": 1_000_000})
@@ -110,14 +110,14 @@ class MoneyAllowance(_AllowanceKind):
     """Dollars for each period: ``5.00/month``, ``0.25/24h``."""
 
     name = "dollars/period"
-    amounts = "an amount of dollars"
-    examples = "5.00/month, 0.5/day or 20/30d"
+    example = "5.00/month"
+    amounts = "a number with at most 6 places"
     words = _CALENDAR
 
     def amount(self, text: str) -> int:
         amount = _dollars(text)
         if amount == 0:
-            raise Mismatch(f"more than 0: {self.expected}")
+            raise Mismatch(f"more than 0, as {self.example}")
         return amount
 
     def json_schema(self) -> dict[str, object]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-from chatgpt_platform.settings.layers import Merged
+from chatgpt_platform.settings.layers import Item, Merged
 from chatgpt_platform.settings.outbound import matches
+from chatgpt_platform.settings.schema import LISTS
+from chatgpt_platform.settings.secret import Secret, digest_of
 from chatgpt_platform.settings.text import quoted
 
 _RESOURCE: Final = "https://NAME.openai.azure.com"
@@ -16,14 +18,20 @@ _RESOURCE: Final = "https://NAME.openai.azure.com"
 def contradictions(merged: Merged) -> Iterator[str]:
     """Each in one line that begins with its place. What was refused already is not looked at."""
     yield from _tokens(merged)
-    yield from _half_of_tls(merged)
+    yield from _half(merged, "server.tls.certificate", "server.tls.key")
     yield from _one_port_for_two(merged)
-    places = merged.lists.get("upstreams", ("",))
-    upstreams = [_Upstream(merged, index, place) for index, place in enumerate(places)]
+    upstreams = _items(merged, "upstreams")
     yield from _names(upstreams)
     for upstream in upstreams:
         yield from _azure(upstream)
         yield from _rename(upstream)
+    yield from _half(merged, "budgets.webhook.url", "budgets.webhook.secret")
+    yield from _nobody_has_a_key(merged)
+    keys = _items(merged, "keys")
+    yield from _names(keys)
+    yield from _one_key_for_two(merged, keys)
+    yield from _nowhere_to_write(merged, keys)
+    yield from _two_prices(_items(merged, "prices"))
 
 
 def _tokens(merged: Merged) -> Iterator[str]:
@@ -36,13 +44,16 @@ def _tokens(merged: Merged) -> Iterator[str]:
         )
 
 
-def _half_of_tls(merged: Merged) -> Iterator[str]:
-    """A certificate without its key, or a key without its certificate."""
-    paths = ("server.tls.certificate", "server.tls.key")
+def _half(merged: Merged, *paths: str) -> Iterator[str]:
+    """One of two settings that need each other: a certificate without its key, or a key without it."""
     for path, other in (paths, paths[::-1]):
         found = merged.values[path]
-        if found.value and not merged.values[other].value and merged.sound(other):
+        if _says(found.value) and not _says(merged.values[other].value) and merged.sound(other):
             yield f"{found.place}: found {path} without {other}, expected both of them or none"
+
+
+def _says(value: object) -> bool:
+    return bool(value.reveal() if isinstance(value, Secret) else value)
 
 
 def _one_port_for_two(merged: Merged) -> Iterator[str]:
@@ -55,48 +66,71 @@ def _one_port_for_two(merged: Merged) -> Iterator[str]:
         )
 
 
-class _Upstream:
-    """One of ``upstreams``. ``place``: of the item itself; empty where there is only the default."""
-
-    def __init__(self, merged: Merged, index: int, place: str) -> None:
-        self._merged: Final = merged
-        self.path: Final = f"upstreams[{index}]"
-        self.index: Final = index
-        self.place: Final = place
-
-    def value(self, name: str) -> Any:
-        return self._merged.values[f"{self.path}.{name}"].value
-
-    def given(self, name: str) -> bool:
-        return self._merged.values[f"{self.path}.{name}"].source != "default"
-
-    def sound(self, *names: str) -> bool:
-        return self._merged.sound(*(f"{self.path}.{name}" for name in names))
-
-    def where(self, name: str) -> str:
-        """What an error about a setting begins with: its place, and its path where that does not end with it."""
-        path = f"{self.path}.{name}"
-        place = self._merged.values[path].place or self.place
-        return place if place.endswith(path) else f"{place}: {path}"
+def _items(merged: Merged, path: str) -> list[Item]:
+    """What a list has, which may be by default."""
+    places = merged.lists.get(path, ("",) * LISTS[path].least)
+    return [Item(merged, path, index, place) for index, place in enumerate(places)]
 
 
-def _names(upstreams: list[_Upstream]) -> Iterator[str]:
-    """Logs and figures tell upstreams apart by their names."""
-    first: dict[str, _Upstream] = {}
-    for upstream in upstreams:
-        if not upstream.sound("name"):
+def _names(items: list[Item]) -> Iterator[str]:
+    """Logs and figures tell upstreams, and keys, apart by their names."""
+    first: dict[str, Item] = {}
+    for item in items:
+        if not item.sound("name"):
             continue
-        name = upstream.value("name")
-        if upstream.index and not upstream.given("name"):
-            yield f"{upstream.where('name')}: found none, expected one of its own: {name} is the first upstream's"
+        name = item.value("name")
+        if item.index and not item.given("name"):
+            yield f"{item.where('name')}: found none, expected one of its own: {name} is the first upstream's"
             continue
-        other = first.setdefault(name, upstream)
-        if other is not upstream:
+        other = first.setdefault(name, item)
+        if other is not item:
             earlier = f"first at {other.where('name')}" if other.given("name") else f"by default {other.path}'s"
-            yield f"{upstream.where('name')}: found {quoted(name)} a second time ({earlier}), expected once"
+            yield f"{item.where('name')}: found {quoted(name)} a second time ({earlier}), expected once"
 
 
-def _azure(upstream: _Upstream) -> Iterator[str]:
+def _nobody_has_a_key(merged: Merged) -> Iterator[str]:
+    """Nobody could call."""
+    needed, stored = merged.values["access.require_key"], merged.values["state.directory"]
+    could_be_had = merged.lists.get("keys") or stored.value or not merged.sound("keys", "state.directory")
+    if needed.value and not could_be_had:
+        cure = "keys, or state.directory for those of the command keys"
+        yield f"{needed.place}: found true where there is no key, expected {cure}"
+
+
+def _one_key_for_two(merged: Merged, keys: list[Item]) -> Iterator[str]:
+    """Two holders of one key, or one who is the owner as well. No key is repeated."""
+    first: dict[str, str] = {}
+    token = merged.values["admin.token"].value
+    if isinstance(token, Secret) and token.reveal():
+        first[digest_of(token)] = "admin.token"
+    for key in keys:
+        if key.sound("key"):
+            other = first.setdefault(digest_of(key.value("key")), f"{key.path}.key")
+            if other != f"{key.path}.key":
+                yield f"{key.where('key')}: found what {other} is as well, expected another for each"
+
+
+def _nowhere_to_write(merged: Merged, keys: list[Item]) -> Iterator[str]:
+    if merged.values["state.directory"].value or not merged.sound("state.directory"):
+        return
+    for key in keys:
+        if key.sound("prompts") and key.value("prompts"):
+            yield f"{key.where('prompts')}: found true without state.directory, where the ledger would keep them"
+
+
+def _two_prices(prices: list[Item]) -> Iterator[str]:
+    """One model, one day, two prices."""
+    first: dict[tuple[str, str], Item] = {}
+    for price in prices:
+        if price.sound("model", "since"):
+            model = price.value("model")
+            other = first.setdefault((model, price.value("since")), price)
+            if other is not price:
+                earlier = f"a second time for one day (first at {other.where('model')})"
+                yield f"{price.where('model')}: found {quoted(model)} {earlier}, expected once"
+
+
+def _azure(upstream: Item) -> Iterator[str]:
     if not upstream.sound("api"):
         return
     if upstream.value("api") != "azure":
@@ -116,7 +150,7 @@ def _azure(upstream: _Upstream) -> Iterator[str]:
         yield f"{upstream.where('base_url')}: found a path with /openai, expected {_RESOURCE} alone: {cure}"
 
 
-def _rename(upstream: _Upstream) -> Iterator[str]:
+def _rename(upstream: Item) -> Iterator[str]:
     """A new name for a model that it is never asked for."""
     if upstream.sound("models", "rename"):
         for name in upstream.value("rename"):

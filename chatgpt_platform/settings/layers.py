@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from chatgpt_platform.settings.declaration import Section
 from chatgpt_platform.settings.schema import LISTS, TREE
@@ -67,6 +67,31 @@ class Merged:
         return not any(
             bad == path or _is_below(bad, path) or _is_below(path, bad) for bad in self._refused for path in paths
         )
+
+
+class Item:
+    """One group of a list. ``place``: of the group itself; empty where there is only the default."""
+
+    def __init__(self, merged: Merged, path: str, index: int, place: str) -> None:
+        self._merged: Final = merged
+        self.path: Final = f"{path}[{index}]"
+        self.index: Final = index
+        self.place: Final = place
+
+    def value(self, name: str) -> Any:
+        return self._merged.values[f"{self.path}.{name}"].value
+
+    def given(self, name: str) -> bool:
+        return self._merged.values[f"{self.path}.{name}"].source != "default"
+
+    def sound(self, *names: str) -> bool:
+        return self._merged.sound(*(f"{self.path}.{name}" for name in names))
+
+    def where(self, name: str) -> str:
+        """What an error about a setting begins with: its place, and its path where that does not end with it."""
+        path = f"{self.path}.{name}"
+        place = self._merged.values[path].place or self.place
+        return place if place.endswith(path) else f"{place}: {path}"
 
 
 def _is_below(path: str, other: str) -> bool:

@@ -1,4 +1,4 @@
-"""Every setting, once: its name, type, default and one line of help.
+"""Every setting, once: its name, type, default and one line of help; the parts are ``upstreams`` and ``sharing``.
 
 The file, the environment, the example, the reference page and the JSON Schema all follow from these classes.
 ``Settings()`` is what runs with no configuration at all; a setting is reached by its path in the file, as in
@@ -14,21 +14,18 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Final
 
-from chatgpt_platform.settings.addresses import BaseUrl, Cidr, Host, Network, Origin, PemFile, Route
+from chatgpt_platform.settings.addresses import Cidr, Host, Network, Origin, PemFile, Route
 from chatgpt_platform.settings.containers import ListOf, MapOf
 from chatgpt_platform.settings.declaration import Section, Setting, section, section_list, setting, tree
 from chatgpt_platform.settings.kinds import Boolean, Choice, Number, Text, UserIds
 from chatgpt_platform.settings.measures import Duration, Size
-from chatgpt_platform.settings.outbound import Headers, Patterns, Proxy
-from chatgpt_platform.settings.secret import Keys
 from chatgpt_platform.settings.secret import Secret as Secret
-from chatgpt_platform.settings.sharing import NAME, Admin, Budgets, Ledger, Price, State, VirtualKey
+from chatgpt_platform.settings.sharing import Admin, Budgets, Ledger, Price, State, VirtualKey
+from chatgpt_platform.settings.upstreams import MANY, MODEL
+from chatgpt_platform.settings.upstreams import Upstream as Upstream
+from chatgpt_platform.settings.upstreams import UpstreamTimeouts as UpstreamTimeouts
 
-_MODEL: Final = Text("the name of a model", pattern=r"\S(?:.{0,254}\S)?")
-_ASKED: Final = Text("the name of a model, without * and ?", pattern=r"[^\s*?](?:[^*?]{0,254}[^\s*?])?")
-_VERSION: Final = Text("a version such as 2024-10-21", empty=True, pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _LIMIT: Final = Number()
-_MANY: Final = Number(0, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -143,80 +140,15 @@ class MaxTokens:
 
 @dataclass(frozen=True)
 class Models:
-    default: str = setting(_MODEL, "gpt-4o-mini", "The model of a call that names none.")
+    default: str = setting(MODEL, "gpt-4o-mini", "The model of a call that names none.")
     aliases: Mapping[str, str] = setting(
-        MapOf(_MODEL, _MODEL),
+        MapOf(MODEL, MODEL),
         MappingProxyType({}),
         "Other names for models, as {asked name: real name}.",
     )
     max_tokens: MaxTokens = section(
         MaxTokens, "Limits on max_tokens, max_completion_tokens and max_output_tokens."
     )
-
-
-@dataclass(frozen=True)
-class UpstreamTimeouts:
-    connect: float = setting(Duration(), 5.0, "To connect, TLS included.")
-    first_byte: float = setting(Duration(), 60.0, "From the request to the first byte of the answer.")
-    idle: float = setting(Duration(), 60.0, "Between two pieces of an answer.")
-    total: float = setting(Duration(), 600.0, "For the whole call, however often it is sent.")
-
-
-@dataclass(frozen=True)
-class Upstream:
-    name: str = setting(NAME, "openai", "Its name in logs and metrics.")
-    api: str = setting(
-        Choice("openai", "azure"),
-        "openai",
-        "What it speaks. openai: as OpenAI does, and what is compatible; azure: as Azure OpenAI does, by "
-        "deployment, with api_version and the header api-key.",
-    )
-    base_url: str = setting(
-        BaseUrl(), "https://api.openai.com/v1", "Where the upstream's API begins.", names=("BASE_URL",)
-    )
-    api_version: str = setting(_VERSION, "", "The api-version of Azure OpenAI; only with api: azure.")
-    api_keys: tuple[Secret, ...] = setting(
-        Keys(),
-        (),
-        "Its keys, which pay for calls and take turns; empty: each caller brings one.",
-        names=("API_KEY",),
-    )
-    models: tuple[str, ...] = setting(
-        Patterns(), ("*",), "The models that it is asked for, as callers name them; *: any characters, ?: any one."
-    )
-    rename: Mapping[str, str] = setting(
-        MapOf(_ASKED, _MODEL),
-        MappingProxyType({}),
-        "What it calls models, as {asked name: its name}; with api: azure, its name is the deployment.",
-    )
-    priority: int = setting(
-        Number(0, 1000), 0, "Lower numbers are tried first; the others while those fail, are down or are full."
-    )
-    weight: int = setting(
-        Number(1, 1000), 1, "Its share beside upstreams of the same priority and model: 2 gets twice as much as 1."
-    )
-    concurrency: int = setting(_MANY, 0, "The most calls that it gets at a time; 0: no limit.")
-    headers: Mapping[str, Secret] = setting(
-        Headers(), MappingProxyType({}), "Headers that each call to it gets, as {name: text}."
-    )
-    proxy: Secret = setting(
-        Proxy(),
-        Secret(""),
-        "The proxy on the way to it, which looks its name up: http://, socks5:// or socks5h://, with "
-        "user:password@ where it asks for them; empty: none.",
-    )
-    ca_file: str = setting(
-        PemFile(),
-        "",
-        "The PEM file of the authorities that its certificate may come from; empty: the system's.",
-    )
-    retry_unsafe: bool = setting(
-        Boolean(),
-        False,
-        "Whether a call that failed here is sent again even where it may have been acted on, and be paid for "
-        "twice.",
-    )
-    timeouts: UpstreamTimeouts = section(UpstreamTimeouts, "How long the upstream may take.")
 
 
 @dataclass(frozen=True)
@@ -233,10 +165,10 @@ class Retries:
 
 @dataclass(frozen=True)
 class Load:
-    calls: int = setting(_MANY, 2000, "The most calls under way at a time; 0: no limit.")
-    calls_per_client: int = setting(_MANY, 0, "The most of them for one client address; 0: no limit.")
+    calls: int = setting(MANY, 2000, "The most calls under way at a time; 0: no limit.")
+    calls_per_client: int = setting(MANY, 0, "The most of them for one client address; 0: no limit.")
     queue: int = setting(
-        _MANY, 100, "The most calls that wait for a place, one client's a quarter of them at most; 0: none waits."
+        MANY, 100, "The most calls that wait for a place, one client's a quarter of them at most; 0: none waits."
     )
     wait: float = setting(Duration(), 2.0, "The longest that a call waits for a place.")
 
@@ -316,9 +248,9 @@ LISTS: Final[Mapping[str, Section]] = MappingProxyType(
 """The lists of groups, by path; a group of one that is empty by default is its ``item``."""
 
 
-def value_at(settings: Settings, path: str) -> object:
-    """The value of the setting with this path."""
-    value: object = settings
+def value_at(settings: object, path: str) -> object:
+    """The value of the setting with this path, in all settings or in a group of them."""
+    value = settings
     for name in path.split("."):
         attribute, _, index = name.partition("[")
         value = getattr(value, attribute)
