@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from chatgpt_platform.settings.containers import ListOf
-from chatgpt_platform.settings.kinds import Fault, Mismatch, ScalarKind, TextKind, Unusable, yaml_text
+from chatgpt_platform.settings.kinds import Fault, Mismatch, ScalarKind, TextKind, Unusable
 from chatgpt_platform.settings.nodes import Array, Node, Scalar, Style
 
 PICODOLLARS: Final = 10**12
@@ -34,7 +34,7 @@ class Allowance:
     ``period`` and ``seconds``: "second", "minute" or "hour" with the 1, 60 or 3600 seconds in which a bucket of
     this capacity fills; "day", "week" (from Monday), "month", "year" or "total" (which never begins anew) with 0,
     by the calendar of ``budgets.time_zone``; or "rolling" with 60 or more: any stretch as long as this.
-    ``text``: as it was written; two that mean the same are equal.
+    ``text``: as it was written, which ``str`` gives; two that mean the same are equal.
     """
 
     amount: int
@@ -80,7 +80,7 @@ class _AllowanceKind(TextKind[Allowance]):
         return {"type": "string", "pattern": f"^{amount}/({'|'.join(self.words)}|[1-9][0-9]{{0,6}}[mhd])$"}
 
     def yaml(self, value: Allowance) -> str:
-        return yaml_text(str(value))
+        return str(value)  # nothing in it that needs quotes
 
 
 class TokenAllowance(_AllowanceKind):
@@ -90,7 +90,7 @@ class TokenAllowance(_AllowanceKind):
     example = "100k/day"
     amounts = "a whole number, with k or M for thousands or millions"
     words = (*_BUCKETS, *_CALENDAR)
-    _AMOUNT: Final = "[1-9][0-9]{0,14}[kM]?"
+    _AMOUNT: Final = "[1-9][0-9]{0,15}[kM]?"
     _FACTORS: Final = MappingProxyType({"k": 1000, "M": 1_000_000})
     _MOST: Final = 10**15
 

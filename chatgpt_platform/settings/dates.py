@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from datetime import date, datetime, timedelta, tzinfo
-from typing import Final, NoReturn
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
 
 from chatgpt_platform.settings.kinds import Mismatch, TextKind, yaml_text
+
+ZONES: Final = "chatgpt-platform.zones.zip"
+"""The time zones in the copy that the executable unpacks itself to, as `chatgpt.spec` has packed them."""
 
 _DATE: Final = "2[0-9]{3}-[0-9]{2}-[0-9]{2}"
 _TIME: Final = "[0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?"
@@ -73,16 +80,9 @@ class TimeZone(TextKind[str]):
         if text:
             try:
                 zone_of(text)
-            except LookupError as error:
-                self._refuse(error)
+            except LookupError:
+                raise Mismatch from None
         return text
-
-    def _refuse(self, error: LookupError) -> NoReturn:
-        from zoneinfo import available_timezones  # noqa: PLC0415 - as in ``zone_of``
-
-        if not available_timezones():
-            raise Mismatch("none, since no time zones are installed here: the package tzdata has them") from error
-        raise Mismatch from None
 
     def json_schema(self) -> dict[str, object]:
         return {"type": "string"}
@@ -92,7 +92,10 @@ class TimeZone(TextKind[str]):
 
 
 def zone_of(name: str) -> tzinfo | None:
-    """The time zone of this name; None, the machine's own, for an empty one. Raises ``LookupError``."""
+    """The time zone of this name; None, the machine's own, for an empty one. Raises ``LookupError``.
+
+    The system's zones come first, then those of the package tzdata: Windows and small images have none.
+    """
     if not name:
         return None
     # Only where a zone is named: a start without one need not wait for it.
@@ -100,5 +103,21 @@ def zone_of(name: str) -> tzinfo | None:
 
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError):  # an absolute path, one with "..", the name of a folder
+    except (LookupError, ValueError, OSError):  # the last two: a path that leads elsewhere, a folder's name
+        return _carried(name)
+
+
+@lru_cache(maxsize=8)  # read once: the folder that the executable was unpacked to may be cleaned away
+def _carried(name: str) -> tzinfo:
+    """A zone from what the executable carries instead of the package tzdata."""
+    import zipfile  # noqa: PLC0415 - as above
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
+    unpacked = getattr(sys, "_MEIPASS", None)
+    if unpacked is None:
+        raise LookupError(name)
+    try:
+        with zipfile.ZipFile(Path(unpacked, ZONES)) as zones:
+            return ZoneInfo.from_file(io.BytesIO(zones.read(name)), key=name)
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile):
         raise LookupError(name) from None

@@ -44,10 +44,13 @@ class Duration(TextKind[float]):
         return {"type": "string", "pattern": f"^(?:{self._part})+$"}
 
     def yaml(self, value: float) -> str:
-        milliseconds = round(value * 1000)
-        if self._days and milliseconds and milliseconds % 86_400_000 == 0:
-            return f"{milliseconds // 86_400_000}d"
-        return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+        days, milliseconds = 0, round(value * 1000)
+        if self._days:
+            days, milliseconds = divmod(milliseconds, 86_400_000)
+        rest = f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+        if days:
+            return f"{days}d{rest if milliseconds else ''}"
+        return rest
 
 
 class Size(ScalarKind[int]):

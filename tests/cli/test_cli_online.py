@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from chatgpt_platform.cli.main import main
+from chatgpt_platform.settings.schema import SETTINGS
 from support.tls import served
 
 KEY = "test-key-1"
@@ -73,7 +74,7 @@ def check(
     captured = capsys.readouterr()
     assert not any(key in captured.out + captured.err for key in KEYS)
     lines = captured.out.splitlines()
-    last = next(index for index, line in enumerate(lines) if line.startswith("logging.prompts"))
+    last = next(index for index, line in enumerate(lines) if line.startswith(f"{list(SETTINGS)[-1]} = "))
     return code, lines[last + 1 :], captured.err.splitlines()
 
 

@@ -18,6 +18,7 @@ import requests
 from chatgpt_platform.cli import privileges
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.settings.schema import Logging, Server, Settings
+from chatgpt_platform.settings.sharing import State
 from support.gateway import wait_until
 from support.program import ROOT, environment_of, serving
 
@@ -26,9 +27,12 @@ root = pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="
 USER: Final = "65532:65533"
 
 
-def settings_for(user: str = USER, directory: Path | str = "") -> Settings:
+def settings_for(user: str = USER, directory: Path | str = "", state: Path | str = "") -> Settings:
     return replace(
-        Settings(), server=replace(Server(), user=user), logging=replace(Logging(), directory=str(directory))
+        Settings(),
+        server=replace(Server(), user=user),
+        logging=replace(Logging(), directory=str(directory)),
+        state=State(str(state)),
     )
 
 
@@ -102,6 +106,29 @@ def test_the_log_directory_becomes_the_users(folder: Path) -> None:
     in_a_child('lay_down(settings_for(directory=folder / "deep" / "logs")); print("1")', folder)
     assert owner(logs) == (65532, 65533)
     assert owner(logs.parent) == owner(folder)
+
+
+@root
+def test_the_state_directory_becomes_the_users_and_nobody_elses(folder: Path) -> None:
+    state = folder / "deep" / "state"
+    in_a_child('lay_down(settings_for(state=folder / "deep" / "state")); print("1")', folder)
+    assert owner(state) == (65532, 65533)
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE(state.parent.stat().st_mode) == 0o755
+
+
+@root
+def test_of_the_state_only_files_of_roots_are_given_away(folder: Path) -> None:
+    state = folder / "state"
+    state.mkdir(mode=0o750)
+    ours = {"ledger.db", "ledger.db-wal", "ledger.db-shm", "keys.db", "keys.db-journal", "keys.secret", "lock"}
+    for name in (*ours, "app.log", "notes.txt"):
+        (state / name).touch(mode=0o600)
+    (state / "ledger.db.1").symlink_to(state / "notes.txt")
+    in_a_child('lay_down(settings_for(state=folder / "state")); print("1")', folder)
+    assert {each.name for each in state.iterdir() if owner(each) == (65532, 65533)} == ours
+    assert stat.S_IMODE((state / "keys.secret").stat().st_mode) == 0o600
+    assert stat.S_IMODE(state.stat().st_mode) == 0o750, "what somebody made stays as it was made"
 
 
 @root

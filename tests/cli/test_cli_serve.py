@@ -147,6 +147,22 @@ def test_reload_takes_new_settings_and_refuses_bad_ones(tmp_path: Path) -> None:
 
 
 @posix
+def test_a_virtual_key_that_came_with_a_reload_is_hidden_from_then_on(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("", "utf-8")
+    with serving("--demo", "--config", str(config), directory=tmp_path) as program:
+        requests.get(f"{program.url}/test-virtual-1234")
+        program.wait_for("test-virtual-1234")
+        config.write_text("keys: [{name: alice, key: test-virtual-1234}]\n", "utf-8")
+        program.process.send_signal(SIGHUP)
+        assert "changed: keys[0]" in program.wait_for("read again")
+        before = len(program.lines)
+        requests.get(f"{program.url}/test-virtual-1234")
+        program.wait_for("/***")
+        assert not any("test-virtual" in line for line in program.lines[before:])
+
+
+@posix
 def test_no_request_fails_while_settings_are_reloaded(tmp_path: Path) -> None:
     with serving("--demo", directory=tmp_path) as program:
         codes: list[int] = []

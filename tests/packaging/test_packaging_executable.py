@@ -74,6 +74,19 @@ def test_it_is_small(executable: Path) -> None:
     assert executable.stat().st_size <= 28_000_000
 
 
+def test_it_knows_time_zones_where_the_system_has_none(executable: Path, tmp_path: Path) -> None:
+    def check(zone: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PYTHONTZPATH": "", "CHATGPT_BUDGETS__TIME_ZONE": zone}
+        return subprocess.run(
+            [str(executable), "check"],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+
+    assert "budgets.time_zone = America/New_York " in check("America/New_York").stdout
+    done = check("America/Nowhere")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
 def key(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,78 @@ def test_metrics_do_not_get_the_gateways_own_port(tmp_path: Path) -> None:
     ]
     assert accepted(tmp_path, "server: {port: 0}\n")
     assert accepted(tmp_path, "metrics: {port: 5001}\n")
+
+
+# --- virtual keys
+
+KEY = "test-key-of-somebody"
+DIGEST = f"sha256:{sha256(KEY.encode()).hexdigest()}"
+
+
+def test_two_keys_of_one_name(tmp_path: Path) -> None:
+    text = f"keys:\n  - {{name: a, key: {KEY}}}\n  - key: {KEY}-2\n    name: a\n"
+    assert problems(tmp_path, text) == [
+        'a.yaml:4: keys[1].name: found "a" a second time (first at a.yaml:2: keys[0].name), expected once'
+    ]
+    given = json.dumps([{"name": "a", "key": KEY}, {"name": "a", "key": f"{KEY}-2"}])
+    (line,) = problems(tmp_path, CHATGPT_KEYS=given)
+    assert line.startswith('CHATGPT_KEYS: keys[1].name: found "a" a second time')
+    assert accepted(tmp_path, f"keys: [{{name: openai, key: {KEY}}}, {{name: OpenAI, key: {KEY}-2}}]")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(KEY, KEY), (KEY, DIGEST), (DIGEST, DIGEST.upper().replace("SHA", "sha"))]
+)
+def test_one_key_for_two(tmp_path: Path, one: str, other: str) -> None:
+    text = f"keys:\n  - {{name: a, key: '{one}'}}\n  - {{name: b, key: '{other}'}}\n"
+    assert problems(tmp_path, text) == [
+        "a.yaml:3: keys[1].key: found what keys[0].key is as well, expected another for each"
+    ]
+    assert problems(tmp_path, f"keys: [{{name: a, key: '{one}'}}]\nadmin: {{token: '{other}'}}\n") == [
+        "a.yaml:1: keys[0].key: found what admin.token is as well, expected another for each"
+    ]
+
+
+def test_a_key_is_asked_for_and_nobody_has_one(tmp_path: Path) -> None:
+    text = "access:\n  require_key: true\n"
+    cure = "expected keys, or state.directory for those of the command keys"
+    assert problems(tmp_path, text) == [f"a.yaml:2: access.require_key: found true where there is no key, {cure}"]
+    assert accepted(tmp_path, f"{text}state: {{directory: s}}\n")
+    assert accepted(tmp_path, f"{text}keys: [{{name: a, key: {KEY}}}]\n")
+    assert len(problems(tmp_path, f"{text}keys: [{{name: a}}]\n")) == 1, "of the key, not that there is none"
+    assert len(problems(tmp_path, f"{text}keys: {{}}\n")) == 1
+
+
+def test_half_of_a_webhook(tmp_path: Path) -> None:
+    both = "expected both of them or none"
+    assert problems(tmp_path, "budgets: {webhook: {url: 'https://hooks.example/a'}}") == [
+        f"a.yaml:1: budgets.webhook.url: found budgets.webhook.url without budgets.webhook.secret, {both}"
+    ]
+    assert problems(tmp_path, CHATGPT_BUDGETS__WEBHOOK__SECRET=KEY) == [
+        (
+            "CHATGPT_BUDGETS__WEBHOOK__SECRET: found budgets.webhook.secret without budgets.webhook.url, "
+            "expected both of them or none"
+        )
+    ]
+    assert len(problems(tmp_path, "budgets: {webhook: {url: 'https://hooks.example/a', secret: short}}")) == 1
+    assert accepted(tmp_path, f"budgets: {{webhook: {{url: 'https://hooks.example/a', secret: {KEY}}}}}")
+
+
+def test_what_was_said_is_kept_in_the_ledger(tmp_path: Path) -> None:
+    text = f"keys:\n  - name: a\n    key: {KEY}\n    prompts: true\n"
+    assert problems(tmp_path, text) == [
+        "a.yaml:4: keys[0].prompts: found true without state.directory, where the ledger would keep them"
+    ]
+    assert accepted(tmp_path, f"{text}state: {{directory: s}}\n")
+
+
+def test_two_prices_of_one_model(tmp_path: Path) -> None:
+    price = "input: 1, output: 1"
+    text = f"prices:\n  - {{model: a, {price}}}\n  - {{model: a, since: 2026-01-01, {price}}}\n"
+    assert accepted(tmp_path, text)
+    assert problems(tmp_path, f"{text}  - {{model: a, {price}}}\n") == [
+        (
+            'a.yaml:4: prices[2].model: found "a" a second time for one day (first at a.yaml:2: prices[0].model), '
+            "expected once"
+        )
+    ]

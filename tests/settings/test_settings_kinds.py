@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatgpt_platform.settings.addresses import RESERVED, BaseUrl, Cidr, Host, Origin, Route
-from chatgpt_platform.settings.containers import ListOf, MapOf
+from chatgpt_platform.settings.containers import ListOf, MapOf, Percents
 from chatgpt_platform.settings.kinds import (
     Boolean,
     Choice,
@@ -49,6 +49,8 @@ v4, v6 = ipaddress.IPv4Network, ipaddress.IPv6Network
         (Duration(), "'2h'", 7200.0),
         (Duration(), "1.5s", 1.5),
         (Duration(zero=True), "0s", 0.0),
+        (Duration(days=True), "1d12h", 129_600.0),
+        (Duration(days=True), "36500d", 36_500 * 86_400.0),
         (Size(), "10MiB", 10 * MiB),
         (Size(), "10mb", 10_000_000),
         (Size(), "4096", 4096),
@@ -221,7 +223,10 @@ ROUND_TRIPS: list[tuple[Kind[Any], st.SearchStrategy[Any]]] = [
     (Boolean(), st.booleans()),
     (Choice("auto", "true", "false"), st.sampled_from(["auto", "true", "false"])),
     (Duration(zero=True), st.integers(0, 604_800_000).map(lambda each: each / 1000)),
+    (Duration(zero=True, days=True), st.integers(0, 36_500 * 86_400).map(float)),
     (Size(), st.integers(1, 2**40)),
+    (Size(zero=True), st.integers(0, 2**40)),
+    (Percents(), st.sets(st.integers(1, 100)).map(sorted)),
     (Text(), st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1)),
     (
         ListOf(Cidr()),

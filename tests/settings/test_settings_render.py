@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from chatgpt_platform.settings import render
-from chatgpt_platform.settings.declaration import Section, Setting
+from chatgpt_platform.settings.declaration import Section, Setting, variable
 from chatgpt_platform.settings.load import USUAL_FILE, load
 from chatgpt_platform.settings.schema import LISTS, SETTINGS, TREE, Settings, settings_of
 
@@ -49,6 +50,12 @@ def test_every_setting_and_section_has_help_and_is_in_the_reference() -> None:
         assert all(f"`{name}`" in row for name in setting.variables)
     for section in sections(TREE):
         assert section.help.endswith("."), section.path
+    for section in LISTS.values():
+        for setting in section.settings({section.path: 1}):
+            default = "*needed*" if setting.sample else f"`{setting.kind.yaml(setting.default)}`"
+            row = f"| `{setting.path}` | {setting.kind.name} | {default} |"
+            assert row in text, row
+            assert f"`{setting.names[0] if setting.names else variable(section.path)}` | {setting.help}" in text
 
 
 def sections(section: Section) -> list[Section]:
@@ -80,6 +87,31 @@ def test_each_setting_of_the_example_can_be_put_in_force_alone(tmp_path: Path) -
         (tmp_path / "example.yaml").write_text("\n".join(edited), encoding="utf-8")
         loaded = load({}, config="example.yaml", directory=tmp_path)
         assert list(loaded.sources.values()).count(f"example.yaml:{index + 1}") == 1
+
+
+@pytest.mark.parametrize("path", EMPTY)
+def test_the_example_shows_what_an_empty_list_could_hold(tmp_path: Path, path: str) -> None:
+    lines = render.example().splitlines()
+    begin = lines.index(f"## {path}:")
+    shown = takewhile(lambda line: line.startswith("## "), lines[begin:])
+    text = "\n".join(line.removeprefix("## ") for line in shown)
+    (tmp_path / "example.yaml").write_text(text, encoding="utf-8")
+    loaded = load({}, config="example.yaml", directory=tmp_path)
+    (item,) = getattr(loaded.settings, path)
+    needed = {each.path.rpartition(".")[2] for each in LISTS[path].settings({path: 1}) if each.sample}
+    given = {
+        name for name, field in type(item).__dataclass_fields__.items() if getattr(item, name) != default(field)
+    }
+    assert given == needed, "all else is the default"
+    assert {source.partition(":")[0] for key, source in loaded.sources.items() if key.startswith(path)} == {
+        "example.yaml"
+    }
+    assert accepts(json.loads(render.json_schema()), yaml.safe_load(text))
+    assert all(len(line) <= 115 for line in lines)
+
+
+def default(field: Any) -> object:
+    return field.default_factory()
 
 
 def test_the_example_suggests_the_limits_of_the_container() -> None:
@@ -153,6 +185,15 @@ def test_the_json_schema_accepts_the_example_in_both_states() -> None:
         "server: {timeouts: {drain: 5}}",
         "server: {max_body: ten}",
         "upstreams: []",
+        "keys: [{name: a}]",
+        "keys: [~]",
+        "keys: [{name: a, key: b, budget: [5/minute]}]",
+        "keys: [{name: a, key: b, tokens: [0/day]}]",
+        "keys: [{name: a, key: b, expires: tomorrow}]",
+        "prices: [{model: a, input: -1, output: 1}]",
+        "prices: [{model: a, input: '1', output: 1}]",
+        "budgets: {webhook: {url: 'ftp://a'}}",
+        "ledger: {keep: 5}",
         "upstreams: [{models: []}]",
         "upstreams: [{weight: 0}]",
         "upstreams: [{proxy: 'ftp://proxy'}]",
