@@ -11,6 +11,8 @@ import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, NamedTuple
 
+from chatgpt_platform.settings.dates import zone_of
+
 _YEAR: Final = "2[01][0-9][0-9]"
 _LEAP_YEAR: Final = "(2[01](0[48]|[2468][048]|[13579][26])|2000)"
 _DAY: Final = (
@@ -28,6 +30,8 @@ EXPECTED: Final = "a date (2026-11-01), a date and time (2026-11-01T12:30) or ho
 _MOMENT: Final = re.compile(PATTERN.removeprefix("^").removesuffix("$"))
 _HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24}
 _HOUR: Final = 3600
+_FIRST: Final = 2 * 24 * _HOUR
+"""Epoch seconds before which no call began; Windows reads no earlier ones in its own time zone."""
 
 
 BY: Final = ("key", "client", "model", "day", "upstream", "hour")
@@ -49,15 +53,14 @@ def is_moment(text: str) -> bool:
     return _MOMENT.fullmatch(text) is not None
 
 
-def span(since: str, until: str, now: float, zone: tzinfo | None) -> Span | None:
+def span(since: str, until: str, now: float, zone: tzinfo) -> Span | None:
     """The whole hours in which a report's calls began; None where it would end before it begins.
 
-    ``until``: "" for now, behind which no span goes. ``now``: epoch seconds. Both texts are moments. ``zone``:
-    None is the machine's own.
+    ``until``: "" for now, behind which no span goes. ``now``: epoch seconds. Both texts are moments.
     """
     shift = _shift(now, zone)
     latest = (int(now) - shift) // _HOUR * _HOUR + shift + _HOUR
-    begin = max(_HOUR, _seconds(since, now, zone, end=False))
+    begin = max(_FIRST, _seconds(since, now, zone, end=False))
     begin = (begin - shift) // _HOUR * _HOUR + shift
     end = latest
     if until:
@@ -66,13 +69,34 @@ def span(since: str, until: str, now: float, zone: tzinfo | None) -> Span | None
     return Span(begin, end) if begin < end else None
 
 
-def _shift(now: float, zone: tzinfo | None) -> int:
+class MachinesZone(tzinfo):
+    """The machine's own time zone, with all its changes between summer and winter."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        return moment and moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        return None  # what the rest of the offset is made of nobody asks
+
+    def tzname(self, moment: datetime | None) -> str | None:
+        return moment and moment.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, moment: datetime) -> datetime:
+        return moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
+
+
+def owners_zone(name: str) -> tzinfo:
+    """The time zone that ``budgets.time_zone`` names; the machine's own for "". Raises ``LookupError``."""
+    return zone_of(name) or MachinesZone()
+
+
+def _shift(now: float, zone: tzinfo) -> int:
     """Seconds behind a whole hour of UTC at which one begins in this zone."""
     offset = datetime.fromtimestamp(now, UTC).astimezone(zone).utcoffset()
     return -int(offset.total_seconds()) % _HOUR if offset else 0
 
 
-def _seconds(text: str, now: float, zone: tzinfo | None, *, end: bool) -> int:
+def _seconds(text: str, now: float, zone: tzinfo, *, end: bool) -> int:
     if text[-1] in _HOURS:
         return int(now) - int(text[:-1]) * _HOURS[text[-1]] * _HOUR
     if "T" in text:

@@ -41,7 +41,7 @@ class Report:
     """
 
     span: Span
-    zone: tzinfo | None
+    zone: tzinfo
     zone_name: str
     by: str
     filters: dict[str, str]
@@ -51,14 +51,12 @@ class Report:
 
 
 def report(
-    figures: Sequence[Figures], span: Span, zone: tzinfo | None, zone_name: str, by: str, filters: dict[str, str],
+    figures: Sequence[Figures], span: Span, zone: tzinfo, zone_name: str, by: str, filters: dict[str, str],
     most: int | None = None,
 ) -> Report:  # fmt: skip
-    """A report of these figures: times in order, all else by its cost. ``most``: rows that it may have."""
-    timely = by in ("day", "hour")
-    rows = sorted(figures, key=(lambda row: row.name) if timely else _by_weight)
-    kept = rows if most is None else rows[:most]
-    return Report(span, zone, zone_name, by, filters, kept, total(rows), len(rows) - len(kept))
+    """A report of these figures, in their order. ``most``: rows that it may have."""
+    kept = figures if most is None else figures[:most]
+    return Report(span, zone, zone_name, by, filters, kept, total(figures), len(figures) - len(kept))
 
 
 def total(rows: Iterable[Figures]) -> Figures:
@@ -141,15 +139,11 @@ def _members(row: Figures) -> dict[str, Any]:
     return dict(zip(shapes.FIGURES, (*row[1:10], dollars(row.cost), row.unpriced, row.estimated), strict=True))
 
 
-def _by_weight(row: Figures) -> tuple[int, int, str]:
-    return (-row.cost, -row.calls, row.name)
-
-
 def _calls(number: int) -> str:
     return "1 call" if number == 1 else f"{number:,} calls"
 
 
-def _local(moment: int, zone: tzinfo | None) -> datetime:
+def _local(moment: int, zone: tzinfo) -> datetime:
     return datetime.fromtimestamp(moment, UTC).astimezone(zone)
 
 

@@ -17,7 +17,6 @@ from chatgpt_platform.accounts.reporting import Report
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.ledger import erasure, reports
 from chatgpt_platform.ledger.trouble import PASSING, described
-from chatgpt_platform.settings.dates import zone_of
 from chatgpt_platform.settings.load import load
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.settings.text import printable, quoted
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
         if not (inquiry.is_moment(text) or (name == "until" and not text)):
             print(f"usage: --{name} {quoted(text)}: expected {inquiry.EXPECTED}", file=sys.stderr)
             return 2
-    zone = zone_of(settings.budgets.time_zone)
+    zone = inquiry.owners_zone(settings.budgets.time_zone)
     span = inquiry.span(arguments.since, arguments.until, time.time(), zone)
     if span is None:
         print("usage: the span ends before it begins: give an earlier --since", file=sys.stderr)
@@ -85,7 +84,7 @@ def run_forget(arguments: argparse.Namespace, environment: Mapping[str, str]) ->
             print("nothing is erased")
             return 1
     try:
-        with closing(reports.connect_to_erase(directory)) as connection:
+        with closing(erasure.connect_to_erase(directory)) as connection:
             erased = erasure.forget(connection, key=key, client=client)
     except PASSING as error:
         return _failed(error)

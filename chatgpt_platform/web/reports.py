@@ -28,7 +28,6 @@ from chatgpt_platform.gateway.endpoints import Endpoint
 from chatgpt_platform.gateway.render import JSON
 from chatgpt_platform.limits.bucket import windows_of
 from chatgpt_platform.limits.store import Store
-from chatgpt_platform.settings.dates import zone_of
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.settings.secret import Secret
 from chatgpt_platform.web import openapi, operations
@@ -113,7 +112,7 @@ class Reports:
         self._inquiries: Final = inquiries
         self._log: Final = logger
         self._directory: Final = Path(settings.state.directory) if settings.state.directory else None
-        self._zone: Final = zone_of(settings.budgets.time_zone)
+        self._zone: Final = inquiry.owners_zone(settings.budgets.time_zone)
         self._zone_name: Final = settings.budgets.time_zone or time.strftime("%Z")
         self.operations: Final[Mapping[Endpoint, Operation]] = {
             each.endpoint: each for each in operations.OPERATIONS if self._token or not each.for_owner
@@ -193,7 +192,7 @@ class _Asked:
     span: Span
     by: str
     filters: dict[str, str]
-    zone: tzinfo | None
+    zone: tzinfo
     zone_name: str
     as_csv: bool
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatgpt_platform.accounts.inquiry import PATTERN, Span, is_moment, span
+from chatgpt_platform.accounts.inquiry import PATTERN, Span, is_moment, owners_zone, span
 
 BERLIN = ZoneInfo("Europe/Berlin")
 KOLKATA = ZoneInfo("Asia/Kolkata")
@@ -80,9 +81,25 @@ def test_a_span_that_ends_before_it_begins_is_none(begin: str, end: str) -> None
 
 def test_the_machines_own_zone() -> None:
     local = datetime(2026, 11, 1).astimezone()
-    found = span("2026-11-01", "2026-11-01", NOW, None)
+    found = span("2026-11-01", "2026-11-01", NOW, owners_zone(""))
     assert found is not None
     assert found.since == local.timestamp()
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="its time zone cannot be set for a test")
+def test_the_machines_own_zone_has_summers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        zone = owners_zone("")
+        assert span("2026-10-25", "2026-10-25", NOW, zone) == span("2026-10-25", "2026-10-25", NOW, BERLIN)
+        for hour in range(24):
+            moment = at("2026-10-25T00:00") + hour * 3600
+            ours, theirs = (datetime.fromtimestamp(moment, each) for each in (zone, BERLIN))
+            assert ours.isoformat() == theirs.isoformat()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("text", ["1h", "30d", "2026-02-28", "2028-02-29", "2000-02-29", "2026-12-31T23:59+14:00"])

@@ -1,0 +1,78 @@
+"""The columns of a row, and the bounds of what they hold."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+Row: TypeAlias = tuple[Any, ...]
+"""One call, its values in the order of ``COLUMNS``."""
+
+OUTCOMES: Final = ("complete", "client_left", "upstream_failed", "denied", "cut")
+"""How a call may end; ``cut``: the gateway ended it."""
+USAGES: Final = ("reported", "estimated", "none")
+"""Where the numbers of tokens come from."""
+
+COUNT_LIMIT: Final = 10**10
+"""Tokens of one call at most."""
+COST_LIMIT: Final = 180 * 10**12
+"""Picodollars of one call at most: so that 50,000 of them, a lot of ``totals``, can be added up in 64 bits."""
+TIME_FIRST: Final = 86_400
+TIME_LAST: Final = 10**11
+"""Epoch seconds that a call may have begun at: a clock that was never set is no reason to lose the row."""
+
+_NUMBER: Final = f"INTEGER NOT NULL CHECK ({{name}} BETWEEN 0 AND {COUNT_LIMIT})"
+_FLAG: Final = "INTEGER NOT NULL CHECK ({name} IN (0, 1))"
+
+
+def _one_of(values: tuple[str, ...]) -> str:
+    return f"TEXT NOT NULL CHECK ({{name}} IN {values!r})"
+
+
+_TYPES: Final = {
+    "time": f"REAL NOT NULL CHECK ({{name}} BETWEEN {TIME_FIRST} AND {TIME_LAST})",  # epoch seconds, its start
+    "request_id": "TEXT NOT NULL",
+    "key": "TEXT NOT NULL",  # '': none
+    "client": "TEXT NOT NULL",
+    "endpoint": "TEXT NOT NULL",
+    "model": "TEXT NOT NULL",
+    "upstream": "TEXT NOT NULL",  # '': none
+    "status": "INTEGER NOT NULL",
+    "prompt_tokens": _NUMBER,
+    "cached_tokens": _NUMBER,
+    "completion_tokens": _NUMBER,
+    "cost": f"INTEGER NOT NULL CHECK ({{name}} BETWEEN 0 AND {COST_LIMIT})",  # picodollars
+    "priced": _FLAG,  # 0: its model has no price
+    "duration_ms": "REAL NOT NULL",
+    "first_byte_ms": "REAL",
+    "stream": _FLAG,
+    "outcome": _one_of(OUTCOMES),
+    "usage": _one_of(USAGES),
+}
+COLUMNS: Final = tuple(_TYPES)
+"""Of a row as it is added; in the table ``calls`` they stand behind ``id``."""
+DECLARATIONS: Final = ", ".join(f"{name} {kind.format(name=name)}" for name, kind in _TYPES.items())
+
+SAID_COLUMNS: Final = ("time", "request_id", "key", "client", "prompt", "answer")
+"""Of the table ``said``, behind its ``id``."""
+
+_COUNTS: Final = tuple(COLUMNS.index(name) for name in ("prompt_tokens", "cached_tokens", "completion_tokens"))
+_COST: Final = COLUMNS.index("cost")
+_TIME: Final = COLUMNS.index("time")
+
+
+def mended(row: Row) -> Row:
+    """The row with numbers that are out of bounds brought to their bounds, and half characters to question marks.
+
+    An upstream may report any number of tokens, and a caller may write any name of a model.
+    """
+    values = [
+        value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value for value in row
+    ]
+    for position, low, high in (
+        *((position, 0, COUNT_LIMIT) for position in _COUNTS),
+        (_COST, 0, COST_LIMIT),
+        (_TIME, TIME_FIRST, TIME_LAST),
+    ):
+        if position < len(values) and isinstance(values[position], int | float):
+            values[position] = min(max(values[position], low), high)
+    return tuple(values)
