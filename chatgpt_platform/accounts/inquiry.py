@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import Final, NamedTuple
+from ipaddress import ip_address, ip_network
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from chatgpt_platform.settings.dates import zone_of
 
@@ -34,7 +35,8 @@ _FIRST: Final = 2 * 24 * _HOUR
 """Epoch seconds before which no call began; Windows reads no earlier ones in its own time zone."""
 
 
-BY: Final = ("key", "client", "model", "day", "upstream", "hour")
+By: TypeAlias = Literal["key", "client", "model", "day", "upstream", "hour"]
+BY: Final[tuple[By, ...]] = get_args(By)
 """What the calls of a report may be gathered by."""
 
 FILTERS: Final = ("key", "client", "model", "upstream")
@@ -69,20 +71,33 @@ def span(since: str, until: str, now: float, zone: tzinfo) -> Span | None:
     return Span(begin, end) if begin < end else None
 
 
+def address(text: str) -> str:
+    """An address, or the network of one, as the ledger has it; a text that is neither as it is."""
+    try:
+        if "/" in text:
+            return str(ip_network(text, strict=False))
+        found = ip_address(text)
+    except ValueError:
+        return text
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
 class MachinesZone(tzinfo):
     """The machine's own time zone, with all its changes between summer and winter."""
 
     def utcoffset(self, moment: datetime | None) -> timedelta | None:
-        return moment and moment.replace(tzinfo=None).astimezone().utcoffset()
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
 
     def dst(self, moment: datetime | None) -> timedelta | None:
         return None  # what the rest of the offset is made of nobody asks
 
     def tzname(self, moment: datetime | None) -> str | None:
-        return moment and moment.replace(tzinfo=None).astimezone().tzname()
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().tzname()
 
     def fromutc(self, moment: datetime) -> datetime:
-        return moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
+        # By way of a time without a zone, which knows the first from the second of an hour that comes twice.
+        local = datetime.fromtimestamp(moment.replace(tzinfo=UTC).timestamp())  # noqa: DTZ006
+        return local.replace(tzinfo=self)
 
 
 def owners_zone(name: str) -> tzinfo:

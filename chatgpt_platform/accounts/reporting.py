@@ -1,4 +1,4 @@
-"""A report of the ledger's figures as people and programs read it: a table, CSV, JSON. Pure.
+"""A report of the ledger's figures as people and programs read it: a table, CSV, JSON.
 
     report = report(figures(...), span, ...)
     table(report)        # for a terminal

@@ -59,6 +59,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
         print("usage: the span ends before it begins: give an earlier --since", file=sys.stderr)
         return 2
     filters = {name: value for name in inquiry.FILTERS if (value := getattr(arguments, name)) is not None}
+    if "client" in filters:
+        filters["client"] = inquiry.address(filters["client"])
     query = reports.Query(span.since, span.until, arguments.by, **filters)
     try:
         with closing(reports.connect(directory)) as connection:
@@ -74,6 +76,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
 def run_forget(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
     directory = _directory(load(environment, config=arguments.config).settings)
     key, client = arguments.whose_key, arguments.whose_client
+    if client is not None:
+        client = inquiry.address(client)
     whose = f"the key {quoted(key)}" if key is not None else f"the address {quoted(client)}"
     if not arguments.yes:
         if not sys.stdin.isatty():

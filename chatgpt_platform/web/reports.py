@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msgspec
 
 from chatgpt_platform.access.address import AddressBook
 from chatgpt_platform.access.keys import bearer_token, usable
 from chatgpt_platform.accounts import inquiry
-from chatgpt_platform.accounts.inquiry import Span
+from chatgpt_platform.accounts.inquiry import By, Span
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.endpoints import Endpoint
@@ -155,8 +155,10 @@ class Reports:
         span = inquiry.span(given.pop("since"), given.pop("until", ""), time.time(), self._zone)
         if span is None:
             raise Problem(Kind.BAD_REQUEST, "empty_span", param="since")
+        if "client" in given:
+            given["client"] = inquiry.address(given["client"])
         as_csv = given.pop("format", "json") == "csv"
-        asked = _Asked(span, given.pop("by"), given, self._zone, self._zone_name, as_csv)
+        asked = _Asked(span, cast(By, given.pop("by")), given, self._zone, self._zone_name, as_csv)
         try:
             body = await self._inquiries.run(self._directory, asked.write)
         except Problem as problem:
@@ -190,7 +192,7 @@ class _Asked:
     """A report that is wanted."""
 
     span: Span
-    by: str
+    by: By
     filters: dict[str, str]
     zone: tzinfo
     zone_name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatgpt_platform.accounts.inquiry import PATTERN, Span, is_moment, owners_zone, span
+from chatgpt_platform.accounts.inquiry import PATTERN, Span, address, is_moment, owners_zone, span
 
 BERLIN = ZoneInfo("Europe/Berlin")
 KOLKATA = ZoneInfo("Asia/Kolkata")
@@ -86,8 +87,9 @@ def test_the_machines_own_zone() -> None:
     assert found.since == local.timestamp()
 
 
-@pytest.mark.skipif("sys.platform == 'win32'", reason="its time zone cannot be set for a test")
 def test_the_machines_own_zone_has_summers(monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.platform == "win32":
+        pytest.skip("its time zone cannot be set for a test")
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
     time.tzset()
     try:
@@ -125,3 +127,19 @@ def test_whatever_has_the_pattern_can_be_read(text: str, hours: int) -> None:
     for begin, end in ((text, ""), ("99999w", text), (text, text)):
         found = span(begin, end, NOW, zone)
         assert found is None or 0 <= found.since < found.until <= NOW + 3600
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:0DB8::0001", "2001:db8::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1/24", "192.0.2.0/24"),
+        ("2001:db8:1::/48", "2001:db8:1::/48"),
+        ("unknown", "unknown"),
+        ("", ""),
+    ],
+)
+def test_addresses_are_as_the_ledger_has_them(text: str, kept: str) -> None:
+    assert address(text) == kept
