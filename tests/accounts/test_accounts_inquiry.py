@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -87,21 +88,26 @@ def test_the_machines_own_zone() -> None:
     assert found.since == local.timestamp()
 
 
-def test_the_machines_own_zone_has_summers(monkeypatch: pytest.MonkeyPatch) -> None:
-    if sys.platform == "win32":
-        pytest.skip("its time zone cannot be set for a test")
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    try:
-        zone = owners_zone("")
-        assert span("2026-10-25", "2026-10-25", NOW, zone) == span("2026-10-25", "2026-10-25", NOW, BERLIN)
-        for hour in range(24):
-            moment = at("2026-10-25T00:00") + hour * 3600
-            ours, theirs = (datetime.fromtimestamp(moment, each) for each in (zone, BERLIN))
-            assert ours.isoformat() == theirs.isoformat()
-    finally:
+@pytest.fixture
+def _in_central_europe(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if sys.platform != "win32":
+        monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+    yield
+    if sys.platform != "win32":
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="its time zone cannot be set for a test")
+@pytest.mark.usefixtures("_in_central_europe")
+def test_the_machines_own_zone_has_summers() -> None:
+    zone = owners_zone("")
+    assert span("2026-10-25", "2026-10-25", NOW, zone) == span("2026-10-25", "2026-10-25", NOW, BERLIN)
+    for hour in range(24):
+        moment = at("2026-10-25T00:00") + hour * 3600
+        ours, theirs = (datetime.fromtimestamp(moment, each) for each in (zone, BERLIN))
+        assert ours.isoformat() == theirs.isoformat()
 
 
 @pytest.mark.parametrize("text", ["1h", "30d", "2026-02-28", "2028-02-29", "2000-02-29", "2026-12-31T23:59+14:00"])
