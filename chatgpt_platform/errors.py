@@ -47,6 +47,7 @@ class Kind(Enum):
     TARGET_TOO_LONG = _Facts(414, "invalid_request_error", "uri_too_long")
     MEDIA_TYPE = _Facts(415, "invalid_request_error", "unsupported_media_type")
     TOO_MANY_REQUESTS = _Facts(429, "rate_limit_error", "rate_limit_exceeded")
+    OVER_BUDGET = _Facts(429, "insufficient_quota", "insufficient_quota")
     UPSTREAM_BUSY = _Facts(429, "rate_limit_error", "rate_limit_exceeded")  # noqa: PIE796 - two kinds by identity
     HEADERS_TOO_LARGE = _Facts(431, "invalid_request_error", "headers_too_large")
     FAULT = _Facts(500, "server_error", "internal_error", "error")

@@ -29,7 +29,7 @@ UNSAFE = (
 VALID = (
     "comments", "crlf", "cr", "no-space", "two-lines", "fields", "bom", "filters", "reasoning", "length",
     "split-utf8", "u2028", "no-usage", "early-hints", "http10", "silent-start", "pauses", "dribble",
-    "silence-after-done",
+    "silence-after-done", "no-stream-usage", "usage-each", "cached",
 )  # fmt: skip
 
 SILENCE = 1.2

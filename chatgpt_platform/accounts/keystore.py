@@ -12,7 +12,6 @@ use both at the same time: the one writes, the other asks ``changed`` and reads 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -22,13 +21,13 @@ from pathlib import Path
 from typing import Final
 
 from chatgpt_platform.accounts import keyfiles, tokens
+from chatgpt_platform.accounts.storeerrors import PATIENCE, explained
+from chatgpt_platform.accounts.storeerrors import StoreError as StoreError
 from chatgpt_platform.errors import ConfigurationError
-from chatgpt_platform.settings.text import printable, quoted
+from chatgpt_platform.settings.text import quoted
 
 DATABASE: Final = "keys.db"
 SECRET: Final = "keys.secret"  # noqa: S105 - the name of a file
-PATIENCE: Final = 5.0
-"""Seconds to wait for another process that writes: each holds the file for milliseconds."""
 
 _MIGRATIONS: Final = (
     (
@@ -43,10 +42,6 @@ _COLUMNS: Final = "name, digest, hint, created, options, revoked, former_digest,
 _CHECK: Final = "check"
 """A fact: the digest of this very word, by which the right ``keys.secret`` is known. It is written once that file
 is there and before any key: without it there is no key either."""
-
-
-class StoreError(Exception):
-    """What was asked for cannot be done; the text is one line for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +98,7 @@ class KeyStore:
 
     def all(self) -> list[StoredKey]:
         """Every key, the revoked ones too, the oldest first."""
-        with self._lock, _explained(self._path):
+        with self._lock, explained(self._path):
             rows = self._connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created, name")  # noqa: S608
             return [_stored(row) for row in rows]
 
@@ -142,7 +137,7 @@ class KeyStore:
 
         Asked for the first time: since the store was opened.
         """
-        with self._lock, _explained(self._path):
+        with self._lock, explained(self._path):
             place = _place(self._path)
             if place != self._place:
                 self._open_anew(place)
@@ -171,7 +166,7 @@ class KeyStore:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, on the disk when it ends."""
-        with self._lock, _explained(self._path):
+        with self._lock, explained(self._path):
             with _transaction(self._connection):
                 yield self._connection
             self._writes += 1
@@ -180,7 +175,7 @@ class KeyStore:
 def _open(path: Path) -> tuple[sqlite3.Connection, bytes]:
     """The database, of the newest version, and its secret. Raises ``ConfigurationError``."""
     try:
-        with _explained(path):
+        with explained(path):
             keyfiles.make_empty(path)
             connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             try:
@@ -283,38 +278,3 @@ def _usable(connection: sqlite3.Connection, name: str) -> StoredKey:
 def _stored(row: tuple[str, str, str, float, str, float | None, str | None, float | None]) -> StoredKey:
     name, digest, hint, created, options, revoked, former_digest, former_until = row
     return StoredKey(name, digest, hint, created, options, revoked, former_digest or "", former_until)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """What goes wrong with the files, as ``StoreError``."""
-    try:
-        yield
-    except OSError as error:
-        what = f"{error.filename or path}: {keyfiles.reason(error)}"
-        raise StoreError(printable(f"{what}. The cure: {_cure_of(error, path)}")) from None
-    except sqlite3.Error as error:
-        raise StoreError(printable(f"{path}: {error}. The cure: {_cure(error, path)}")) from None
-
-
-def _cure_of(error: OSError, path: Path) -> str:
-    if isinstance(error, PermissionError):
-        return keyfiles.readable_cure(path.parent)
-    if isinstance(error, FileNotFoundError):
-        return "bring it back from a backup; the keys that are known stay in force until the gateway ends"
-    return f"see to the disk of {path.parent}, or let state.directory name another"
-
-
-def _cure(error: sqlite3.Error, path: Path) -> str:
-    name = str(getattr(error, "sqlite_errorname", ""))
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return "bring it back from a backup, or move it away and make all keys anew"
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"try again: another process was writing for {PATIENCE:.0f} s"
-    if name.startswith("SQLITE_FULL"):
-        return f"make room on the disk of {path.parent}"
-    if path.is_dir():
-        return "remove it: a file belongs there"
-    if not os.access(path, os.R_OK | os.W_OK):
-        return keyfiles.readable_cure(path.parent)
-    return f"see to the disk of {path.parent}, or let state.directory name another"

@@ -1,4 +1,4 @@
-"""What the owner is told of each virtual key, as it stands in JSON; never the key. Pure."""
+"""What the owner is told of each virtual key, as it stands in JSON; never the key."""
 
 from __future__ import annotations
 
@@ -6,42 +6,31 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, tzinfo
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from chatgpt_platform.accounts import shapes
+from chatgpt_platform.accounts.account import Item
 from chatgpt_platform.accounts.money import dollars
 from chatgpt_platform.settings.dates import end_of
 from chatgpt_platform.settings.sharing import VirtualKey
 
-
-class Standing(NamedTuple):
-    """How an allowance stands. ``amount``, ``spent``, ``reserved``: tokens, or picodollars.
-
-    ``allowance``: as it was written. ``unit``: ``tokens`` or ``dollars``. ``resets``: epoch seconds at which its
-    period ends; infinite for one that has no such end.
-    """
-
-    allowance: str
-    unit: str
-    amount: int
-    spent: int
-    reserved: int
-    resets: float
+if TYPE_CHECKING:
+    from chatgpt_platform.accounts.keystore import StoredKey
 
 
 def key(
-    key: VirtualKey, zone: tzinfo | None, standings: Sequence[Standing] = (), *, stored: bool = False,
-    hint: str = "", created: float | None = None, revoked: float | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """A key as ``shapes.KEY`` has it. ``stored``: not one of the configuration. Times are epoch seconds."""
-    expires = end_of(key.expires, zone) if key.expires else None
+    key: VirtualKey, stored: StoredKey | None, items: Sequence[Item], zone: tzinfo | None, wall: float, clock: int
+) -> dict[str, Any]:
+    """A key as ``shapes.KEY`` has it. ``stored``: what the key store knows of it; None for one of the configuration.
+    ``items``: its allowances; none for one that is over. The times are those of ``limits.allowance``."""
+    expires = end_of(key.expires, zone)
     values = (
         key.name,
         "store" if stored else "file",
-        hint,
-        _time(created),
+        stored.hint if stored else "",
+        _time(stored.created if stored else None),
         _time(expires),
-        _time(revoked),
+        _time(stored.revoked if stored else None),
         asdict(key.limits),
         [str(each) for each in key.tokens],
         [str(each) for each in key.budget],
@@ -49,17 +38,20 @@ def key(
         [str(each) for each in key.addresses],
         key.concurrency,
         key.prompts,
-        [_standing(each) for each in standings],
+        [_standing(each, wall, clock) for each in items],
     )
     return dict(zip(shapes.KEY, values, strict=True))
 
 
-def _standing(of: Standing) -> dict[str, Any]:
-    figures = (of.spent, of.reserved, of.amount - of.spent - of.reserved)
-    spent, reserved, left = map(dollars if of.unit == "dollars" else str, figures)
-    resets = None if math.isinf(of.resets) else of.resets
-    return dict(zip(shapes.STANDING, (of.allowance, of.unit, spent, reserved, left, _time(resets)), strict=True))
+def _standing(item: Item, wall: float, clock: int) -> dict[str, Any]:
+    allowance = item.allowance
+    left = allowance.room(wall, clock)
+    spent, held, left = map(dollars if item.unit == "dollars" else str, (allowance.spent, allowance.held, left))
+    values = (item.text, item.unit, spent, held, left, _time(allowance.ends))
+    return dict(zip(shapes.STANDING, values, strict=True))
 
 
 def _time(moment: float | None) -> str | None:
-    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+    if moment is None or math.isinf(moment):
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

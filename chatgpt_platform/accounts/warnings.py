@@ -77,7 +77,7 @@ class Warnings:
         self, key_name: str, allowance_text: str, spent: int, amount: int, unit: str,
         resets_at: float = math.inf, *, rolling: int = 0, refused: bool = False,
     ) -> None:  # fmt: skip
-        """Look at a budget after it has changed. Cheap while there is nothing to tell.
+        """Look at a budget after it has changed: not for each call, where a timer can do it for many.
 
         ``unit``: tokens, or dollars, of which ``spent`` and ``amount`` are pico. ``resets_at``: when its period
         ends, in seconds since the epoch; infinite: never. ``rolling``: the seconds of a period that rolls on,

@@ -22,8 +22,8 @@ from chatgpt_platform.settings.kinds import Unusable
 from chatgpt_platform.settings.load import Loaded, load
 from chatgpt_platform.settings.measures import Duration
 from chatgpt_platform.settings.nodes import Scalar, Style
-from chatgpt_platform.settings.sharing import NAME
-from chatgpt_platform.settings.text import printable, quoted
+from chatgpt_platform.settings.text import quoted
+from chatgpt_platform.settings.virtual_keys import name_from
 
 _OVERLAP: Final = Duration(zero=True, days=True)
 _ONCE: Final = "it is shown this once and stored nowhere"
@@ -37,12 +37,14 @@ def add_parser(commands: Any) -> None:
     create.add_argument(
         "--yaml", action="store_true", help="store nothing; tell the entry for the configuration file instead"
     )
-    keys_options.add_flags(create, edit=False)
+    keys_options.add_flags(create)
     _add_format(_add(actions, "list", _list, "list all keys"))
     _add_format(
         _add(actions, "show", _show, "show a key: what it may, what it has left, how it was used", named=True)
     )
-    keys_options.add_flags(_add(actions, "edit", _edit, "change what a key may", named=True), edit=True)
+    edit = _add(actions, "edit", _edit, "change what a key may", named=True)
+    edit.epilog = 'What is given replaces all that was set before; "" takes it back to its default.'
+    keys_options.add_flags(edit)
     _add(actions, "revoke", _revoke, "end a key for good, the calls under way with it too", named=True)
     rotate = _add(actions, "rotate", _rotate, "give a key another text, written to standard output", named=True)
     rotate.add_argument(
@@ -95,9 +97,8 @@ def _create_entry(name: str, options: keys_options.Options, loaded: Loaded) -> i
         return _fail(f"the name {name} is taken by a key of {DATABASE}; choose another")
     token = tokens.make()
     print(token, flush=True)
-    told = {option: value for option, value in options.items() if value is not None}
     _say(f"{name}: this is the key; {_ONCE}. Its entry in the configuration file:")
-    _say(keys_options.as_yaml(name, tokens.fingerprint(token), told))
+    _say(keys_options.as_yaml(name, tokens.fingerprint(token), keys_options.normal(name, options)))
     return 0
 
 
@@ -192,11 +193,7 @@ def _assert_free(name: str, loaded: Loaded) -> None:
 
 def _new_name(text: str) -> str:
     """A name for a key. Raises ``ConfigurationError``."""
-    try:
-        name = NAME.parse(Scalar(_asked_name(text), Style.GIVEN))
-    except Unusable as unusable:
-        raise ConfigurationError([printable(f"--name: {fault.text}") for fault in unusable.faults]) from None
-    return name
+    return name_from(_asked_name(text), "--name")
 
 
 def _asked_name(text: str) -> str:

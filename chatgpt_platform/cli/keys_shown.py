@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -14,10 +15,12 @@ from typing import Final
 
 from chatgpt_platform.accounts.keystore import DATABASE, KeyStore, StoredKey, StoreError
 from chatgpt_platform.cli import keys_options, keys_use
+from chatgpt_platform.ledger.trouble import LedgerError, described
 from chatgpt_platform.settings.dates import end_of, zone_of
 from chatgpt_platform.settings.load import Loaded
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.settings.text import printable, quoted
+from chatgpt_platform.settings.virtual_keys import options_of
 
 _HEADINGS: Final = ("NAME", "KEY", "STATE", "CREATED", "EXPIRES", "FROM", "OPTIONS")
 _GAP: Final = "  "
@@ -84,13 +87,22 @@ def print_one(loaded: Loaded, name: str, now: float, *, json: bool) -> None:
     key = next((each for each in _all(loaded) if each.name == name), None)
     if key is None:
         raise StoreError(f"there is no key with the name {quoted(name)}; `keys list` tells which there are")
-    use = keys_use.of_key(Path(loaded.settings.state.directory), name, now, zone)
+    use = _use(Path(loaded.settings.state.directory), name, now, zone)
     if json:
         _print_json(_as_json(key, now, zone) | use.as_json())
         return
     _print_columns([(f"{about}:", value) for about, value in _facts(key, now, zone)])
     for line in use.lines(key.options, zone, plain=not can_write(keys_use.BARS)):
         print(line)
+
+
+def _use(directory: Path, name: str, now: float, zone: tzinfo | None) -> keys_use.Use:
+    """What the ledger knows; where it cannot be read, the rest is shown all the same."""
+    try:
+        return keys_use.of_key(directory, name, now, zone)
+    except (LedgerError, sqlite3.Error) as error:
+        print(f"shown without its use: {printable(described(error))}", file=sys.stderr)
+        return keys_use.Use({}, ())
 
 
 def can_write(text: str) -> bool:
@@ -106,7 +118,7 @@ def _all(loaded: Loaded) -> Iterator[_Shown]:
     """Those of the configuration first: they are what the owner has written down."""
     found = places(loaded)
     for entry in loaded.settings.keys:
-        yield _Shown(entry.name, "", found[entry.name], None, None, None, keys_options.of_entry(entry))
+        yield _Shown(entry.name, "", found[entry.name], None, None, None, options_of(entry))
     for key in stored(loaded.settings):
         options = keys_options.read(key.name, key.options)
         yield _Shown(key.name, key.hint, "", key.created, key.revoked, key.former_until, options)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
+from chatgpt_platform.ledger import database, reports
 from chatgpt_platform.settings.allowances import PICODOLLARS
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS: Final = "_.:-=+*#"
 DAYS: Final = 30
+_STATES: Final = "allowance"
+"""The kind under which the gateway saves what is spent of allowances: by key, a JSON object by allowance."""
 
 
 class Day(NamedTuple):
@@ -54,6 +59,26 @@ class Use:
             yield f"  {about:<8}{sparkline(values, bars)}  {shown(sum(values))}"
 
 
+def of_key(directory: Path, name: str, now: float, zone: tzinfo | None) -> Use:
+    """What ``ledger.db`` has of a key; nothing where there is no such file. ``now``: epoch seconds.
+
+    Raises LedgerError and sqlite3.Error.
+    """
+    if not (directory / database.NAME).exists():
+        return Use({}, ())
+    today = datetime.fromtimestamp(now, zone).date()
+    dates = [today - timedelta(days=DAYS - 1 - n) for n in range(DAYS)]
+    since = datetime.combine(dates[0], time.min, zone).timestamp()
+    with closing(reports.connect(directory)) as connection:
+        saved = connection.execute(
+            "SELECT value FROM states WHERE kind = ? AND name = ?", (_STATES, name)
+        ).fetchone()
+        query = reports.Query(since, math.inf, "day", key=name)
+        # None is the machine's own time zone here, as everywhere.
+        lines = {line.name: line for line in reports.figures(connection, query, cast(tzinfo, zone))}
+    return Use(_mapping(saved[0]) if saved else {}, [_day(date.isoformat(), lines) for date in dates])
+
+
 def sparkline(values: Sequence[int], bars: str = BARS) -> str:
     """A bar for each; the lowest only for nothing at all."""
     most = max(values, default=0)
@@ -78,6 +103,13 @@ def stamp(seconds: float | None) -> str | None:
     return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def _day(date: str, lines: Mapping[str, reports.Figures]) -> Day:
+    line = lines.get(date)
+    if line is None:
+        return Day(date, 0, 0, 0)
+    return Day(date, line.calls, line.prompt_tokens + line.completion_tokens, line.cost)
+
+
 def _told(name: str, state: Mapping[str, Any], options: Mapping[str, Any], zone: tzinfo | None) -> str:
     """What is known of an allowance; whatever else the gateway may have written is passed over."""
     about, _, period = name.partition("/")
@@ -100,12 +132,8 @@ def _mapping(text: str) -> dict[str, Any]:
     """A JSON object, or an empty one where the text is none."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     return (
         {name: each for name, each in value.items() if isinstance(each, dict)} if isinstance(value, dict) else {}
     )
-
-
-def of_key(directory: Path, name: str, now: float, zone: tzinfo | None) -> Use:
-    return Use({}, ())

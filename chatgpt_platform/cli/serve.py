@@ -126,7 +126,7 @@ class _Running:
         """That of the port for /metrics alone, where there is to be one."""
 
     async def run(self) -> int:
-        flushing = asyncio.create_task(self._flush(), name="flush the logs")
+        flushing = asyncio.create_task(self._flush(), name="flush logs and ledger")
         alive = asyncio.create_task(self._notifier.keep_alive(), name="keep the watchdog calm")
         settling: asyncio.Task[None] | None = None
         try:
@@ -195,7 +195,7 @@ class _Running:
     async def _flush(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_EVERY)
-            self._logs.flush()
+            self._service.flush()
 
     def _reload(self) -> None:
         with self._notifier.reloading():

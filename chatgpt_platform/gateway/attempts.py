@@ -17,6 +17,8 @@ from random import random
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
+
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import failures, members
 from chatgpt_platform.gateway.call import Call
@@ -24,6 +26,7 @@ from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.load import Load
 from chatgpt_platform.observe.metrics import Metrics
 from chatgpt_platform.upstream.fleet import Fleet
+from chatgpt_platform.upstream.keys import Key
 from chatgpt_platform.upstream.retries import LONGEST_PAUSE, Budget, pause
 from chatgpt_platform.upstream.upstream import Upstream
 
@@ -76,6 +79,9 @@ class Attempts:
         now = self._loop.time()
         upstream = call.upstream
         assert upstream is not None
+        if call.asked and _refuses_asking(failure):
+            self._send_unasked(call, upstream, failure, now)
+            return True
         may = self._judge(call, upstream, failure, now)
         self._let_go(call)
         if not may or call.committed or call.record.attempts >= self._most:
@@ -139,15 +145,28 @@ class Attempts:
         if self._load.queue:
             self._load.wake()
 
-    def _send(self, call: Call, upstream: Upstream, now: float) -> None:
+    def _send_unasked(self, call: Call, upstream: Upstream, failure: Failure, now: float) -> None:
+        """Send a stream again to an upstream that was asked for its usage and refused that, as the caller has it.
+
+        It is not a call that failed: neither the retry budget nor ``attempts`` have a say.
+        """
+        key = call.key
+        assert key is not None
+        upstream.answered(key)
+        _note_reason(call, f"{_named(upstream, call, failure)}, it does not take stream_options")
+        self._let_go(call)
+        call.unasked = (*call.unasked, upstream)
+        self._send(call, upstream, now, key)
+
+    def _send(self, call: Call, upstream: Upstream, now: float, key: Key | None = None) -> None:
         keys, record, endpoint = upstream.keys, call.record, call.endpoint
-        key = call.own_key or (keys.sole if keys.calm else None) or keys.pick(now)
+        key = key or call.own_key or (keys.sole if keys.calm else None) or keys.pick(now)
         assert key is not None
         record.upstream = upstream.name
         record.attempts += 1
         call.key = key
         path, body = endpoint.upstream_path, call.body
-        if not upstream.plain or call.tail:
+        if not upstream.plain or call.tail or call.stream_options:
             path, body = _addressed(call, upstream)
         call.response = upstream.begin(
             endpoint.upstream_method, path, key, call.lines, body, call.trace, now - call.asked_at
@@ -253,7 +272,11 @@ def _addressed(call: Call, upstream: Upstream) -> tuple[bytes, bytes]:
     """Path and body for an upstream that has its own names for models, or its own paths."""
     asked = call.record.model or ""
     model = upstream.rename.get(asked, asked)
-    body = members.rewrite(call.body, {"model": model}) if call.body and model != asked else call.body
+    changes: dict[str, object] = {"model": model} if call.body and model != asked else {}
+    call.asked = bool(call.stream_options) and upstream.asks_usage and upstream not in call.unasked
+    if call.asked:
+        changes["stream_options"] = msgspec.Raw(call.stream_options)
+    body = members.rewrite(call.body, changes)
     path = call.endpoint.upstream_path
     if call.tail:
         path += b"/" + quote(model, safe="/:@").encode()
@@ -281,6 +304,14 @@ def _named(upstream: Upstream, call: Call, failure: Failure) -> str:
     """An attempt that failed, for the access log."""
     key = f" key {call.key.number}" if call.key is not None and len(upstream.keys.keys) > 1 else ""
     return f"{upstream.name}{key}: {failure.text if isinstance(failure, Problem) else failure.status}"
+
+
+def _refuses_asking(failure: Failure) -> bool:
+    """Whether an answer may find fault with ``stream_options``, which callers seldom send by themselves."""
+    return (
+        isinstance(failure, FailedAnswer) and failure.status in (400, 422)
+        and (b"stream_options" in failure.body or b"include_usage" in failure.body)
+    )  # fmt: skip
 
 
 def _is_of_key(failure: Failure) -> bool:

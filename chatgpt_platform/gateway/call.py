@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from chatgpt_platform.access.address import Client
+from chatgpt_platform.accounts.account import Account, Hold
+from chatgpt_platform.accounts.ring import Credential
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
 from chatgpt_platform.gateway.parameters import Turn
@@ -29,13 +31,15 @@ class HeadNotes(msgspec.Struct):
     """One of them has passed what is checked of the head."""
     upstream_lines: bytes = b""
     """The header lines that go upstream, with a body and the owner's key; empty until one of them has."""
+    credential: Credential | None = None
+    """Whose virtual key stands in it."""
 
     def __repr__(self) -> str:
         """Without the header lines, which are the caller's."""
         return f"<HeadNotes {self.screened=}>"
 
 
-class Call(msgspec.Struct):
+class Call(msgspec.Struct, eq=False):
     """One request, as the gateway sees it.
 
     ``headers``: names in lower case; several of one name are joined by ``, ``. ``query``: the raw query
@@ -57,6 +61,18 @@ class Call(msgspec.Struct):
     """The whole request came at once, so that admission follows its screening immediately."""
     quota: bytes = b""
     """RateLimit header lines, each ended by CRLF, once admission was reached."""
+    credential: Credential | None = None
+    """The virtual key that it came with."""
+    account: Account | None = None
+    """Who it is charged to; None where there is nothing to account for."""
+    waits: bool = False
+    """It has not been admitted: other calls of its key hold what it may use."""
+    hold: Hold | None = None
+    """What it holds of its account's allowances."""
+    copies: int = 1
+    """How many answers it asks for."""
+    most_completion: int = 0
+    """The tokens that each of them may have; 0: it does not say."""
     placed: bool = False
     """It is one of the calls under way that ``gateway/load`` counts."""
     candidates: Tiers = ()
@@ -81,8 +97,16 @@ class Call(msgspec.Struct):
     """Those that are not asked again for it."""
     failure: Problem | None = None
     """What was wrong with an answer that came whole."""
+    stream: Stream | None = None
+    """The answer that is being passed on."""
     committed: bool = False
     """Something of an answer went to the caller: it is not sent again."""
+    stream_options: bytes = b""
+    """The member of this name that asks a stream for its usage, as JSON; empty where the caller does so."""
+    unasked: Sequence[Upstream] = ()
+    """The upstreams that refused to be asked so."""
+    asked: bool = False
+    """The upstream of ``upstream`` was asked so."""
     turns: Sequence[Turn] = ()
     """On the platform API: the conversation so far, as the upstream was asked to go on with it."""
 
@@ -121,6 +145,11 @@ class Stream(ABC):
 
     events: bool = True
     """Whether it is one of server-sent events."""
+
+    @property
+    def pieces(self) -> int:
+        """Tokens of it that have come, as far as can be told before its end."""
+        return 0
 
     @property
     def between_events(self) -> bool:

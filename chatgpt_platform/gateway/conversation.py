@@ -36,7 +36,6 @@ def request_body(question: Question, turns: Sequence[Turn], model: str, tokens: 
         body["top_p"] = question.top_p
     if question.stream:
         body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
     return _encode(body)
 
 

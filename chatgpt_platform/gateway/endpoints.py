@@ -8,10 +8,12 @@ from typing import Final
 
 
 class Api(Enum):
-    """The two shapes in which questions and failures are written."""
+    """The shapes in which questions and failures are written."""
 
     PLATFORM = "platform"
     OPENAI = "openai"
+    ACCOUNTS = "accounts"
+    """What is told of accounts; failures have OpenAI's shape."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity, which is quick to look up
@@ -19,7 +21,9 @@ class Endpoint:
     """``upstream_path`` is joined to the upstream's base URL; empty for what the gateway answers by itself.
 
     ``token_members``: members that bound the answer's length, the one to add first.
-    ``counted``: whether a call takes tokens from the caller's buckets. ``name``: where metrics need one.
+    ``counted``: whether a call takes tokens from the caller's buckets. ``metered``: whether the model's tokens are
+    used. ``stream_options``: whether streams tell
+    their usage only where that member of the body asks for it. ``name``: where metrics need one.
     """
 
     api: Api
@@ -28,6 +32,8 @@ class Endpoint:
     upstream_method: bytes = b"POST"
     token_members: tuple[str, ...] = ()
     counted: bool = True
+    metered: bool = False
+    stream_options: bool = False
     name: str = ""
 
     @property
@@ -44,12 +50,21 @@ class Endpoint:
 _CHAT_TOKENS: Final = ("max_tokens", "max_completion_tokens")
 
 PLATFORM: Final = Endpoint(
-    Api.PLATFORM, b"/chat/completions", methods=("GET", "POST"), token_members=_CHAT_TOKENS, name="chatgpt"
+    Api.PLATFORM,
+    b"/chat/completions",
+    methods=("GET", "POST"),
+    token_members=_CHAT_TOKENS,
+    metered=True,
+    name="chatgpt",
 )
-CHAT: Final = Endpoint(Api.OPENAI, b"/chat/completions", token_members=_CHAT_TOKENS)
-COMPLETIONS: Final = Endpoint(Api.OPENAI, b"/completions", token_members=("max_tokens",))
-RESPONSES: Final = Endpoint(Api.OPENAI, b"/responses", token_members=("max_output_tokens",))
-EMBEDDINGS: Final = Endpoint(Api.OPENAI, b"/embeddings")
+CHAT: Final = Endpoint(
+    Api.OPENAI, b"/chat/completions", token_members=_CHAT_TOKENS, metered=True, stream_options=True
+)
+COMPLETIONS: Final = Endpoint(
+    Api.OPENAI, b"/completions", token_members=("max_tokens",), metered=True, stream_options=True
+)
+RESPONSES: Final = Endpoint(Api.OPENAI, b"/responses", token_members=("max_output_tokens",), metered=True)
+EMBEDDINGS: Final = Endpoint(Api.OPENAI, b"/embeddings", metered=True)
 MODERATIONS: Final = Endpoint(Api.OPENAI, b"/moderations")
 MODELS: Final = Endpoint(Api.OPENAI, b"/models", methods=("GET",), upstream_method=b"GET", counted=False)
 
@@ -59,10 +74,12 @@ HEALTH: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=Fal
 READY: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="readyz")
 METRICS: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="metrics")
 
-USAGE: Final = Endpoint(Api.OPENAI, b"", methods=("GET", "HEAD"), name="usage")
-ADMIN_USAGE: Final = Endpoint(Api.OPENAI, b"", methods=("GET", "HEAD"), name="admin/usage")
-ADMIN_KEYS: Final = Endpoint(Api.OPENAI, b"", methods=("GET", "HEAD"), name="admin/keys")
-ADMIN_OPENAPI: Final = Endpoint(Api.OPENAI, b"", methods=("GET", "HEAD"), name="admin/openapi.json")
+USAGE: Final = Endpoint(Api.ACCOUNTS, b"", methods=("GET", "HEAD"), counted=False, name="usage")
+ADMIN_USAGE: Final = Endpoint(Api.ACCOUNTS, b"", methods=("GET", "HEAD"), counted=False, name="admin/usage")
+ADMIN_KEYS: Final = Endpoint(Api.ACCOUNTS, b"", methods=("GET", "HEAD"), counted=False, name="admin/keys")
+ADMIN_OPENAPI: Final = Endpoint(
+    Api.ACCOUNTS, b"", methods=("GET", "HEAD"), counted=False, name="admin/openapi.json"
+)
 
 NOWHERE: Final = {api: Endpoint(api, b"", methods=(), counted=False, name="unknown") for api in Api}
 """Paths that lead nowhere, by the shape in which that is said."""

@@ -5,24 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from typing import Final
 
 from chatgpt_platform.access.keys import KeyPolicy
+from chatgpt_platform.accounts.accounts import Accounts
+from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway import endpoints, forward
+from chatgpt_platform.gateway import endpoints, forward, metering
+from chatgpt_platform.gateway.accounting import Accounting, denied
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.catalogue import Catalogue
 from chatgpt_platform.gateway.endpoints import Api
 from chatgpt_platform.gateway.forward import FailedAnswer
+from chatgpt_platform.gateway.identity import Identity
 from chatgpt_platform.gateway.load import Load
 from chatgpt_platform.gateway.openai_api import EVENT_STREAM, STREAM_HEADERS, OpenAIApi
 from chatgpt_platform.gateway.platform_api import FormReader, PlatformApi
 from chatgpt_platform.gateway.render import JSON, Renderer
 from chatgpt_platform.gateway.routing import Routing
 from chatgpt_platform.gateway.tokens import TokenCap
-from chatgpt_platform.limits.store import Decision, Store
+from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.metrics import Metrics
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.fleet import Fleet
@@ -44,13 +49,21 @@ class Gateway:
     """
 
     def __init__(
-        self, settings: Settings, limiter: Store, fleet: Fleet, load: Load, metrics: Metrics,
+        self, settings: Settings, limiter: Store, fleet: Fleet, load: Load, accounts: Accounts, metrics: Metrics,
         read_multipart: FormReader, logger: logging.Logger,
     ) -> None:  # fmt: skip
         models, retries, prompts = settings.models, settings.retries, settings.logging.prompts
         budget = Budget(retries.budget, asyncio.get_running_loop().time(), load.entered)
         routing = Routing(fleet, KeyPolicy(settings.access.caller_keys))
         cap = TokenCap(models.max_tokens.default, models.max_tokens.cap)
+        self._identity: Final = Identity(accounts, require_key=settings.access.require_key)
+        self._accounting: Final = Accounting(
+            accounts, limiter, hard=settings.budgets.reserve == "worst", cap=models.max_tokens.default,
+            wait=settings.load.wait, most_waiting=settings.load.calls or math.inf,
+        )  # fmt: skip
+        self._accounts: Final = accounts
+        self._keyed: Final = accounts.on or settings.access.require_key
+        """Whether there is anything to account for."""
         self.renderer: Final = Renderer(settings.server.language, settings.environment_language)
         self.max_body: Final = settings.server.max_body
         self.heartbeat: Final = settings.server.heartbeat
@@ -61,11 +74,11 @@ class Gateway:
         """The call is over: what it held is free. May be repeated."""
         self._catalogue: Final = Catalogue(fleet, models.aliases, logger)
         self._openai: Final = OpenAIApi(
-            self._attempts, routing, models.aliases, cap, self.renderer, log_prompts=prompts
+            self._attempts, routing, self._identity, models.aliases, cap, self.renderer, log_prompts=prompts
         )
         self._platform: Final = PlatformApi(
-            self._attempts, routing, models.aliases, models.default, cap, self.renderer, read_multipart,
-            log_prompts=prompts,
+            self._attempts, routing, self._identity, models.aliases, models.default, cap, self.renderer,
+            read_multipart, log_prompts=prompts,
         )  # fmt: skip
         self._limiter: Final = limiter
         self._load: Final = load
@@ -84,6 +97,8 @@ class Gateway:
                 declared = call.headers.get(b"content-length")
                 if declared is not None and len(declared) >= self._long_length:
                     self.check_length(call)
+                if call.notes.credential is not None:
+                    self._identity.welcome(call, call.notes.credential)
             else:
                 self._check_body_head(call)
                 self._check_key_head(call)
@@ -93,8 +108,15 @@ class Gateway:
         if call.arrived:
             return  # with its body: the take follows at once, and there is nothing to save by looking first
         now = time.monotonic_ns()
-        if _counts(call) and not self._limiter.has_token(call.client.key, now):
-            self._admit(call, self._limiter.look(call.client.key, now))
+        if not _counts(call):
+            return
+        if not self._limiter.has_token(call.client.key, now):
+            decision = self._limiter.look(call.client.key, now)
+            call.quota = joined(decision.headers)
+            if not decision.admitted:
+                raise denied(decision.retry_after)
+        if call.account is not None:
+            self._accounting.look(call, call.account)
 
     def ask(self, call: Call) -> Reply | None:
         """Admit a screened call and ask an upstream, if one can take it at once: ``call.response`` is its answer.
@@ -102,8 +124,11 @@ class Gateway:
         A Reply where that failed; otherwise ``reply`` has it. Never raises.
         """
         try:
-            self.count(call)
-            (self._openai if call.endpoint.api is _OPENAI else self._platform).prepare(call)
+            if not self._keyed:
+                self.count(call)
+                (self._openai if call.endpoint.api is _OPENAI else self._platform).prepare(call)
+            elif not self._admit(call):
+                return None
             call.placed = self._load.enter(call.client.key)
             if call.placed and (call.endpoint is not _MODELS or call.tail):
                 self._attempts.begin(call)
@@ -135,6 +160,9 @@ class Gateway:
     async def reply(self, call: Call) -> Reply:
         """The Reply to a call that ``ask`` let. Never raises but for its cancellation."""
         try:
+            if call.waits:
+                await self._accounting.wait(call)
+                call.waits = False
             if not call.placed:
                 await self._load.wait(call.client.key, lambda: self._enter(call))
             if _lists_models(call):
@@ -144,6 +172,15 @@ class Gateway:
             return await self._reply_in_the_end(call)
         except Exception as error:  # noqa: BLE001 - it is told in the Reply
             return self._failed(call, error)
+
+    def broken_off(self, call: Call) -> None:
+        """Nobody is left to be answered, or a fault of ours ended the call: the upstream may have begun all the
+        same. To be called before its answer is closed."""
+        response = call.response
+        if response is not None and response.under_way:
+            response.take_head()
+            if metering.may_have_begun(response):
+                metering.unanswered(call)
 
     def streamed(self, call: Call) -> None:
         """A stream came to its proper end."""
@@ -164,6 +201,15 @@ class Gateway:
             reply = self.refuse(call, problem)
         return encode(reply.body), True
 
+    def account(self, call: Call, status: int) -> None:
+        """Charge a call that is over; it must have been settled."""
+        if self._keyed and _counts(call):
+            self._accounting.settle(call, status)
+
+    def calls_so_far(self) -> list[Row]:
+        """Of the calls under way that have lasted for a while, what their rows would be if they ended now."""
+        return self._accounting.so_far()
+
     async def close(self) -> None:
         """Stop what goes on beside the calls."""
         await self._catalogue.close()
@@ -181,12 +227,11 @@ class Gateway:
         """Take the call's token from each bucket of its client; raises Problem when one is empty."""
         if not (call.endpoint.counted or _counts(call)):
             return
-        client, now = call.client.key, time.monotonic_ns()
-        lines = self._limiter.admit(client, now)
-        if lines is not None:
-            call.quota = lines
-        else:
-            self._admit(call, self._limiter.take(client, now))
+        self._accounting.count(call)
+
+    def count_refusal(self, call: Call) -> None:
+        """Take a token for a call that would have taken none, had it not been refused; as ``count``."""
+        self._accounting.count(call)
 
     def abandon(self, call: Call) -> None:
         """The caller left before its body was whole: the call counts all the same."""
@@ -227,8 +272,12 @@ class Gateway:
             except (FailedAnswer, Problem) as failure:
                 call.failure = None
                 if not await self._attempts.again(call, failure):
+                    if isinstance(failure, Problem) and _was_sent(failure) and metering.may_have_begun(response):
+                        metering.unanswered(call)
                     return self._last_failure(call, failure)
             else:
+                if upstream is not None and upstream in call.unasked:
+                    upstream.refuses_usage()
                 if upstream is not None and (reply.stream is None or not upstream.breaker.closed):
                     upstream.answered(key)  # of a stream only the end tells, but for a breaker that waits for news
                 return reply
@@ -264,11 +313,18 @@ class Gateway:
         self._log.error("%s: a fault of this gateway", call.record.request_id, exc_info=error)
         return self.refuse(call, Problem(Kind.FAULT))
 
-    def _admit(self, call: Call, decision: Decision) -> None:
-        call.quota = joined(decision.headers)
-        if not decision.admitted:
-            wait = decision.retry_after
-            raise Problem(Kind.TOO_MANY_REQUESTS, retry_after=wait, seconds=wait)
+    def _admit(self, call: Call) -> bool:
+        """Read what a call asks for, and take its part of all limits; False where it has to wait for that. Raises
+        Problem."""
+        api = self._openai if call.endpoint.api is _OPENAI else self._platform
+        try:
+            api.prepare(call)
+        except Problem:
+            self.count(call)
+            raise
+        if call.endpoint is not _MODELS:
+            call.waits = not self._accounting.admit(call)
+        return not call.waits
 
     def check_length(self, call: Call) -> None:
         """Refuse a body that is declared to be above ``server.max_body``. Raises Problem."""
@@ -301,6 +357,10 @@ def _check_type(call: Call) -> None:
     types = _JSON_TYPES if call.api is _OPENAI else _JSON_TYPES + _FORM_TYPES
     if media_type and media_type not in types and not media_type.endswith("+json"):
         raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
+
+
+def _was_sent(problem: Problem) -> bool:
+    return problem.kind in (Kind.BAD_UPSTREAM, Kind.UPSTREAM_TIMEOUT) and not problem.safe
 
 
 def _lists_models(call: Call) -> bool:

@@ -47,10 +47,16 @@ class OpenAIBody(msgspec.Struct):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
+    n: int | None = None
+    best_of: int | None = None
     api_base: msgspec.Raw = _ABSENT
     base_url: msgspec.Raw = _ABSENT
     api_key: msgspec.Raw = _ABSENT
     extra_headers: msgspec.Raw = _ABSENT
+
+
+class _StreamBody(msgspec.Struct):
+    stream_options: msgspec.Raw = _ABSENT
 
 
 FORBIDDEN: Final = ("api_base", "base_url", "api_key", "extra_headers")
@@ -58,7 +64,10 @@ FORBIDDEN: Final = ("api_base", "base_url", "api_key", "extra_headers")
 
 _OPENAI_NAMES: Final = OpenAIBody.__struct_fields__
 _openai_decoder: Final = msgspec.json.Decoder(OpenAIBody)
+_stream_decoder: Final = msgspec.json.Decoder(_StreamBody)
 _members_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+USAGE_ASKED: Final = b'{"include_usage":true}'
+"""The ``stream_options`` that ask a stream for its usage, and no more."""
 
 
 def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: tuple[str, ...]) -> Shape:
@@ -96,6 +105,25 @@ def read_openai(body: bytes) -> OpenAIBody:
         if bytes(getattr(members, name)):
             raise Problem(Kind.BAD_REQUEST, "forbidden_member", param=name, member=name)
     return members
+
+
+def stream_options(body: bytes) -> bytes:
+    """``stream_options`` with which a stream tells its usage: the body's own, but for that; JSON.
+
+    Empty where they ask for it already, or have the wrong type, which is the upstream's to say.
+    ``body`` must have passed ``read``.
+    """
+    if b'"stream_options"' not in body and b"\\u00" not in body:
+        return USAGE_ASKED
+    asked = bytes(_stream_decoder.decode(body).stream_options)
+    if asked in (b"", b"null"):
+        return USAGE_ASKED
+    if not asked.startswith(b"{"):
+        return b""
+    options = _members_decoder.decode(asked)
+    if bytes(options.get("include_usage", b"null")) not in (b"null", b"false"):
+        return b""
+    return rewrite(asked, {"include_usage": True})
 
 
 def rewrite(body: bytes, changes: Mapping[str, object]) -> bytes:

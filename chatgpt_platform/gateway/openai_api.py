@@ -8,16 +8,18 @@ from typing import Final
 import msgspec
 
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway import endpoints, failures, forward, members
+from chatgpt_platform.gateway import endpoints, failures, forward, members, metering
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.forward import FailedAnswer
+from chatgpt_platform.gateway.identity import Identity
 from chatgpt_platform.gateway.render import JSON, Renderer
 from chatgpt_platform.gateway.routing import Routing
 from chatgpt_platform.gateway.source import ErrorEvent, EventSource
 from chatgpt_platform.gateway.streams import Passage, Relay
 from chatgpt_platform.gateway.tokens import TokenCap
-from chatgpt_platform.gateway.usage import figures_of
+from chatgpt_platform.gateway.usage import Tokens, figures_of
+from chatgpt_platform.observe.access import REPORTED
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Response
 from chatgpt_platform.upstream.keys import Key
@@ -36,11 +38,12 @@ class OpenAIApi:
     """Answers calls to ``/v1/…`` from the upstreams."""
 
     def __init__(
-        self, attempts: Attempts, routing: Routing, aliases: Mapping[str, str], cap: TokenCap, renderer: Renderer,
-        *, log_prompts: bool,
+        self, attempts: Attempts, routing: Routing, identity: Identity, aliases: Mapping[str, str], cap: TokenCap,
+        renderer: Renderer, *, log_prompts: bool,
     ) -> None:  # fmt: skip
         self._attempts: Final = attempts
         self._routing: Final = routing
+        self._identity: Final = identity
         self._aliases: Final = aliases
         self._cap: Final = cap
         self._capped: Final = cap.limits
@@ -49,16 +52,21 @@ class OpenAIApi:
 
     def check_key_head(self, call: Call) -> None:
         """Refuse what cannot be paid for before the body is read. Raises Problem."""
-        self._routing.check_openai(call)
+        self._identity.find_in_head(call)
+        if call.credential is None:
+            self._identity.settle_on(call, "missing_bearer")
+            self._routing.check_openai(call)
 
     def prepare(self, call: Call) -> None:
         """Read what is asked for, of whom, and who pays. Raises Problem."""
         if call.endpoint is not _MODELS:
             self._read_body(call)
-            if self._log_prompts:
+            if self._log_prompts or (call.account is not None and call.account.keeps_prompts):
                 call.record.prompt = call.body.decode()
         elif call.tail:
             self._read_tail(call)
+        if call.account is not None:
+            call.account.check_model(call.record.model or "")
         self._routing.assign_openai(call, call.record.model or "")
         call.lines = call.notes.upstream_lines
         if not call.lines or call.own_key is not None:
@@ -121,11 +129,17 @@ class OpenAIApi:
         record.model = real or None
         if asked.stream:
             record.stream = True
+            if call.endpoint.stream_options:
+                call.stream_options = members.stream_options(call.body)
+        changes: dict[str, int] = {}
         if self._capped or real != model:
-            changes: dict[str, object] = {"model": real} if real != model else {}
             figures = {name: getattr(asked, name) for name in call.endpoint.token_members}
-            changes |= self._cap.changes(figures, call.endpoint.token_members, real)
-            call.body = members.rewrite(call.body, changes)
+            changes = self._cap.changes(figures, call.endpoint.token_members, real)
+            call.body = members.rewrite(call.body, {"model": real, **changes} if real != model else changes)
+        if call.credential is not None:
+            call.copies = max(asked.n or 1, asked.best_of or 1)
+            most = [changes.get(name) or getattr(asked, name) or 0 for name in call.endpoint.token_members]
+            call.most_completion = max(most, default=0)
 
     async def _body(self, call: Call, key: Key, response: Response) -> Reply:
         body, whole = await response.read_within(MAX_HELD)
@@ -135,15 +149,20 @@ class OpenAIApi:
 
     def _whole(self, call: Call, key: Key, response: Response, body: bytes) -> Reply:
         try:
-            prompt, completion, may_tell_error = figures_of(body)
+            prompt, completion, cached, may_tell_error = figures_of(body)
         except ValueError as error:
             raise Problem(Kind.BAD_UPSTREAM, detail=f"the answer is not JSON: {error}") from None
-        if may_tell_error and failures.is_error_object(body):
+        failed = may_tell_error and failures.is_error_object(body)
+        if failed:
             body = mask(body, key.value)
         record = call.record
-        record.prompt_tokens, record.completion_tokens = prompt, completion
+        if prompt and completion:
+            record.prompt_tokens, record.completion_tokens, record.cached_tokens = prompt, completion, cached
+            record.usage = REPORTED
+        elif not failed:
+            metering.answered(call, Tokens(prompt, completion, cached), body)
         record.first_byte_ms = call.elapsed_ms()
-        if self._log_prompts:
+        if record.prompt is not None:
             record.answer = body.decode(errors="replace")
         return Reply(response.status, forward.answer_headers(response, key), body)
 
@@ -153,7 +172,7 @@ class OpenAIApi:
         return Reply(response.status, headers, stream=Passage(response, first, call), length=known)
 
     async def _stream(self, call: Call, key: Key, response: Response) -> Reply:
-        source = EventSource(response, release_long=True)
+        source = EventSource(response, release_long=True, without_extra=call.asked)
         try:
             first = await source.first()
         except ErrorEvent as event:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from chatgpt_platform.errors import Problem
-from chatgpt_platform.gateway import conversation, failures, forward, parameters, tokens, usage
+from chatgpt_platform.gateway import conversation, failures, forward, metering, parameters, tokens, usage
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.forward import FailedAnswer
+from chatgpt_platform.gateway.identity import Identity
+from chatgpt_platform.gateway.members import USAGE_ASKED
 from chatgpt_platform.gateway.openai_api import EVENT_STREAM, STREAM_HEADERS
 from chatgpt_platform.gateway.parameters import Question
 from chatgpt_platform.gateway.render import JSON, Renderer
@@ -33,11 +35,12 @@ class PlatformApi:
     """Answers calls to ``/chatgpt`` and the conversation route from the upstream's chat completions."""
 
     def __init__(
-        self, attempts: Attempts, routing: Routing, aliases: Mapping[str, str], default_model: str, cap: TokenCap,
-        renderer: Renderer, read_multipart: FormReader, *, log_prompts: bool,
+        self, attempts: Attempts, routing: Routing, identity: Identity, aliases: Mapping[str, str],
+        default_model: str, cap: TokenCap, renderer: Renderer, read_multipart: FormReader, *, log_prompts: bool,
     ) -> None:  # fmt: skip
         self._attempts: Final = attempts
         self._routing: Final = routing
+        self._identity: Final = identity
         self._aliases: Final = {tokens.RETIRED_MODEL: default_model, **aliases}
         self._default_model: Final = default_model
         self._cap: Final = cap
@@ -47,18 +50,27 @@ class PlatformApi:
 
     def check_key_head(self, call: Call) -> None:
         """Refuse a header's key that cannot be one before the body is read; a missing key may be in there."""
-        self._routing.check_platform(call)
+        self._identity.find_in_head(call, call.header(b"apikey"))
+        if call.credential is None:
+            self._routing.check_platform(call)
 
     def prepare(self, call: Call) -> None:
         """Read the question, whom to ask, and who pays. Raises Problem."""
         question = self._question(call)
+        if question.api_key is not None:
+            self._identity.find(call, question.api_key)
+        account = self._identity.settle_on(call, "missing_key")
         model = self._aliases.get(question.model or self._default_model, question.model or self._default_model)
         call.record.model, call.record.stream = model, question.stream
+        if account is not None:
+            account.check_model(model)
         self._routing.assign_platform(call, model, question.api_key)
         call.turns = conversation.messages(question)
-        if self._log_prompts:
+        if self._log_prompts or (account is not None and account.keeps_prompts):
             call.record.prompt = question.prompt
         call.body = self._body(call, question, model)
+        if question.stream:
+            call.stream_options = USAGE_ASKED
         call.lines = forward.JSON_LINE  # nothing of the caller's travels on
 
     def reply_at_once(self, call: Call, key: Key, response: Response) -> Reply | None:
@@ -109,15 +121,15 @@ class PlatformApi:
         asked = question.max_tokens
         tokens_asked = {} if asked is None else {tokens.token_member(members, model): asked}
         limit = tokens_asked | self._cap.changes(tokens_asked, members, model)
+        call.most_completion = max(limit.values(), default=0)
         return conversation.request_body(question, call.turns, model, limit)
 
     def _whole(self, call: Call, body: bytes) -> Reply:
         said = conversation.answer(body)
         said.model = said.model or call.record.model or ""
-        figures = usage.tokens_of(body)
-        call.record.prompt_tokens, call.record.completion_tokens = figures.prompt, figures.completion
+        metering.answered(call, usage.tokens_of(body), body)
         call.record.first_byte_ms = call.elapsed_ms()
-        if self._log_prompts:
+        if call.record.prompt is not None:
             call.record.answer = said.text
         if call.record.stream:
             return Reply(200, [*_STREAM_HEADERS], whole_stream(call.turns, said))

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from chatgpt_platform import locales
-from chatgpt_platform.errors import Problem
+from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import conversation
 from chatgpt_platform.gateway.call import Reply
 from chatgpt_platform.gateway.endpoints import Api
@@ -33,6 +33,9 @@ class Renderer:
         headers = [JSON]
         if problem.retry_after is not None:
             headers.append((b"retry-after", b"%d" % problem.retry_after))
+        if problem.kind is Kind.OVER_BUDGET:
+            # The SDKs would try again at once, which is of no use to anybody (openai-python, _base_client).
+            headers.append((b"x-should-retry", b"false"))
         if status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         return Reply(status, headers, body)

@@ -43,17 +43,21 @@ class Routing:
         found = fleet.remembered(model) if len(model) <= LONGEST_KNOWN else fleet.candidates(model)
         if found is None or b"traceparent" in call.headers:
             found = self._candidates(call, model)
-        if not self._bearer_counts and found.keyed:
+        if (not self._bearer_counts or call.credential is not None) and found.keyed:
             call.candidates = found.keyed
             return
-        bearer = bearer_token(call.header(b"authorization") or "")
-        own = self._keys.own_on_openai(bearer=bearer, configured=bool(found.first.keys))
+        own = None
+        if call.credential is None:
+            bearer = bearer_token(call.header(b"authorization") or "")
+            own = self._keys.own_on_openai(bearer=bearer, configured=bool(found.first.keys))
         self._assign(call, found, own, "missing_bearer")
 
     def assign_platform(self, call: Call, model: str, member: str | None) -> None:
         """The same on the platform API. ``member``: the key in the question."""
         found = self._candidates(call, model)
-        own = self._own_on_platform(call, member, configured=bool(found.first.keys))
+        own = None
+        if call.credential is None:
+            own = self._own_on_platform(call, member, configured=bool(found.first.keys))
         self._assign(call, found, own, "missing_key")
 
     def _own_on_platform(self, call: Call, member: str | None, *, configured: bool) -> str | None:

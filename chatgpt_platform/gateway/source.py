@@ -13,6 +13,7 @@ from typing import Final
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import usage
+from chatgpt_platform.gateway.blocks import Remover, texts_in
 from chatgpt_platform.gateway.call import PassChunk
 from chatgpt_platform.gateway.failures import event_status, may_tell_error
 from chatgpt_platform.upstream.client import Response, Sink
@@ -22,18 +23,17 @@ from chatgpt_platform.wire.framing import SIZE_LINES
 MAX_EVENT: Final = 1024 * 1024
 """Bytes of one event that are held back at most, waiting for its end."""
 
-_TEXT: Final = re.compile(rb'"(?:content|text|delta)"\s*:\s*"(?!")')
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _TAIL: Final = 4
 """Blocks kept for the end: usage, the finish reason and ``[DONE]`` may come in pieces of their own."""
 
 
 _DONE: Final = b"\n\ndata: [DONE]\n\n"
-_COMMON_TEXT: Final = b'"content":"'
 _COMMON_NO_TEXT: Final = b'"content":""'
 _MOST_MISFITS: Final = 3
 """Events in a row that were not like those before, after which all of a stream are looked at one by one."""
 
+_NULL_USAGE: Final = re.compile(rb'"usage"\s*:\s*null')
 _PIECE: Final = re.compile(rb'(data: ?\{[^\r\n]*"content":")([^"\\\r\n]+)("[^\r\n]*\}\n\n)')
 _TEXT_ALONE: Final = re.compile(rb'[^"\\\r\n]+')
 
@@ -41,7 +41,7 @@ _TEXT_ALONE: Final = re.compile(rb'[^"\\\r\n]+')
 class Pattern:
     """An event with a piece of text, cut around the text. Most events of a stream differ in nothing else."""
 
-    __slots__ = ("_before", "_behind", "_behind_in_chunk", "_left", "_right")
+    __slots__ = ("_before", "_behind", "_behind_in_chunk", "_left", "_right", "frame")
 
     def __init__(self, before: bytes, behind: bytes) -> None:
         self._before: Final = before
@@ -49,6 +49,8 @@ class Pattern:
         self._behind_in_chunk: Final = behind + b"\r\n"
         self._left: Final = len(before)
         self._right: Final = len(behind)
+        self.frame: Final = len(before) + len(behind)
+        """Bytes of the event less its text."""
 
     @classmethod
     def of(cls, block: bytes) -> Pattern | None:
@@ -59,7 +61,7 @@ class Pattern:
         if match is None:
             return None
         rest = match[1] + match[3]
-        told = may_tell_error(rest) or b"[DONE]" in rest or b'"usage"' in rest.replace(b'"usage":null', b"")
+        told = may_tell_error(rest) or b"[DONE]" in rest or b'"usage"' in _NULL_USAGE.sub(b"", rest)
         return None if told else cls(match[1], match[3])
 
     def fits(self, block: bytes) -> bool:
@@ -98,8 +100,11 @@ class ErrorEvent(Exception):
 class EventSource:
     """Blocks of whole events from an upstream's streamed answer."""
 
-    def __init__(self, response: Response, *, release_long: bool) -> None:
-        """``release_long``: an event above ``MAX_EVENT`` is passed on in parts; otherwise it is a Problem."""
+    def __init__(self, response: Response, *, release_long: bool, without_extra: bool = False) -> None:
+        """``release_long``: an event above ``MAX_EVENT`` is passed on in parts; otherwise it is a Problem.
+
+        ``without_extra``: the event with the usage is taken out, for a caller that did not ask for it.
+        """
         self._response: Final = response
         self._framer: Final = Framer()
         self._release_long: Final = release_long
@@ -116,6 +121,11 @@ class EventSource:
         self._misfits = 0
         self.pieces = 0
         """Pieces of text that came, for upstreams that do not report their usage."""
+        self.text_bytes = 0
+        """Their bytes."""
+        self.told_at = 0
+        """Pieces that had come when the usage was told last."""
+        self._remover: Final = Remover() if without_extra else None
         self._others = 0
         """Events that came, less the pieces."""
 
@@ -166,7 +176,7 @@ class EventSource:
             pattern = self._pattern
             if pattern is not None:
                 if pattern.fits(data):
-                    self._note_plain(data)
+                    self._note_plain(data, pattern.frame)
                     return plain(data)
                 self._misfits += 1
             block = self._block(data)
@@ -176,10 +186,12 @@ class EventSource:
 
         def offer(chunk: bytes) -> bool:
             pattern = self._pattern
-            start = pattern.begins_in(chunk) if pattern is not None else 0
-            if not start or pass_chunk is None or not pass_chunk(chunk, len(chunk) - start - 2):
+            if pattern is None or pass_chunk is None:
                 return False
-            self._note_plain(chunk[start:-2])
+            start = pattern.begins_in(chunk)
+            if not start or not pass_chunk(chunk, len(chunk) - start - 2):
+                return False
+            self._note_plain(chunk[start:-2], pattern.frame)
             return True
 
         if not self.done and not self._over:
@@ -204,9 +216,10 @@ class EventSource:
                 raise Problem(Kind.BAD_UPSTREAM, "upstream_too_large", detail="an event is too long")
             block = self._framer.flush()
             self.in_event = True
-        if block:
-            self._note(block)
-        return block
+        if not block:
+            return block
+        self._note(block)
+        return block if self._remover is None else self._remover.feed(block)
 
     def _last(self) -> bytes:
         """What is left at the end."""
@@ -215,7 +228,7 @@ class EventSource:
         if block:
             self.in_event = False
             self._note(block)
-        return block
+        return block if self._remover is None else self._remover.feed(block)
 
     def stop(self) -> None:
         """End ``pump``, from within its ``write``."""
@@ -243,22 +256,22 @@ class EventSource:
         whole = all(event.data == b"[DONE]" or usage.is_json(event.data) for event in events(rest))
         return rest.rstrip(b"\r\n") + b"\n\n" if rest.strip() and whole else b""
 
-    def _note_plain(self, event: bytes) -> None:
+    def _note_plain(self, event: bytes, frame: int) -> None:
         self._misfits = 0
         self._tail.append(event)
         self.pieces += 1
+        self.text_bytes += len(event) - frame
 
     def _note(self, block: bytes) -> None:
         if block[:1] != b":" or b"data" in block:  # comments may follow the end
             self._tail.append(block)
+        pieces, size = texts_in(block)
+        self.pieces += pieces
+        self.text_bytes += size if pieces or not self.in_event else len(block)  # the text may go on for long
         if b'"usage"' in block and _USAGE.search(block):
             self._usage = block
+            self.told_at = self.pieces
         borders = block.count(b"\n\n")
-        if borders == 1 and _COMMON_TEXT in block:
-            pieces = int(_COMMON_NO_TEXT not in block)  # an event of most services: no need to search it all
-        else:
-            pieces = len(_TEXT.findall(block))
-        self.pieces += pieces
         alone = borders == 1 and block[:1] != b":"
         self._others += (1 if alone else sum(1 for _ in events(block))) - pieces
         if block.endswith(_DONE):

@@ -8,16 +8,19 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway import conversation, transcript, usage
+from chatgpt_platform.gateway import conversation, metering, transcript, usage
 from chatgpt_platform.gateway.call import Call, PassChunk, Stream
 from chatgpt_platform.gateway.conversation import Answer
 from chatgpt_platform.gateway.failures import event_status, may_tell_error
 from chatgpt_platform.gateway.parameters import Turn
 from chatgpt_platform.gateway.source import EventSource
-from chatgpt_platform.observe.access import Record
+from chatgpt_platform.observe.access import NO_USAGE, Record
 from chatgpt_platform.observe.redact import mask
 from chatgpt_platform.upstream.client import Response, Sink
 from chatgpt_platform.upstream.sse import Event, encode, events
+
+MOST_USAGE: Final = 8192
+"""Bytes at the end of a large answer among which its usage is looked for."""
 
 _DONE: Final = encode(b"[DONE]")
 
@@ -31,6 +34,7 @@ class _EventStream(Stream):
     def __init__(self, source: EventSource, first: bytes, call: Call, render: Rendering) -> None:
         self._source: Final = source
         self._first: Final = first
+        self._call: Final = call
         self._record: Final[Record] = call.record
         self._break_off_with: Final = render
         self._ended = False
@@ -62,6 +66,10 @@ class _EventStream(Stream):
     @property
     def between_events(self) -> bool:
         return not self._source.in_event
+
+    @property
+    def pieces(self) -> int:
+        return self._source.pieces
 
     def close(self) -> None:
         if not self._ended:
@@ -101,13 +109,9 @@ class _EventStream(Stream):
         return border + encode(self._break_off_with(problem))
 
     def _account(self, ending: usage.Ending) -> None:
-        self._record.events = self._source.events
-        if ending.tokens is not None:
-            self._record.prompt_tokens = ending.tokens.prompt
-            self._record.completion_tokens = ending.tokens.completion
-        elif self._record.completion_tokens is None:
-            # Not reported: a piece is a token with most upstreams, and better than nothing.
-            self._record.completion_tokens = self._source.pieces
+        if self._record.usage is NO_USAGE:
+            self._record.events = self._source.events
+            metering.streamed(self._call, self._source, ending)
 
 
 class Relay(_EventStream):
@@ -202,21 +206,32 @@ class Passage(Stream):
     def __init__(self, response: Response, first: bytes, call: Call) -> None:
         self._response: Final = response
         self._first: Final = first
-        self._record: Final[Record] = call.record
-        self._record.first_byte_ms = call.elapsed_ms()
+        self._call: Final = call
+        self._size = len(first)
+        self._tail = first[-MOST_USAGE:]
+        self._closed = False
+        call.record.first_byte_ms = call.elapsed_ms()
 
     async def pump(self, write: Sink, pass_chunk: PassChunk | None = None) -> None:
+        def take(data: bytes) -> asyncio.Future[None] | None:
+            self._size += len(data)
+            self._tail = (data if len(data) > MOST_USAGE else self._tail + data)[-MOST_USAGE:]
+            return write(data)
+
         try:
             congestion = write(self._first)
             if congestion is not None:
                 await congestion
-            await self._response.pump(write)
+            await self._response.pump(take)
         except Problem as problem:
             # The head is out: all that is left is an end that the caller cannot take for a whole answer.
             self.broken = True
-            self._record.error = str(problem)
+            self._call.record.error = str(problem)
 
     def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            metering.passed_on(self._call, self._tail, self._size)
         self._response.close()
 
 

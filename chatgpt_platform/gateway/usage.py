@@ -1,9 +1,12 @@
-"""What an answer says of itself: the tokens used, and whether a stream came to its end; pure."""
+"""What an answer says of itself: the tokens used, and whether a stream came to its end; pure.
+
+Figures that cannot be (negative, huge, no whole numbers) count as not told, each by itself.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -13,11 +16,23 @@ _FAILURES: Final = ("response.failed", "error")
 _LAST_RESPONSES_EVENTS: Final = ("response.completed", "response.incomplete", *_FAILURES)
 
 
+MOST_TOKENS: Final = 10**12
+"""A figure above is nonsense."""
+
+_Figure = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: _Figure | None = None
+
+
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    prompt_tokens: _Figure | None = None
+    completion_tokens: _Figure | None = None
+    input_tokens: _Figure | None = None
+    output_tokens: _Figure | None = None
+    prompt_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
 
 
 class _Response(msgspec.Struct):
@@ -29,7 +44,7 @@ class _Choice(msgspec.Struct):
 
 
 _Read = TypeVar("_Read")
-_NO_ERROR: Final = msgspec.Raw()
+_NOTHING: Final = msgspec.Raw()
 
 
 class _Answer(msgspec.Struct):
@@ -39,7 +54,7 @@ class _Answer(msgspec.Struct):
     response: _Response | None = None
     type: str | None = None
     object: str | None = None
-    error: msgspec.Raw = _NO_ERROR
+    error: msgspec.Raw = _NOTHING
 
 
 class _Event(_Answer):
@@ -48,11 +63,23 @@ class _Event(_Answer):
     choices: list[_Choice] | None = None
 
 
+class _Odd(msgspec.Struct):
+    """An answer or event with members of other types than OpenAI's."""
+
+    usage: msgspec.Raw = _NOTHING
+    response: msgspec.Raw = _NOTHING
+    type: msgspec.Raw = _NOTHING
+    object: msgspec.Raw = _NOTHING
+    choices: msgspec.Raw = _NOTHING
+    error: msgspec.Raw = _NOTHING
+
+
 class Tokens(msgspec.Struct):
-    """Tokens as the upstream reported them; None where it did not."""
+    """Tokens as the upstream reported them; None where it did not. ``cached``: of those of the prompt."""
 
     prompt: int | None = None
     completion: int | None = None
+    cached: int | None = None
 
 
 @dataclass(slots=True)
@@ -66,30 +93,36 @@ class Ending:
 
 _answer_decoder: Final = msgspec.json.Decoder(_Answer)
 _event_decoder: Final = msgspec.json.Decoder(_Event)
+_FIGURES: Final = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")
+_DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
+_odd_decoder: Final = msgspec.json.Decoder(_Odd)
 _object_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_list_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_choice_decoder: Final = msgspec.json.Decoder(_Choice)
+_text_decoder: Final = msgspec.json.Decoder(str)
+_figure_decoder: Final = msgspec.json.Decoder(_Figure)
 _value_decoder: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
 def tokens_of(body: bytes) -> Tokens:
     """The usage of a whole JSON answer. Raises ValueError when it is not a JSON object at all."""
-    prompt, completion, _ = figures_of(body)
-    return Tokens(prompt, completion)
+    return Tokens(*figures_of(body)[:3])
 
 
-def figures_of(body: bytes) -> tuple[int | None, int | None, bool]:
-    """``tokens_of``, prompt and completion, and whether the answer may be an error object all the same."""
+def figures_of(body: bytes) -> tuple[int | None, int | None, int | None, bool]:
+    """``tokens_of``, member by member, and whether the answer may be an error object all the same."""
     decoded = _read(_answer_decoder, body)
     if decoded is None:
         # A JSON object with members of other types than OpenAI's is somebody's answer all the same.
         try:
             body.decode()
-            _object_decoder.decode(body)
+            odd = _odd_decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"the answer is not a JSON object: {error}") from None
-        return None, None, True
-    prompt, completion = _figures(decoded)
-    told = decoded.error is not _NO_ERROR and bytes(decoded.error) != b"null"
-    return prompt, completion, told or "error" in (decoded.type, decoded.object)
+        return *_figures(_usage_in(odd)), True
+    prompt, completion, cached = _figures(decoded.usage or (decoded.response.usage if decoded.response else None))
+    told = decoded.error is not _NOTHING and bytes(decoded.error) != b"null"
+    return prompt, completion, cached, told or "error" in (decoded.type, decoded.object)
 
 
 def is_json(data: bytes) -> bool:
@@ -108,7 +141,7 @@ def ending_of(tail: bytes) -> Ending:
         if event.data == b"[DONE]":
             ending.complete = True
             continue
-        body = _read(_event_decoder, event.data)
+        body = _read_event(event.data)
         if body is None:
             continue
         flat = body.type in _FAILURES or body.object == "error"
@@ -123,31 +156,67 @@ def ending_of(tail: bytes) -> Ending:
 def tokens_told(block: bytes) -> Tokens | None:
     """``ending_of(block).tokens``: what the last of these events that tells the usage says."""
     for event in reversed(list(events(block))):
-        body = _read(_answer_decoder, event.data) if b'"usage"' in event.data else None
+        body = _read_event(event.data) if b'"usage"' in event.data else None
         tokens = None if body is None else _told(body)
         if tokens is not None:
             return tokens
     return None
 
 
-def _read(decoder: msgspec.json.Decoder[_Read], data: bytes) -> _Read | None:
+def _read(decoder: msgspec.json.Decoder[_Read], data: bytes | msgspec.Raw) -> _Read | None:
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _told(body: _Answer) -> Tokens | None:
-    told = body.usage or (body.response and body.response.usage)
-    return Tokens(*_figures(body)) if told else None
-
-
-def _figures(body: _Answer) -> tuple[int | None, int | None]:
-    usage = body.usage or (body.response.usage if body.response else None)
-    if usage is None:
-        return None, None
-    prompt, completion = usage.prompt_tokens, usage.completion_tokens
-    return (
-        usage.input_tokens if prompt is None else prompt,
-        usage.output_tokens if completion is None else completion,
+def _read_event(data: bytes) -> _Event | None:
+    """One event, as far as it can be read; None where it is no JSON object."""
+    event = _read(_event_decoder, data)
+    odd = _read(_odd_decoder, data) if event is None else None
+    if odd is None:
+        return event
+    choices = [_read(_choice_decoder, each) for each in _read(_list_decoder, odd.choices) or ()]
+    return _Event(
+        usage=_usage_in(odd),
+        type=_read(_text_decoder, odd.type),
+        object=_read(_text_decoder, odd.object),
+        error=odd.error,
+        choices=[each for each in choices if each is not None],
     )
+
+
+def _told(body: _Answer) -> Tokens | None:
+    usage = body.usage or (body.response and body.response.usage)
+    return Tokens(*_figures(usage)) if usage else None
+
+
+def _figures(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
+    """Prompt, completion, and what was cached of the prompt."""
+    if usage is None:
+        return None, None, None
+    prompt, completion, details = usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens_details
+    if prompt is None:
+        prompt, details = usage.input_tokens, usage.input_tokens_details
+    if completion is None:
+        completion = usage.output_tokens
+    if details is None or prompt is None:
+        return prompt, completion, None
+    cached = details.cached_tokens
+    return prompt, completion, prompt if cached and cached > prompt else cached
+
+
+def _usage_in(odd: _Odd) -> _Usage | None:
+    """Its usage, without the figures that are none; None where it tells none at all."""
+    told = _read(_object_decoder, odd.usage)
+    if told is None:
+        told = _read(_object_decoder, (_read(_object_decoder, odd.response) or {}).get("usage", _NOTHING))
+    if told is None:
+        return None
+    usage = _Usage()
+    for name in _FIGURES:
+        setattr(usage, name, _read(_figure_decoder, told.get(name, _NOTHING)))
+    for name in _DETAILS:
+        details = _read(_object_decoder, told.get(name, _NOTHING)) or {}
+        setattr(usage, name, _Details(_read(_figure_decoder, details.get("cached_tokens", _NOTHING))))
+    return usage

@@ -165,6 +165,34 @@ def full_time(windows: Windows, buckets: Sequence[int]) -> int:
     return latest
 
 
+def wait_for(window: Window, full_at: int, now: int, amount: int, held: int = 0) -> int | None:
+    """Nanoseconds, rounded up, until ``amount`` tokens are there beside ``held``; 0: they are. None: never.
+
+    ``held`` is what calls under way may take yet. Where that and ``amount`` are more than a bucket holds, it
+    depends on them, and the wait is as if they took all of it now.
+    """
+    if amount > window.capacity:
+        return None
+    missing = max(full_at - now * window.capacity, 0)
+    short = missing + (held + amount - window.capacity) * window.interval
+    return -(-short // window.capacity) if short > 0 else 0
+
+
+def take_for(window: Window, full_at: int, now: int, amount: int) -> int:
+    """``full_at`` after ``amount`` tokens were taken; below empty where there were fewer, and later ones wait.
+
+    A call that does not know yet how much it will use holds what it may, waits for that beside what others
+    hold, and takes at its end what it used:
+
+        if wait_for(window, full_at, now, expected, held) == 0: held += expected
+        held -= expected; full_at = take_for(window, full_at, now, used)
+
+    So what it does not use is free at once. If it took at its beginning and gave back at its end, the bucket would
+    be refilled twice: by the time that passed meanwhile, and by what came back.
+    """
+    return max(full_at, now * window.capacity) + amount * window.interval
+
+
 def carry(old: Windows, new: Windows, buckets: Sequence[int], now: int) -> list[int]:
     """The same client's buckets under other limits: tokens used in a window of the same name stay used.
 

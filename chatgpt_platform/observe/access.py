@@ -21,13 +21,26 @@ _MAX_TEXT: Final = 1024
 """Characters of any other text that a caller or an upstream has chosen; what was said is written whole."""
 
 
+NO_USAGE: Final = "none"
+"""Nothing was generated, or no upstream was asked."""
+
+REPORTED: Final = "reported"
+"""The tokens are the upstream's own figures."""
+
+ESTIMATED: Final = "estimated"
+"""The upstream told no figures, or not all."""
+
+
 @dataclass(slots=True)
 class Record:
     """What is known of a call; filled while it runs, written once at its end.
 
     ``time``: epoch seconds of its start. ``path``: without the query. ``error``: English, None when all went well.
     ``attempts``: how often an upstream was asked. ``reason``: why more than once. ``trace_id``: of a W3C trace.
-    ``prompt``, ``answer``: what was said; None unless the operator asked for prompts to be logged.
+    ``prompt``, ``answer``: what was said; None unless the operator asked for prompts to be logged. ``key``: the
+    name of the virtual key; empty: none. ``cost``: picodollars; ``priced``: whether its model has a price.
+    ``outcome``: as in the ledger; empty until it is known. ``cached_tokens``: of those of the prompt. ``usage``:
+    where the figures come from.
     """
 
     time: float
@@ -53,6 +66,12 @@ class Record:
     answer: str | None = None
     events: int = 0
     """Those of a stream, for metrics."""
+    key: str = ""
+    cost: int = 0
+    priced: bool = False
+    outcome: str = ""
+    cached_tokens: int | None = None
+    usage: str = NO_USAGE
 
     def hide(self, secret: str) -> None:
         """Take a caller's own key, which no redactor knows, out of all that a caller or an upstream wrote."""
@@ -88,8 +107,11 @@ class _Line(msgspec.Struct, gc=False):
     attempts: int
     reason: str | None
     trace_id: str | msgspec.UnsetType
+    key: str | msgspec.UnsetType
     prompt: str | msgspec.UnsetType | None
     answer: str | msgspec.UnsetType | None
+    cached_tokens: int | msgspec.UnsetType
+    usage: str | msgspec.UnsetType
 
 
 _encoder: Final = msgspec.json.Encoder()
@@ -125,8 +147,9 @@ def _shown(record: Record) -> _Line:
         None if first_byte is None else int(first_byte * 10 + 0.5) / 10,
         record.prompt_tokens, record.completion_tokens, record.bytes_out, record.error, record.upstream_request_id,
         record.attempts, record.reason,
-        record.trace_id or msgspec.UNSET,
+        record.trace_id or msgspec.UNSET, record.key or msgspec.UNSET,
         prompt if said else msgspec.UNSET, answer if said else msgspec.UNSET,
+        record.cached_tokens or msgspec.UNSET, msgspec.UNSET if record.usage is not ESTIMATED else ESTIMATED,
     )  # fmt: skip
 
 

@@ -88,4 +88,7 @@ class Upstream:
         "Whether a call that failed here is sent again even where it may have been acted on, and be paid for "
         "twice.",
     )
+    stream_usage: bool = setting(
+        Boolean(), True, "Whether streams are asked for their usage, by stream_options; otherwise it is estimated."
+    )
     timeouts: UpstreamTimeouts = section(UpstreamTimeouts, "How long the upstream may take.")

@@ -64,6 +64,7 @@ class Answer:
     """``streamed``: each event is flushed by itself; else all go out together, with a Content-Length.
 
     ``status`` 0: not even a head is sent. ``raw``: the events are all that is sent, head and framing included.
+    ``prompt_tokens``: those that have been read when the first event goes out.
     """
 
     events: Iterable[Event]
@@ -72,6 +73,7 @@ class Answer:
     streamed: bool = False
     end: End = End.WHOLE
     raw: bool = False
+    prompt_tokens: int = 0
 
     @property
     def complete(self) -> bool:
@@ -102,11 +104,11 @@ class Refusal(Exception):
         return Answer([Event({"error": self.error})], self.status, {**JSON, **self.headers, **(headers or {})})
 
 
-def plain(document: Document, tokens: int = 0) -> Answer:
+def plain(document: Document, tokens: int = 0, prompt_tokens: int = 0) -> Answer:
     """A JSON answer for which ``tokens`` tokens are generated."""
-    return Answer([Event(document, tokens)])
+    return Answer([Event(document, tokens)], prompt_tokens=prompt_tokens)
 
 
-def stream(events: Iterable[Event]) -> Answer:
+def stream(events: Iterable[Event], prompt_tokens: int) -> Answer:
     """A streamed answer."""
-    return Answer(events, headers=SSE, streamed=True)
+    return Answer(events, headers=SSE, streamed=True, prompt_tokens=prompt_tokens)

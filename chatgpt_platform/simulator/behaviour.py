@@ -59,7 +59,8 @@ class Stats:
 
     ``calls``: POSTs that have arrived, whatever became of them. ``served``: calls answered wholly, errors
     included. ``under_way``: being answered now. ``cancelled``: the caller left before the end. ``tokens``:
-    generated so far. A call that a fault breaks off is neither served nor cancelled.
+    generated so far. ``prompt_tokens``: of the calls for which something was generated. A call that a fault breaks
+    off is neither served nor cancelled.
     """
 
     calls: int = 0
@@ -67,3 +68,9 @@ class Stats:
     under_way: int = 0
     cancelled: int = 0
     tokens: int = 0
+    prompt_tokens: int = 0
+
+    @property
+    def completion_tokens(self) -> int:
+        """``tokens``, as usage has it."""
+        return self.tokens

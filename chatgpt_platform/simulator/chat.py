@@ -116,8 +116,8 @@ def _answer(members: Members, script: Script, shape: _Shape, prompts: list[Said]
     replies = [compose(script, said.turn, said.last, maximum) for said in prompts for _ in range(times)]
     completion = _Completion(model, script.now, replies, sum(said.tokens for said in prompts))
     if streamed:
-        return stream(_events(completion, shape, with_usage))
-    return plain(_document(completion, shape), completion.tokens)
+        return stream(_events(completion, shape, with_usage), completion.prompt_tokens)
+    return plain(_document(completion, shape), completion.tokens, completion.prompt_tokens)
 
 
 def _wants_usage(members: Members, streamed: bool) -> bool:

@@ -130,7 +130,9 @@ def crlf(answer: Answer, request: Request) -> Answer:
 
 def error_first(answer: Answer, request: Request) -> Answer:
     """A 200 that holds nothing but an error."""
-    return replace(answer, status=200, events=[error_event(answer, request, _server_error().error, 0)])
+    return replace(
+        answer, status=200, prompt_tokens=0, events=[error_event(answer, request, _server_error().error, 0)]
+    )
 
 
 def error_later(answer: Answer, request: Request) -> Answer:
@@ -150,7 +152,7 @@ def echo_key(answer: Answer, request: Request) -> Answer:
     if not answer.streamed:
         return error.answer(echoed)
     event = error_event(answer, request, error.error, 0)
-    return replace(answer, events=[event], headers={**answer.headers, **echoed})
+    return replace(answer, prompt_tokens=0, events=[event], headers={**answer.headers, **echoed})
 
 
 def gzip_bomb(answer: Answer, request: Request) -> Answer:
@@ -166,17 +168,17 @@ def silence_after_done(answer: Answer, request: Request) -> Answer:
 
 def empty_choices(answer: Answer, request: Request) -> Answer:
     """The list that was asked for, empty."""
-    return replace(answer, events=_edited(answer.events, _emptied))
+    return replace(answer, events=edited(answer.events, _emptied))
 
 
 def null_content(answer: Answer, request: Request) -> Answer:
     """null for each text of the reply."""
-    return replace(answer, events=_edited(answer.events, _nulled))
+    return replace(answer, events=edited(answer.events, _nulled))
 
 
 def no_usage(answer: Answer, request: Request) -> Answer:
     """Nothing is said of tokens."""
-    return replace(answer, events=_edited(answer.events, _without_usage))
+    return replace(answer, events=edited(answer.events, without_usage))
 
 
 def body_of(answer: Answer) -> tuple[bytes, int]:
@@ -247,7 +249,7 @@ def error_event(answer: Answer, request: Request, error: Mapping[str, object], n
     return Event({"type": "error", "sequence_number": number, **members}, name="error")
 
 
-def _edited(events: Iterable[Event], edit: Callable[[Document], Document | None]) -> Iterator[Event]:
+def edited(events: Iterable[Event], edit: Callable[[Document], Document | None]) -> Iterator[Event]:
     """Each JSON object as ``edit`` makes it; left out where that is None."""
     for event in events:
         data = event.data if isinstance(event.data, bytes) else edit(event.data)
@@ -276,12 +278,13 @@ def _null_in(name: str, value: object) -> object:
     return None if isinstance(value, str) and name in ("content", "text", "delta") else value
 
 
-def _without_usage(document: Document) -> Document | None:
+def without_usage(document: Document) -> Document | None:
+    """A JSON object less what it tells of tokens; None where that was all."""
     if document.get("choices") == []:
         return None  # the last event of a chat, which is there for the usage only
     response = document.get("response")
     kept = {name: value for name, value in document.items() if name != "usage"}
-    return {**kept, "response": _without_usage(response)} if isinstance(response, dict) else kept
+    return {**kept, "response": without_usage(response)} if isinstance(response, dict) else kept
 
 
 def _bomb() -> Iterator[Event]:

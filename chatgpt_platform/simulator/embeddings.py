@@ -37,7 +37,8 @@ def embeddings(members: Members, script: Script) -> Answer:
             "data": [_embedding(index, vector(value, size), form) for index, value in enumerate(inputs)],
             "model": model,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
+        },
+        prompt_tokens=tokens,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from chatgpt_platform.simulator import effects, framing, streams
+from chatgpt_platform.simulator import effects, framing, streams, usages
 from chatgpt_platform.simulator.answer import Answer, End
 from chatgpt_platform.simulator.effects import Change, refused, status
 from chatgpt_platform.simulator.refusals import BUSY, QUOTA, busy, overloaded
@@ -134,6 +134,8 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "empty-choices": Fault("`choices` (or `output`, `data`, `results`) is empty", effects.empty_choices),
     "null-content": Fault("the text is null", effects.null_content),
     "no-usage": Fault("usage is missing", effects.no_usage),
+    "no-stream-usage": Fault("streams tell no usage, though asked for it", usages.ignores_options),
+    "no-stream-options": Fault("400 for each call that has stream_options", usages.refuses_options),
     "late-events": Fault("an event behind `[DONE]`", streams.late_events),
     "silence-after-done": Fault(
         "a whole stream, then the connection stays open and silent", effects.silence_after_done
@@ -152,6 +154,8 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "filters": Fault("valid: a first event without choices, as Azure has it", streams.azure_filter),
     "reasoning": Fault("valid: reasoning_content beside the text, as DeepSeek has it", streams.reasoning),
     "tool-calls": Fault("valid: the call of a function instead of a text", streams.tool_calls),
+    "usage-each": Fault("valid: each chunk of a stream tells the usage so far, unasked", usages.in_each_chunk),
+    "cached": Fault("valid: half of the prompt was cached, as usage tells", usages.cached),
     "length": Fault("valid: the reply was cut at a maximum", streams.cut_short),
 }
 

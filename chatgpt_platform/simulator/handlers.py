@@ -78,6 +78,8 @@ class StatsHandler(RequestHandler):
                 "under_way": self._stats.under_way,
                 "cancelled": self._stats.cancelled,
                 "tokens": self._stats.tokens,
+                "prompt_tokens": self._stats.prompt_tokens,
+                "completion_tokens": self._stats.completion_tokens,
             }
         )
 
@@ -156,7 +158,10 @@ class ApiHandler(RequestHandler):
         if answer.status and not answer.raw:
             self._set_head(answer, behaviour)
         started = False
+        prompt_tokens = answer.prompt_tokens
         for event in answer.events:
+            self._host.stats.prompt_tokens += prompt_tokens
+            prompt_tokens = 0
             if event.wait:
                 await asyncio.sleep(event.wait * behaviour.silence)
             for _ in range(event.tokens):

@@ -93,8 +93,8 @@ def responses(members: Members, script: Script) -> Answer:
     reply = compose(script, said.turn, said.last, maximum)
     response = _Response(echoed, script.now, said.tokens + count(members.text("instructions")), reply)
     if members.flag("stream"):
-        return stream(_numbered(response))
-    return plain(response.whole(), len(reply.pieces))
+        return stream(_numbered(response), response.input_tokens)
+    return plain(response.whole(), len(reply.pieces), response.input_tokens)
 
 
 def _read_input(members: Members) -> Said:

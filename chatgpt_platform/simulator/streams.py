@@ -100,7 +100,7 @@ def first_event(refusal: Refusal) -> Change:
     def change(answer: Answer, request: Request) -> Answer:
         if not answer.streamed:
             return refusal.answer()
-        return replace(answer, events=[error_event(answer, request, error, 0)])
+        return replace(answer, prompt_tokens=0, events=[error_event(answer, request, error, 0)])
 
     return change
 
@@ -109,7 +109,7 @@ def named_error(answer: Answer, request: Request) -> Answer:
     """An event named error after some tokens, as Anthropic's service has it, then the end."""
     error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     if not answer.streamed:
-        return replace(answer, status=529, events=[Event(error)])
+        return replace(answer, status=529, prompt_tokens=0, events=[Event(error)])
     return replace(answer, events=[*beginning(answer.events), Event(error, name="error")])
 
 
@@ -120,7 +120,7 @@ def flat_error(answer: Answer, request: Request) -> Answer:
         "code": 500,
     }  # fmt: skip
     if not answer.streamed:
-        return replace(answer, status=500, events=[Event(error)])
+        return replace(answer, status=500, prompt_tokens=0, events=[Event(error)])
     return replace(answer, events=[*beginning(answer.events), Event(error), DONE])
 
 

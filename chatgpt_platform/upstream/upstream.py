@@ -61,6 +61,8 @@ class Upstream:
         self.total: Final = times.total
         self.most: Final = settings.concurrency or math.inf
         """Calls at a time."""
+        self.asks_usage = settings.stream_usage
+        """Whether streams are asked for their usage, which it may turn out not to take."""
         self.rename: Final = settings.rename
         """What it calls models, by the names that callers use."""
         self._serves: Final = _matcher(settings.models)
@@ -121,6 +123,15 @@ class Upstream:
             self.logger.warning(
                 "%s: is taken to be down, and left alone for %.3g s: %s",
                 self.name, self.breaker.opens_in(now), problem,
+            )  # fmt: skip
+
+    def refuses_usage(self) -> None:
+        """It has refused to be asked for the usage of a stream, and took the same call without."""
+        if self.asks_usage:
+            self.asks_usage = False
+            self.logger.warning(
+                "%s: does not take stream_options: it is not asked for the usage of streams any more, which is "
+                "estimated where it tells none; stream_usage: false spares the attempt", self.name,
             )  # fmt: skip
 
     def rest(self, now: float, seconds: float) -> None:

@@ -148,7 +148,7 @@ class Reception:
         if call.endpoint is endpoints.USAGE and cors.is_preflight(self._cors, call.method, call.headers):
             return
         self._check_own(call)
-        self._reports.screen(call, self.gateway.count)
+        self._reports.screen(call, self.gateway.count_refusal)
 
     def _check_own(self, call: Call) -> None:
         """Method and length of what the gateway answers by itself."""

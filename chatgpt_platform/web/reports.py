@@ -9,27 +9,29 @@ from __future__ import annotations
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
 from chatgpt_platform.access.address import AddressBook
 from chatgpt_platform.access.keys import bearer_token, usable
 from chatgpt_platform.accounts import inquiry
+from chatgpt_platform.accounts.accounts import Accounts
 from chatgpt_platform.accounts.inquiry import By, Span
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway.call import Call, Reply
 from chatgpt_platform.gateway.endpoints import Endpoint
+from chatgpt_platform.gateway.identity import Identity
 from chatgpt_platform.gateway.render import JSON
 from chatgpt_platform.limits.bucket import windows_of
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.settings.schema import Settings
-from chatgpt_platform.settings.secret import Secret
+from chatgpt_platform.settings.secret import digest_of
 from chatgpt_platform.web import openapi, operations
 from chatgpt_platform.web.inquiries import Inquiries
 from chatgpt_platform.web.operations import Operation
@@ -46,36 +48,6 @@ REFUSALS_A_MINUTE: Final = 10
 _MOST_ADDRESSES: Final = 10_000
 
 _CSV: Final = (b"content-type", b"text/csv; charset=utf-8; header=present")
-_HASHED: Final = "sha256:"
-
-
-class Holder(Protocol):
-    """Who has a virtual key."""
-
-    @property
-    def name(self) -> str: ...
-
-
-class Holders(Protocol):
-    """All of them."""
-
-    def find(self, token: str) -> Holder | None:
-        """Whose this key is; None for one that is none, or no longer."""
-
-    def told(self) -> Sequence[Mapping[str, Any]]:
-        """What the owner is told of each key, as ``openapi.KEY`` has it."""
-
-
-class _Nobody:
-    def find(self, token: str) -> Holder | None:
-        return None
-
-    def told(self) -> Sequence[Mapping[str, Any]]:
-        return ()
-
-
-NOBODY: Final[Holders] = _Nobody()
-"""Where there are no virtual keys."""
 
 
 class Refusals:
@@ -101,13 +73,16 @@ class Reports:
     """The operations under one configuration; a reload makes a new one."""
 
     def __init__(
-        self, settings: Settings, holders: Holders, refusals: Refusals, inquiries: Inquiries,
+        self, settings: Settings, accounts: Accounts, refusals: Refusals, inquiries: Inquiries,
         logger: logging.Logger,
     ) -> None:  # fmt: skip
         self._owners: Final = AddressBook((), settings.admin.allow, ())
         self._nobody: Final = not settings.admin.allow
-        self._token: Final = _digest(settings.admin.token)
-        self._holders: Final = holders
+        self._token: Final = (
+            bytes.fromhex(digest_of(settings.admin.token)) if settings.admin.token.reveal() else b""
+        )
+        self._accounts: Final = accounts
+        self._identity: Final = Identity(accounts, require_key=True)
         self._refusals: Final = refusals
         self._inquiries: Final = inquiries
         self._log: Final = logger
@@ -144,9 +119,10 @@ class Reports:
         if operation is operations.ADMIN_OPENAPI:
             return _reply(openapi.document())
         if operation is operations.ADMIN_KEYS:
-            return _reply({"object": "list", "data": self._holders.told()})
+            return _reply({"object": "list", "data": self._accounts.told()})
         if operation is operations.USAGE:
-            given["key"] = self._holder(call).name
+            assert call.account is not None
+            given["key"] = call.account.name
         return await self._usage(call, given)
 
     async def _usage(self, call: Call, given: dict[str, str]) -> Reply:
@@ -169,7 +145,7 @@ class Reports:
 
     def _check_who(self, operation: Operation, call: Call) -> None:
         if not operation.for_owner:
-            self._holder(call)
+            self._find_holder(call)
             return
         token = bearer_token(call.header(b"authorization") or "")
         if token is None:
@@ -177,14 +153,13 @@ class Reports:
         if not hmac.compare_digest(sha256(token.encode("latin-1")).digest(), self._token):
             raise Problem(Kind.KEY_REFUSED, "token_refused")
 
-    def _holder(self, call: Call) -> Holder:
-        token = call.header(b"apikey") or bearer_token(call.header(b"authorization") or "")
-        if not token:
+    def _find_holder(self, call: Call) -> None:
+        keys = (call.header(b"apikey"), bearer_token(call.header(b"authorization") or ""))
+        given = [key for key in keys if key]
+        if not given:
             raise Problem(Kind.MISSING_KEY, "missing_bearer")
-        holder = self._holders.find(token) if usable(token) else None
-        if holder is None:
+        if not any(usable(key) and self._identity.find(call, key) for key in given):
             raise Problem(Kind.KEY_REFUSED)
-        return holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +184,6 @@ class _Asked:
         if self.as_csv:
             return reporting.as_csv(told).encode()
         return msgspec.json.encode(reporting.as_object(told))
-
-
-def _digest(token: Secret) -> bytes:
-    """The SHA-256 of the admin token, which may be all that is known of it; empty where there is none."""
-    text = token.reveal()
-    if text.startswith(_HASHED):
-        return bytes.fromhex(text.removeprefix(_HASHED))
-    return sha256(text.encode()).digest() if text else b""
 
 
 def _reply(content: object) -> Reply:

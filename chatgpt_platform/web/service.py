@@ -10,6 +10,7 @@ from operator import call as step
 from typing import Final
 
 from chatgpt_platform.access.address import AddressBook
+from chatgpt_platform.accounts.accounts import Accounts
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.gateway.gateway import Gateway
 from chatgpt_platform.gateway.load import Load
@@ -22,7 +23,7 @@ from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.web import snapshot
 from chatgpt_platform.web.forms import read_multipart
 from chatgpt_platform.web.inquiries import Inquiries
-from chatgpt_platform.web.reports import NOBODY, Holders, Refusals, Reports
+from chatgpt_platform.web.reports import Refusals, Reports
 from chatgpt_platform.web.scraping import Scraping
 from chatgpt_platform.wire.batch import Batch
 
@@ -33,8 +34,7 @@ _KEPT_CLIENTS: Final = 16_384
 class Service:
     """The running gateway. Lives on one event loop; ``apply`` puts another configuration in place."""
 
-    def __init__(self, settings: Settings, logs: Logs, holders: Holders = NOBODY) -> None:
-        """``holders``: those of virtual keys."""
+    def __init__(self, settings: Settings, logs: Logs) -> None:
         limits = settings.limits
         self.logs = logs
         self.loop: Final = asyncio.get_running_loop()
@@ -45,14 +45,16 @@ class Service:
         """What is to be done for each call whose request became whole in this turn of the loop."""
         self.begun_answers: Final[Batch[Callable[[], None]]] = Batch(self.loop, step)
         """The same where the upstream's answer began, or failed to."""
-        self._limiter: Final = Store(
-            _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS
-        )
         self.metrics: Final = Metrics()
         self.fleet = Fleet(settings.upstreams, logs.logger)
         self.load: Final = Load(settings.load, self.metrics)
+        self.accounts: Final = Accounts(settings, logs.logger)
+        self._limiter: Final = self.accounts.limiter(
+            lambda secret: Store(
+                _windows(settings), limits.max_clients, self._say_overflow, keep=_KEPT_CLIENTS, secret=secret
+            )
+        )
         self.scraping: Final = Scraping(self.metrics, self._snapshot)
-        self.holders: Final = holders
         self._inquiries: Final = Inquiries()
         self._refusals: Final = Refusals()
         self.fronts: Final[list[Callable[[], int]]] = []
@@ -72,6 +74,7 @@ class Service:
             self._lost_lines += self.logs.lost
         self.logs = logs
         self.load.reconfigure(settings.load)
+        self.accounts.configure(settings, logs.logger)
         self._install(settings)
         limits = settings.limits
         self._limiter.reconfigure(_windows(settings), limits.max_clients, time.monotonic_ns())
@@ -93,14 +96,21 @@ class Service:
             record.hide(call.own_key.value)
         record.status, record.bytes_out = status, bytes_out
         record.duration_ms = (time.monotonic() - call.started) * 1000
+        self.gateway.account(call, status)
         if self.scraping.wanted:
             self.metrics.call(record, call.endpoint)
         self.logs.access(record)
 
+    def flush(self) -> None:
+        """Put on their way to the disk what the ledger and the logs have been given; for the owner's timer."""
+        self.accounts.flush()
+        self.logs.flush()
+
     async def close(self) -> None:
-        """Let the upstream connections go."""
+        """Let the upstream connections go, and what is stored."""
         await self.scraping.close()
         await self._inquiries.close()
+        await self.accounts.close()
         await asyncio.gather(self.fleet.close(), self.gateway.close(), *self._closing)
 
     def _install(self, settings: Settings) -> None:
@@ -108,10 +118,11 @@ class Service:
         access = settings.access
         self.addresses = AddressBook(settings.server.trusted_proxies, access.allow, access.deny)
         self.gateway = Gateway(
-            settings, self._limiter, self.fleet, self.load, self.metrics, read_multipart, self.logs.logger
-        )
-
-        self.reports = Reports(settings, self.holders, self._refusals, self._inquiries, self.logs.logger)
+            settings, self._limiter, self.fleet, self.load, self.accounts, self.metrics, read_multipart,
+            self.logs.logger,
+        )  # fmt: skip
+        self.accounts.note_calls_by(self.gateway.calls_so_far)
+        self.reports = Reports(settings, self.accounts, self._refusals, self._inquiries, self.logs.logger)
         self.scrapers = AddressBook((), settings.metrics.allow, ())
         """Who may read /metrics, by the addresses of clients; where it is served at all."""
         self.scraping.switch(on=bool(settings.metrics.allow or settings.metrics.port))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
-from chatgpt_platform.errors import Problem
+from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway.call import Call, PassChunk, Reply, Stream
 from chatgpt_platform.web.course import Course
 from chatgpt_platform.web.pulse import Pulse
@@ -45,8 +45,22 @@ class Outlet(Protocol):
 class Transaction:
     """Receives a request's body, answers it, and tells the access log how it ended: once, whatever happens."""
 
-    __slots__ = ("_asked", "_begun", "_bytes_out", "_concluded", "_course", "_end", "_out", "_pulse", "_reception",
-                 "_refused", "_rest", "_size", "_streaming", "call")  # fmt: skip
+    __slots__ = (
+        "_asked",
+        "_begun",
+        "_bytes_out",
+        "_concluded",
+        "_course",
+        "_end",
+        "_out",
+        "_pulse",
+        "_reception",
+        "_refused",
+        "_rest",
+        "_revoked",
+        "_size",
+        "call",
+    )  # fmt: skip
 
     def __init__(self, reception: Reception, out: Outlet, call: Call) -> None:
         self.call: Final = call
@@ -66,8 +80,8 @@ class Transaction:
         """What goes on with an answer that has to be waited for."""
         self._end: asyncio.Future[None] | None = None
         self._pulse: Pulse | None = None
-        self._streaming: Stream | None = None
-        """The answer that is being passed on."""
+        self._revoked = False
+        """It is being ended, although its client is still there."""
 
     def begin(self) -> None:
         """The head has come: refuse the call, or let its body come."""
@@ -120,6 +134,17 @@ class Transaction:
                 self._reception.gateway.abandon(self.call)
             self._conclude(CLIENT_LEFT)
 
+    def revoke(self) -> None:
+        """End it, whatever has become of it so far: its key does not count any more."""
+        if self._concluded:
+            return
+        self._revoked = True
+        self.call.record.outcome = "cut"
+        if self._course is not None:
+            self._course.cancel()
+        else:
+            self._let_go()
+
     def fail(self, problem: Problem) -> None:
         """Answer with a failure that the server met."""
         if not self._refused and not self._begun:
@@ -135,6 +160,8 @@ class Transaction:
             if reply is not None:
                 self._send(reply)
                 return
+            if self.call.credential is not None:
+                self.call.credential.lasting[self.call] = self
             if self.call.record.stream:
                 self._feel_pulse()
             response = self.call.response
@@ -180,7 +207,7 @@ class Transaction:
             self._fault(error)
 
     async def _stream(self, reply: Reply, stream: Stream) -> None:
-        self._streaming = stream
+        self.call.stream = stream
         try:
             if not self.call.committed:
                 self.call.committed = True
@@ -204,7 +231,7 @@ class Transaction:
 
     def _beat(self) -> None:
         """Send a comment, between events; before the first one the head goes with it, and is the call's status."""
-        if self._streaming is not None and not self._streaming.between_events:
+        if self.call.stream is not None and not self.call.stream.between_events:
             return
         if not self.call.committed:
             self.call.committed = True
@@ -224,8 +251,18 @@ class Transaction:
         self._conclude(200)
 
     def _let_go(self) -> None:
-        """The client has left while its answer was under way."""
-        self._break_off(CLIENT_LEFT)  # as a rule nobody is left to see it
+        """The client has left while its answer was under way, or its key was revoked."""
+        if not self._revoked:
+            self._break_off(CLIENT_LEFT)  # as a rule nobody is left to see it
+            return
+        if self.call.response is not None:
+            self.call.response.close()
+        if self.call.stream is not None and not self.call.stream.events:
+            self._break_off(200)  # into a body of another kind no error can be written
+            return
+        if self.call.stream is not None and not self.call.stream.between_events:
+            self._out.write(b"\n\n")
+        self._send(self._reception.refuse(self.call, Problem(Kind.KEY_REFUSED, "key_revoked")))
 
     def _fault(self, error: Exception) -> None:
         """A fault of ours: an end in good order would make half an answer look whole."""
@@ -235,6 +272,7 @@ class Transaction:
         self._break_off(500)
 
     def _break_off(self, status: int) -> None:
+        self._reception.gateway.broken_off(self.call)
         if self.call.response is not None:
             self.call.response.close()
         self._out.abort()
@@ -261,8 +299,11 @@ class Transaction:
             service = self._reception.service
             if status == CLIENT_LEFT and service.cutting:
                 self.call.record.error = "cut off: the gateway stopped"
+                self.call.record.outcome = "cut"
             elif status == CLIENT_LEFT and self._out.cut_off:
                 self.call.record.error = "cut off: nothing of the answer was taken for too long"
+            if self.call.credential is not None:
+                self.call.credential.lasting.pop(self.call, None)
             service.finish(self.call, status, self._bytes_out)
             if self._end is not None and not self._end.done():
                 self._end.set_result(None)

@@ -146,7 +146,7 @@ def test_what_cannot_be_is_told_all_at_once_by_its_flag(keys: Keys) -> None:
             assert [line for line in lines if line.startswith(f"{flag}: found ")], flag
         assert all(": found " in line and ", expected " in line for line in lines)
     assert stored() == {}
-    assert 'found "4/minute", expected calls/period such as 3/minute' in refused.error
+    assert "--limits: found a second limit for a minute, expected one" in lines
 
 
 @pytest.mark.parametrize(
@@ -338,16 +338,17 @@ def test_an_output_of_few_characters_gets_what_it_can_show(keys: Keys, monkeypat
     assert json.loads(f'"{key[:8]}\\u2026"') == tokens.hint(key)
 
 
-def test_options_that_another_hand_has_spoilt_are_told(keys: Keys) -> None:
+@pytest.mark.parametrize("text", ["[broken", "7", '{"limits": 3}', '{"expires": "soon"}', "[" * 100_000])
+def test_options_that_another_hand_has_spoilt_are_told(keys: Keys, text: str) -> None:
     keys("create", "--name", "alice")
     store = KeyStore(Path("state"))
-    store.edit("alice", lambda _: "[broken")
+    store.edit("alice", lambda _: text)
     store.close()
     for refused in (keys("list"), keys("edit", "alice", "--concurrency", "1")):
-        assert (refused.code, refused.out) == (1, "")
-        assert refused.error == (
-            "keys: the settings of the key alice cannot be read; revoke it and make another\n"
-        )
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.error.splitlines()[1:] == [
+            "keys.db: alice: its settings cannot be read; the cure: revoke it and make another"
+        ]
     assert keys("revoke", "alice").code == 0
 
 

@@ -142,7 +142,6 @@ def test_the_request_holds_what_was_asked_for_and_nothing_else() -> None:
         "temperature": 0,
         "top_p": 0.5,
         "stream": True,
-        "stream_options": {"include_usage": True},
     }
     assert b"test-key-1" not in body
 

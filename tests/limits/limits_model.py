@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import date, datetime
 from fractions import Fraction
 from math import ceil, floor
+from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
@@ -26,6 +29,43 @@ pauses = st.one_of(
     ),
     st.just(10**6 * SECOND),  # the machine slept
 )
+
+zones = st.sampled_from(
+    [
+        "UTC",
+        "Europe/Berlin",
+        "America/New_York",
+        "America/Havana",  # two midnights in autumn
+        "Asia/Beirut",  # no midnight in spring
+        "America/Scoresbysund",  # an hour before midnight comes twice
+        "Australia/Lord_Howe",  # half an hour
+        "Asia/Kathmandu",
+    ]
+).map(ZoneInfo)
+
+turns = st.builds(
+    lambda day, seconds: datetime.fromisoformat(f"2026-{day}T00:00:00Z").timestamp() + seconds,
+    st.sampled_from(
+        ["01-01", "02-28", "03-08", "03-28", "03-29", "04-04", "06-01", "10-04", "10-25", "11-01", "12-31"]
+    ),
+    st.integers(-36 * 3600, 36 * 3600) | st.integers(-36, 36).map(lambda hours: hours * 3600),
+)
+"""Moments about those at which periods begin and clocks change."""
+
+
+def date_periods(zone: ZoneInfo) -> dict[str, Callable[[float], object]]:
+    """For each period what tells a moment's from another's."""
+
+    def on(moment: float) -> date:
+        return datetime.fromtimestamp(moment, zone).date()
+
+    return {
+        "day": on,
+        "week": lambda moment: on(moment).isocalendar()[:2],
+        "month": lambda moment: (on(moment).year, on(moment).month),
+        "year": lambda moment: on(moment).year,
+        "total": lambda _: None,
+    }
 
 
 class Model:
@@ -70,3 +110,22 @@ class Model:
         window = self.windows[index]
         missing = max(Fraction(0), level - self.levels[index])
         return missing * window.seconds * SECOND / window.capacity
+
+
+class Level:
+    """One bucket from which many tokens are taken at once, and which may owe some: a level below 0."""
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.level = Fraction(window.capacity)
+        self.time = 0
+        self._rate = Fraction(window.capacity, window.seconds * SECOND)
+
+    def move(self, now: int) -> None:
+        passed = max(0, now - self.time)
+        self.time += passed
+        self.level = min(Fraction(self.window.capacity), self.level + passed * self._rate)
+
+    def until(self, level: int) -> int:
+        """Nanoseconds, rounded up, until it would be at ``level``, were there no rim."""
+        return ceil(max(Fraction(0), level - self.level) / self._rate)

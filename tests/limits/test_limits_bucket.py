@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import combinations
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,12 @@ from chatgpt_platform.limits.bucket import (
     full_time,
     quota,
     take,
+    take_for,
     wait,
+    wait_for,
     windows_of,
 )
-from limits.limits_model import Model, limits, pauses
+from limits.limits_model import Level, Model, limits, pauses
 
 some_limits = limits.filter(bool)
 
@@ -163,3 +166,88 @@ def test_carrying_converts_tokens_where_a_window_has_another_length() -> None:
     buckets = fresh(old)
     admitted(old, buckets, 0, 3)
     assert quota(new, carry(old, new, buckets, 0), 0) == (1, 8)  # 7.5 s a token
+
+
+token_windows = st.builds(
+    Window,
+    name=st.just("tokens"),
+    capacity=st.sampled_from([1, 7, 100, 90_000]),
+    seconds=st.sampled_from([1, 60]),
+)
+amounts = st.integers(0, 120) | st.integers(0, 100_000)
+
+
+class Call(NamedTuple):
+    held: int
+    used: int
+    length: int
+    """Calls that begin, or are denied, before it ends."""
+
+
+token_calls = st.lists(st.tuples(pauses, st.builds(Call, amounts, amounts, st.integers(0, 4))), max_size=20)
+
+
+def test_many_tokens_at_once() -> None:
+    window = Window("tokens", 100, 60)
+    assert wait_for(window, 0, 0, 100) == 0
+    assert wait_for(window, 0, 0, 101) is None
+    assert wait_for(window, 0, 0, 60, held=50) == 6 * SECOND
+    full_at = take_for(window, 0, 0, 70)
+    assert wait_for(window, full_at, 0, 30) == 0
+    assert wait_for(window, full_at, 0, 40) == 6 * SECOND
+    assert wait_for(window, full_at, 6 * SECOND - 1, 40) == 1
+    full_at = take_for(window, full_at, 0, 130)  # one answer was that much longer than anyone thought
+    assert wait_for(window, full_at, 0, 0) == 60 * SECOND, "below empty not even nothing is there"
+    assert wait_for(window, full_at, 0, 100) == 120 * SECOND
+
+
+@given(token_windows, st.lists(st.tuples(pauses, amounts, amounts, amounts)))
+def test_many_tokens_are_waited_for_and_taken_as_from_the_model(
+    window: Window, steps: list[tuple[int, int, int, int]]
+) -> None:
+    full_at, model, now = 0, Level(window), 0
+    for pause, amount, held, used in steps:
+        now += pause
+        model.move(now)
+        expected = None if amount > window.capacity else model.until(amount + held)
+        assert wait_for(window, full_at, now, amount, held) == expected
+        full_at, model.level = take_for(window, full_at, now, used), model.level - used
+        assert (full_at <= now * window.capacity) == (model.level == window.capacity)
+
+
+@given(token_windows, amounts, amounts, pauses)
+def test_the_wait_for_many_tokens_is_exact(window: Window, used: int, amount: int, now: int) -> None:
+    full_at = take_for(window, 0, now, used)
+    wait = wait_for(window, full_at, now, amount)
+    assert (wait is None) == (amount > window.capacity)
+    if wait:
+        assert wait_for(window, full_at, now + wait, amount) == 0
+        assert wait_for(window, full_at, now + wait - 1, amount) == 1
+
+
+@given(token_windows, token_calls)
+def test_no_stretch_uses_more_than_capacity_and_rate_and_what_its_last_calls_exceed_their_holds(
+    window: Window, calls: list[tuple[int, Call]]
+) -> None:
+    full_at, now, held = 0, 0, 0
+    open_calls: list[tuple[int, Call]] = []
+    begun: list[int] = []
+    ended: list[tuple[int, Call]] = []
+    for number, (pause, call) in enumerate(calls):
+        now += pause
+        for ends, over in [each for each in open_calls if each[0] <= number]:
+            open_calls.remove((ends, over))
+            held -= over.held
+            full_at = take_for(window, full_at, now, over.used)
+            ended.append((now, over))
+        if wait_for(window, full_at, now, call.held, held) == 0:
+            held += call.held
+            begun.append(len(ended))
+            open_calls.append((number + 1 + call.length, call))
+    for first, (start, _) in enumerate(ended):
+        for last, (end, _) in enumerate(ended[first:], first):
+            stretch = ended[first : last + 1]
+            after = max((at for at in begun if first <= at <= last), default=first)
+            exceeded = sum(max(0, call.used - call.held) for _, call in ended[after : last + 1])
+            most = window.capacity + Fraction(window.capacity * (end - start), window.seconds * SECOND)
+            assert sum(call.used for _, call in stretch) <= most + exceeded

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatgpt_platform.observe.access import MAX_PATH, Record, line, lines
+from chatgpt_platform.observe.access import ESTIMATED, MAX_PATH, REPORTED, Record, line, lines
 from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.observe.timestamps import stamp
 
@@ -52,7 +52,16 @@ def test_the_names_stand_in_the_documented_order() -> None:
     assert list(json.loads(line(record(), REDACTOR))) == NAMES
     assert list(json.loads(line(record(prompt="hi"), REDACTOR))) == [*NAMES, "prompt", "answer"]
     assert list(json.loads(line(record(trace_id="0a"), REDACTOR))) == [*NAMES, "trace_id"]
-    assert [field.name for field in fields(Record)] == [*NAMES, "trace_id", "prompt", "answer", "events"]
+    assert [field.name for field in fields(Record)] == [
+        *NAMES, "trace_id", "prompt", "answer", "events", "cached_tokens", "usage",
+    ]  # fmt: skip
+
+
+def test_where_the_tokens_come_from_is_told_where_it_is_worth_it() -> None:
+    assert list(json.loads(line(record(cached_tokens=0, usage=REPORTED), REDACTOR))) == NAMES
+    counted = json.loads(line(record(cached_tokens=7, usage=ESTIMATED), REDACTOR))
+    assert list(counted) == [*NAMES, "cached_tokens", "usage"]
+    assert (counted["cached_tokens"], counted["usage"]) == (7, "estimated")
 
 
 def test_what_is_not_known_is_null() -> None:

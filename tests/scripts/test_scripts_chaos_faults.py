@@ -41,7 +41,7 @@ def test_each_fault_is_known_to_the_simulator_and_in_one_class() -> None:
             Behaviour(fail=period.fail, share=period.share)
 
 
-ODD = {"no-usage", "silence-after-done"}  # not quite valid, but whole
+ODD = {"no-usage", "no-stream-usage", "silence-after-done"}  # not quite valid, but whole
 
 
 def test_changes_come_in_their_order() -> None:

@@ -155,6 +155,7 @@ upstreams:
     proxy: HTTP://user:pass%40word@Proxy
     ca_file: ca.pem
     retry_unsafe: true
+    stream_usage: false
     timeouts: {connect: 1s, first_byte: 2s, idle: 3s, total: 500ms}
 retries: {attempts: 1, budget: 100}
 load: {calls: 0, calls_per_client: 1, queue: 0, wait: 100ms}
@@ -218,6 +219,7 @@ admin: {token: test-token-of-the-owner, allow: []}
         "upstreams[0].proxy": Secret("http://user:pass%40word@proxy:80"),
         "upstreams[0].ca_file": "ca.pem",
         "upstreams[0].retry_unsafe": True,
+        "upstreams[0].stream_usage": False,
         "upstreams[0].timeouts.connect": 1.0,
         "upstreams[0].timeouts.first_byte": 2.0,
         "upstreams[0].timeouts.idle": 3.0,

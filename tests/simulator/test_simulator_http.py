@@ -87,7 +87,10 @@ def test_the_counts() -> None:
             assert requests.post(running.base_url + "/chat/completions", json=CHAT, headers=HEADERS).ok
         assert not requests.post(running.base_url + "/chat/completions", json=CHAT).ok
         counts = requests.get(running.url + "/stats").json()
-        assert counts == {"calls": 3, "served": 3, "under_way": 0, "cancelled": 0, "tokens": 10}
+        assert counts == {
+            "calls": 3, "served": 3, "under_way": 0, "cancelled": 0, "tokens": 10, "prompt_tokens": 2,
+            "completion_tokens": 10,
+        }  # fmt: skip
         assert requests.get(running.url + "/healthz").status_code == 200
 
 

@@ -50,7 +50,8 @@ MATRIX: Final[Mapping[str, Row]] = {
     **dict.fromkeys(
         ("close-after", "dribble", "silent-start", "pauses", "extra-bytes", "extra-answer", "early-hints",
          "http10", "null-content", "no-usage", "silence-after-done", "split-utf8", "u2028", "comments", "crlf",
-         "cr", "no-space", "two-lines", "fields", "bom", "filters", "reasoning", "tool-calls", "length"),
+         "cr", "no-space", "two-lines", "fields", "bom", "filters", "reasoning", "tool-calls", "length",
+         "no-stream-usage", "usage-each", "cached"),
         all_get(GOOD),
     ),
     **dict.fromkeys(
@@ -85,8 +86,8 @@ MATRIX: Final[Mapping[str, Row]] = {
     "flat-error": cells((502, BROKEN), (500, 200)),
 }  # fmt: skip
 
-ELSEWHERE: Final = {"tls-wrong", "tls-stall", "long-line"}
-"""The first two below; the last, with its hundred megabytes, in test_web_faults."""
+ELSEWHERE: Final = {"tls-wrong", "tls-stall", "long-line", "no-stream-options"}
+"""The first two below; the next, with its hundred megabytes, in test_web_faults; the last in test_web_usage."""
 
 TOLD_IN_STREAMS: Final = ("error-later", "named-error", "flat-error")
 """On the OpenAI API these are the upstream's own error events, and the log's error tells of them."""
@@ -148,7 +149,9 @@ def check_record(fault: str, shape: tuple[str, bool], record: Mapping[str, Any],
     told = expected in (SAFE, GOOD) or (expected == 200 and not (fault in TOLD_IN_STREAMS and shape[1]))
     assert (record["error"] is None) is told, record["error"]
     if expected in (GOOD, SAFE):
-        assert record["completion_tokens"] is not None or fault == "no-usage"
+        assert record["completion_tokens"] is not None
+        told = fault not in ("no-usage", "no-stream-usage") or (fault == "no-stream-usage" and not shape[1])
+        assert record.get("usage") == (None if told else "estimated")
 
 
 def check_loudness(running: Running, record: Mapping[str, Any], outcome: Outcome, expected: int | str) -> None:

@@ -1,0 +1,49 @@
+"""Calls as rows of the ledger."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+from chatgpt_platform.observe.access import Record
+
+_LONGEST: Final = 256
+"""Characters of what a caller has chosen."""
+
+_KEPT_BITS: Final = {4: 24, 6: 48}
+"""Of an address, where the owner wants them truncated: as many as a provider or a company has, not one person."""
+
+Row = tuple[object, ...]
+
+
+def row(record: Record, endpoint: str, *, truncated: bool) -> Row:
+    """A call's row, in the order of the ledger's columns but for the id. ``truncated``: its client is."""
+    model = record.model or ""
+    return (
+        record.time, record.request_id, record.key, truncate(record.client) if truncated else record.client,
+        endpoint, model if len(model) <= _LONGEST else model[:_LONGEST], record.upstream or "", record.status,
+        record.prompt_tokens or 0, record.cached_tokens or 0, record.completion_tokens or 0, record.cost,
+        record.priced, record.duration_ms, record.first_byte_ms, record.stream, record.outcome, record.usage,
+    )  # fmt: skip
+
+
+def key_of(row: Row) -> str:
+    """The name of its virtual key."""
+    return str(row[2])
+
+
+def used_by(row: Row) -> tuple[int, int]:
+    """Its tokens, and picodollars. Raises ValueError and IndexError for what is no row."""
+    prompt, _, completion, cost = (int(str(figure)) for figure in row[8:12])
+    return prompt + completion, cost
+
+
+@lru_cache(maxsize=4096)
+def truncate(client: str) -> str:
+    """The network around an address, as ``192.0.2.0/24``; a text that is no address stays."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return client
+    return str(ip_network((address, _KEPT_BITS[address.version]), strict=False))

@@ -1,0 +1,287 @@
+"""Whether a call may begin under the limits of its key, and what it has used in the end.
+
+For a call with a virtual key all limits are taken together, once its body was read: those of its address, those of
+its key, and what it may use of the key's allowances. Where one of them refuses, none is taken.
+
+What it may use is reserved before it begins, and settled when it is over: see ``limits/allowance``. How much that
+is, its body tells (``gateway/estimate``) and the account's calls before it (``accounts/meter``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from chatgpt_platform.accounts.account import Account, Item, Lack
+from chatgpt_platform.accounts.accounts import Accounts
+from chatgpt_platform.accounts.booking import Row
+from chatgpt_platform.accounts.meter import Meter
+from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway import estimate, members, tokens
+from chatgpt_platform.gateway.call import Call
+from chatgpt_platform.limits.store import Store
+from chatgpt_platform.observe.access import Record
+from chatgpt_platform.wire.head import joined
+
+_HARD_CAP: Final = 4096
+"""Tokens that the answer to a call without a cap has at most, where allowances are hard and the owner has named no
+other figure."""
+
+_LASTS: Final = 1.0
+"""Seconds after which a call under way is worth to be noted: less than that a kill may take."""
+
+_CLIENT_LEFT: Final = 499
+
+
+class _Reservation(NamedTuple):
+    """What a call will likely use, and what it may use at most: tokens and picodollars."""
+
+    tokens: int
+    money: int
+    most_tokens: int
+    most_money: int
+
+
+class Accounting:
+    """The rules of one configuration."""
+
+    def __init__(
+        self, accounts: Accounts, limiter: Store, *, hard: bool, cap: int, wait: float, most_waiting: float
+    ) -> None:
+        """``limiter``: that of addresses. ``hard``: whether reservations are for the worst case; ``cap``: tokens
+        of an answer to a call without a cap, then; 0: a default. ``wait``: seconds for which so many calls of a
+        key may wait for what its others hold."""
+        self._accounts: Final = accounts
+        self._limiter: Final = limiter
+        self._hard: Final = hard
+        self._cap: Final = cap or _HARD_CAP
+        self._wait: Final = wait
+        self._most_waiting: Final = most_waiting
+
+    def look(self, call: Call, account: Account) -> None:
+        """Raise Problem for a call that its key's limits would refuse, whatever its body. Takes nothing."""
+        self._check_limiter(call, account, time.monotonic_ns())
+
+    def count(self, call: Call) -> None:
+        """Take a call from the limits of its address and of its key, or from none and raise Problem."""
+        account, clock = call.account, time.monotonic_ns()
+        limiter = None if account is None else account.limiter
+        if account is not None and limiter is not None:
+            self._check_limiter(call, account, clock)
+        lines = self._limiter.admit(call.client.key, clock)
+        if lines is not None:
+            call.quota = lines
+        else:
+            decision = self._limiter.take(call.client.key, clock)
+            call.quota = joined(decision.headers)
+            if not decision.admitted:
+                raise denied(decision.retry_after)
+        if account is not None and limiter is not None:
+            call.quota += limiter.admit(account.name, clock) or b""
+
+    def admit(self, call: Call) -> bool:
+        """Take a prepared call's part of all limits; False where it may ``wait``. Raises Problem."""
+        account = call.account
+        if account is None or not account.name:
+            self.count(call)
+            self._accounts.anonymous.under_way.add(call)
+            return True
+        if len(account.under_way) >= account.concurrency:
+            self._check_limiter(call, account, time.monotonic_ns())
+            return False
+        reservation = None
+        if account.items:
+            reservation = self._reservation(call, account)
+            lack = account.lack(reservation.tokens, reservation.money, time.time(), time.monotonic_ns())
+            if lack is not None:
+                if lack.passing:
+                    return False
+                self._look_at_quota(call, account, time.monotonic_ns())
+                raise self._refused(account, lack)
+        self.count(call)
+        if reservation is not None:
+            call.hold = account.hold(reservation.most_tokens, reservation.most_money)
+        account.under_way.add(call)
+        return True
+
+    async def wait(self, call: Call) -> None:
+        """Until ``admit`` takes a call that may wait. Raises Problem."""
+        account = call.account
+        assert account is not None
+        if len(account.waiting) >= self._most_waiting:
+            raise self._in_use(account)
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
+        entry = (lambda: self.admit(call), turn)
+        timer = loop.call_later(self._wait, _give_up, turn)
+        account.waiting.append(entry)
+        try:
+            if not await turn:
+                self._look_at_quota(call, account, time.monotonic_ns())
+                raise self._in_use(account)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Problem):
+                self.count(call)  # whatever its outcome
+            raise
+        finally:
+            timer.cancel()
+            with contextlib.suppress(ValueError):
+                account.waiting.remove(entry)
+
+    def settle(self, call: Call, status: int) -> None:
+        """A call is over: what it used is its account's, and a row of the ledger."""
+        account, record = call.account, call.record
+        record.outcome = record.outcome or _outcome(record, status)
+        if account is None:
+            account = self._accounts.anonymous
+        meter = account.meter(record.model or "", self._accounts.price)
+        if record.outcome == "client_left" and record.attempts and not record.stream:
+            self._guess(call, meter)
+        prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
+        price = meter.price
+        if price is not None:
+            record.cost = price.cost(prompt, record.cached_tokens or 0, completion)
+        record.priced = price is not None
+        account.under_way.discard(call)
+        if account.name:
+            if record.outcome == "complete" and record.usage == "reported" and account.items:
+                meter.learn(len(call.body), prompt, completion, 0.0 if record.stream else record.duration_ms)
+            if call.hold is not None:
+                self._accounts.settle(account, call.hold, prompt + completion, record.cost)
+                call.hold = None
+            if account.waiting:
+                account.wake()
+        self._accounts.book(record, call.endpoint.label)
+
+    def so_far(self) -> list[Row]:
+        """Rows of the calls under way that an upstream has been working on for a while, as if they ended now."""
+        now, rows = time.monotonic(), []
+        for account in (self._accounts.anonymous, *self._accounts.ring.accounts.values()):
+            for call in account.under_way:
+                assert isinstance(call, Call)
+                if call.record.attempts and now - call.started >= _LASTS:
+                    rows.append(self._row_so_far(call, account, (now - call.started) * 1000))
+        return rows
+
+    # Inside.
+
+    def _row_so_far(self, call: Call, account: Account, ms: float) -> Row:
+        meter = account.meter(call.record.model or "", self._accounts.price)
+        prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
+        said = call.stream.pieces if call.stream is not None else meter.told_by(ms, self._most(call, meter))
+        cost = 0 if meter.price is None else meter.price.cost(prompt, 0, said)
+        record = replace(
+            call.record, prompt_tokens=prompt, completion_tokens=said, usage="estimated", outcome="cut", cost=cost,
+            priced=meter.price is not None, duration_ms=ms,
+        )  # fmt: skip
+        return self._accounts.row(record, call.endpoint.label)
+
+    def _check_limiter(self, call: Call, account: Account, clock: int) -> None:
+        limiter = account.limiter
+        if limiter is not None and not limiter.has_token(account.name, clock):
+            self._look_at_quota(call, account, clock)
+            raise denied(limiter.look(account.name, clock).retry_after, "too_many_requests_of_key")
+
+    def _look_at_quota(self, call: Call, account: Account, clock: int) -> None:
+        """Tell a call that takes nothing how far its limits are used."""
+        call.quota = joined(self._limiter.look(call.client.key, clock).headers)
+        if account.limiter is not None:
+            call.quota += joined(account.limiter.look(account.name, clock).headers)
+
+    def _reservation(self, call: Call, account: Account) -> _Reservation:
+        meter = account.meter(call.record.model or "", self._accounts.price)
+        most = estimate.most_prompt_tokens(call.body)
+        likely = (
+            most
+            if self._hard
+            else min(meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body)), most)
+        )
+        answer = self._answer(call, account, meter, most)
+        price = meter.price
+        if price is None:
+            return _Reservation(likely + answer, 0, most + answer, 0)
+        return _Reservation(
+            likely + answer, price.cost(likely, 0, answer), most + answer, price.cost(most, 0, answer)
+        )
+
+    def _answer(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
+        """Tokens of the answers that a call asks for: as many as it may have, or is likely to."""
+        members_ = call.endpoint.token_members
+        if not members_:
+            return 0
+        if call.most_completion:
+            return call.most_completion * call.copies
+        if not self._hard:
+            return meter.completion * call.copies
+        room = min((self._room(item, meter, prompt) for item in account.items), default=self._cap)
+        cap = max(min(self._cap, room // call.copies), 1)
+        call.body = members.rewrite(call.body, {tokens.token_member(members_, call.record.model or ""): cap})
+        call.most_completion = cap
+        return cap * call.copies
+
+    def _room(self, item: Item, meter: Meter, prompt: int) -> int:
+        """Tokens of an answer for which an allowance has room behind a question of so many."""
+        room = item.allowance.room(time.time(), time.monotonic_ns())
+        if item.unit == "tokens":
+            return room - prompt
+        price = meter.price
+        if price is None or not price.output:
+            return self._cap
+        return (room - price.cost(prompt, 0, 0)) // price.output
+
+    def _guess(self, call: Call, meter: Meter) -> None:
+        """What an answer that nobody waited for has come to: by how long the one before took."""
+        record = call.record
+        record.completion_tokens = meter.told_by(record.duration_ms, self._most(call, meter))
+
+    def _most(self, call: Call, meter: Meter) -> int:
+        """Tokens that the answers to a call have at most, or as a rule."""
+        return (call.most_completion or meter.completion) * call.copies
+
+    def _refused(self, account: Account, lack: Lack) -> Problem:
+        """Why a call may not begin, whatever those under way leave of what they hold."""
+        allowance, seconds = lack.item.allowance, lack.wait
+        self._accounts.refused(account, lack.item)
+        if math.isinf(seconds):
+            used_up = allowance.spent >= allowance.amount
+            text = "budget_used_up" if used_up else "budget_too_small"
+            return Problem(Kind.OVER_BUDGET, text, budget=lack.item.text)
+        whole = max(1, math.ceil(seconds))
+        if lack.item.is_rate:
+            return denied(whole, "too_many_tokens")
+        zone = self._accounts.zone
+        when = datetime.fromtimestamp(time.time() + seconds, zone).astimezone(zone)
+        return Problem(
+            Kind.OVER_BUDGET, "over_budget", retry_after=whole, budget=lack.item.text,
+            time=when.isoformat(sep=" ", timespec="minutes"),
+        )  # fmt: skip
+
+    def _in_use(self, account: Account) -> Problem:
+        seconds = max(1, math.ceil(self._wait))
+        if len(account.under_way) >= account.concurrency:
+            return Problem(Kind.TOO_MANY_REQUESTS, "key_busy", retry_after=seconds, seconds=seconds)
+        return Problem(Kind.OVER_BUDGET, "budget_in_use", retry_after=seconds, seconds=seconds)
+
+
+def denied(seconds: int, text: str = "too_many_requests") -> Problem:
+    """The Problem of a call above a limit that has room again in so many seconds."""
+    return Problem(Kind.TOO_MANY_REQUESTS, text, retry_after=seconds, seconds=seconds)
+
+
+def _outcome(record: Record, status: int) -> str:
+    """How a call went, for the ledger; those that the gateway ended itself have it already."""
+    if status == _CLIENT_LEFT:
+        return "client_left"
+    if status < 400 and record.error is None:
+        return "complete"
+    return "upstream_failed" if record.attempts else "denied"
+
+
+def _give_up(turn: asyncio.Future[bool]) -> None:
+    if not turn.done():
+        turn.set_result(False)
