@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def key(
     key: VirtualKey, stored: StoredKey | None, items: Sequence[Item], zone: tzinfo | None, wall: float, clock: int
 ) -> dict[str, Any]:
-    """A key as ``shapes.KEY`` has it. ``stored``: what the key store knows of it; None for one of the configuration.
+    """A key as ``shapes.KEY`` has it. ``stored``: what the key store knows of it; None for one of the settings.
     ``items``: its allowances; none for one that is over. The times are those of ``limits.allowance``."""
     expires = end_of(key.expires, zone)
     values = (
@@ -45,9 +45,9 @@ def key(
 
 def _standing(item: Item, wall: float, clock: int) -> dict[str, Any]:
     allowance = item.allowance
-    left = allowance.room(wall, clock)
-    spent, held, left = map(dollars if item.unit == "dollars" else str, (allowance.spent, allowance.held, left))
-    values = (item.text, item.unit, spent, held, left, _time(allowance.ends))
+    left = allowance.room(wall, clock)  # asked first: it brings the others up to date
+    amounts = map(dollars if item.unit == "dollars" else str, (allowance.spent, allowance.held, left))
+    values = (item.text, item.unit, *amounts, _time(allowance.ends))
     return dict(zip(shapes.STANDING, values, strict=True))
 
 
