@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
+import msgspec
+
 from chatgpt_platform.access.address import AddressBook
 from chatgpt_platform.accounts.meter import Meter
 from chatgpt_platform.accounts.prices import Price
@@ -52,6 +54,20 @@ class Item(NamedTuple):
     def name(self) -> str:
         """What tells it from the account's others, also over a restart."""
         return _name(self.unit, *self.period)
+
+
+class Used(msgspec.Struct):
+    """What was used of an allowance. ``state``: for ``limits.allowance``; the others for people. ``resets``: epoch
+    seconds, None for what does not begin anew all at once."""
+
+    spent: int
+    held: int
+    resets: float | None
+    state: list[int | float]
+
+
+State = dict[str, Used]
+"""By the names of items."""
 
 
 class Hold(NamedTuple):
@@ -198,17 +214,23 @@ class Account:
         if self.limiter is not None:
             self.limiter.restore({self.limiter.digest(self.name): text}, clock, wall)
 
-    def state(self, wall: float, clock: int) -> dict[str, list[int | float]]:
+    def state(self, wall: float, clock: int) -> State:
         """What is used of each allowance, to be remembered over a restart."""
-        return {item.name: item.allowance.state(wall, clock) for item in self.items}
+        return {item.name: _used(item.allowance, wall, clock) for item in self.items}
 
-    def restore(self, state: dict[str, list[int | float]], wall: float, clock: int) -> None:
+    def restore(self, state: State, wall: float, clock: int) -> None:
         """Go on from a ``state``; what cannot be read of it is left out."""
         for item in self.items:
             try:
-                item.allowance.restore(state[item.name], wall, clock)
+                item.allowance.restore(state[item.name].state, wall, clock)
             except (LookupError, TypeError, ValueError):
                 continue
+
+
+def _used(allowance: Allowance, wall: float, clock: int) -> Used:
+    state = allowance.state(wall, clock)
+    ends = allowance.ends
+    return Used(allowance.spent, allowance.held, None if math.isinf(ends) else ends, state)
 
 
 def _loud_at(written: allowances.Allowance, share: int) -> float:
@@ -218,7 +240,8 @@ def _loud_at(written: allowances.Allowance, share: int) -> float:
 
 
 def _name(unit: str, period: str, seconds: int) -> str:
-    return f"{unit}/{f'{seconds}s' if period == allowances.ROLLING else period}"
+    kind = "tokens" if unit == "tokens" else "budget"
+    return f"{kind}/{f'{seconds}s' if period == allowances.ROLLING else period}"
 
 
 def _allowance(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from chatgpt_platform.accounts import booking, told
-from chatgpt_platform.accounts.account import NO_HOLD, Account, Hold, Item
+from chatgpt_platform.accounts.account import NO_HOLD, Account, Hold, Item, State
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.prices import Price, price_table
 from chatgpt_platform.accounts.ring import KeyRing
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 WATCH_EVERY: Final = 0.4
 """Seconds between two looks at the key store: a revoked key stops within a second."""
 
-State = dict[str, list[int | float]]
 _state_decoder: Final = msgspec.json.Decoder(State)
 _rows_decoder: Final = msgspec.json.Decoder(list[Row])
 _ALLOWANCES: Final = "allowance"

@@ -206,7 +206,7 @@ class Rate(Allowance):
         self.spent = -(-ahead // self._window.interval) if ahead > 0 else 0
 
     def resize(self, amount: int, clock: int) -> None:
-        missing = max(self._full_at - clock * self.amount, 0) // self._window.interval
+        missing = -(-max(self._full_at - clock * self.amount, 0) // self._window.interval)
         super().resize(amount, clock)
         self._window = Window("tokens", amount, self._window.seconds)
         self._full_at = clock * amount + missing * self._window.interval
