@@ -49,14 +49,18 @@ class Span(NamedTuple):
     since: int
     until: int
 
+    @property
+    def is_empty(self) -> bool:
+        return self.since == self.until
+
 
 def is_moment(text: str) -> bool:
     """Whether ``span`` can read it."""
     return _MOMENT.fullmatch(text) is not None
 
 
-def span(since: str, until: str, now: float, zone: tzinfo) -> Span | None:
-    """The whole hours in which a report's calls began; None where it would end before it begins.
+def span(since: str, until: str, now: float, zone: tzinfo) -> Span:
+    """The whole hours in which a report's calls began; none where it would end before it begins.
 
     ``until``: "" for now, behind which no span goes. ``now``: epoch seconds. Both texts are moments.
     """
@@ -68,7 +72,7 @@ def span(since: str, until: str, now: float, zone: tzinfo) -> Span | None:
     if until:
         end = _seconds(until, now, zone, end=True)
         end = min(latest, shift - (shift - end) // _HOUR * _HOUR)
-    return Span(begin, end) if begin < end else None
+    return Span(begin, max(begin, end))
 
 
 def address(text: str) -> str:

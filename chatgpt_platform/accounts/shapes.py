@@ -78,7 +78,8 @@ KEY: Final[Mapping[str, Member]] = MappingProxyType({
     "expires": Member(_MAYBE_TIME, "When it ends; null: never."),
     "revoked": Member(_MAYBE_TIME, "When it was ended; null: it was not."),
     "limits": Member(
-        MappingProxyType({"type": "object", "additionalProperties": _COUNT}), "Calls by their window; 0: no limit."
+        MappingProxyType({"type": "object", "additionalProperties": dict(_COUNT)}),
+        "Calls by their window; 0: no limit.",
     ),
     "tokens": Member(_TEXTS, "Its allowances of tokens."),
     "budget": Member(_TEXTS, "Its allowances of dollars."),

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
             return 2
     zone = inquiry.owners_zone(settings.budgets.time_zone)
     span = inquiry.span(arguments.since, arguments.until, time.time(), zone)
-    if span is None:
+    if span.is_empty:
         print("usage: the span ends before it begins: give an earlier --since", file=sys.stderr)
         return 2
     filters = {name: value for name in inquiry.FILTERS if (value := getattr(arguments, name)) is not None}

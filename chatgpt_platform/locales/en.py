@@ -85,7 +85,6 @@ TEXTS: Final[Mapping[str, str]] = {
         "how long ago, such as 24h, 7d or 2w."
     ),
     "too_long": "{member} is too long: at most {limit} characters.",
-    "empty_span": "The span ends before it begins: since must be earlier than until and than now.",
     "no_ledger": "This gateway keeps no account of calls: its state.directory is empty.",
     "ledger_failed": "The account of calls cannot be read at the moment.",
     "report_too_slow": "The report took too long. Please ask for a shorter span.",

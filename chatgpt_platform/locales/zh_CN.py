@@ -82,7 +82,6 @@ TEXTS: Final[Mapping[str, str]] = {
         "{member} 必须是日期（如 2026-11-01）、日期和时间（如 2026-11-01T12:30）或距今时长（如 24h、7d、2w）。"
     ),
     "too_long": "{member} 过长：最多 {limit} 个字符。",
-    "empty_span": "时间段的结束早于开始：since 必须早于 until 和当前时间。",
     "no_ledger": "此网关不记录调用：state.directory 为空。",
     "ledger_failed": "目前无法读取调用记录。",
     "report_too_slow": "报表耗时过长，请缩短时间段。",

@@ -82,7 +82,6 @@ TEXTS: Final[Mapping[str, str]] = {
         "{member} 必須是日期（如 2026-11-01）、日期和時間（如 2026-11-01T12:30）或距今時長（如 24h、7d、2w）。"
     ),
     "too_long": "{member} 過長：最多 {limit} 個字元。",
-    "empty_span": "時段的結束早於開始：since 必須早於 until 和目前時間。",
     "no_ledger": "此閘道不記錄呼叫：state.directory 為空。",
     "ledger_failed": "目前無法讀取呼叫紀錄。",
     "report_too_slow": "報表耗時過長，請縮短時段。",

@@ -28,12 +28,12 @@ _LOOK_EVERY: Final = 10_000
 class Inquiries:
     """Lives on one event loop, which its owner closes it on."""
 
-    def __init__(self, longest: float = LONGEST) -> None:
+    def __init__(self, longest: float | None = None) -> None:
         """``longest``: seconds that one may take."""
         self._loop: Final = asyncio.get_running_loop()
-        self._longest: Final = longest
+        self._longest: Final = LONGEST if longest is None else longest
         self._pool: ThreadPoolExecutor | None = None
-        self._begun = 0
+        self.begun = 0
         """Those that are under way or wait."""
         self._closing: Final = threading.Event()
 
@@ -42,10 +42,10 @@ class Inquiries:
 
         Where the caller leaves, the reading ends soon after.
         """
-        if self._begun >= AT_A_TIME + MOST_WAITING:
+        if self.begun >= AT_A_TIME + MOST_WAITING:
             raise Problem(Kind.UNAVAILABLE, "overloaded", retry_after=1, seconds=1)
         left = threading.Event()
-        self._begun += 1
+        self.begun += 1
         reading = self._threads().submit(self._read, directory, ask, left)
         reading.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._ended))
         try:
@@ -68,7 +68,7 @@ class Inquiries:
         return self._pool
 
     def _ended(self) -> None:
-        self._begun -= 1
+        self.begun -= 1
 
     def _read(self, directory: Path, ask: Callable[[Connection], T], left: threading.Event) -> T:
         """In a thread. Raises Problem."""
