@@ -20,6 +20,7 @@ _TEXT: Final = re.compile(_NAMES + rb'((?!")[^"\\]*(?:\\.[^"\\]*)*)', re.DOTALL)
 
 _COMMON_TEXT: Final = b'"content":"'
 _TEXT_ALONE: Final = re.compile(rb'[^"\\]*')
+_ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
 _BORDER: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2,}")
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)")
 _RESPONSES_EVENT: Final = re.compile(rb'"type"\s*:\s*"response\.([a-z_.]+)"')
@@ -51,8 +52,12 @@ def texts_in(block: bytes) -> tuple[int, int]:
         # Those of the Responses API that end something repeat all of its text.
         block = b"\n".join([event.data for event in events(block) if _is_delta(event.data)])
     texts: list[bytes] = _TEXT.findall(block)
-    escapes = sum([text.count(b"\\") + 2 * text.count(b"\\u") for text in texts if b"\\" in text])
-    return len(texts), sum(map(len, texts)) - escapes
+    size = sum(map(len, texts))
+    for text in texts:
+        if b"\\" in text:
+            escapes = _ESCAPE.findall(text)
+            size -= len(escapes) + 2 * escapes.count(b"u")  # of six characters, for three bytes as a rule
+    return len(texts), size
 
 
 class Remover:

@@ -107,6 +107,8 @@ class Call(msgspec.Struct, eq=False):
     """The upstreams that refused to be asked so."""
     asked: bool = False
     """The upstream of ``upstream`` was asked so."""
+    refused: Response | None = None
+    """An answer that is whole, well, and nothing but an error."""
     turns: Sequence[Turn] = ()
     """On the platform API: the conversation so far, as the upstream was asked to go on with it."""
 

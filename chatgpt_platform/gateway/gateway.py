@@ -179,8 +179,7 @@ class Gateway:
         response = call.response
         if response is not None and response.under_way:
             response.take_head()
-            if metering.may_have_begun(response):
-                metering.unanswered(call)
+            metering.broken_off(call, response)
 
     def streamed(self, call: Call) -> None:
         """A stream came to its proper end."""
@@ -272,8 +271,8 @@ class Gateway:
             except (FailedAnswer, Problem) as failure:
                 call.failure = None
                 if not await self._attempts.again(call, failure):
-                    if isinstance(failure, Problem) and _was_sent(failure) and metering.may_have_begun(response):
-                        metering.unanswered(call)
+                    if _was_sent(failure) and response is not call.refused:
+                        metering.broken_off(call, response)
                     return self._last_failure(call, failure)
             else:
                 if upstream is not None and upstream in call.unasked:
@@ -359,8 +358,11 @@ def _check_type(call: Call) -> None:
         raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
 
 
-def _was_sent(problem: Problem) -> bool:
-    return problem.kind in (Kind.BAD_UPSTREAM, Kind.UPSTREAM_TIMEOUT) and not problem.safe
+def _was_sent(failure: FailedAnswer | Problem) -> bool:
+    """Whether an upstream had a call whose answer then went wrong; one that it refused well did not."""
+    if isinstance(failure, FailedAnswer):
+        return False
+    return failure.kind in (Kind.BAD_UPSTREAM, Kind.UPSTREAM_TIMEOUT) and not failure.safe
 
 
 def _lists_models(call: Call) -> bool:

@@ -125,7 +125,12 @@ class PlatformApi:
         return conversation.request_body(question, call.turns, model, limit)
 
     def _whole(self, call: Call, body: bytes) -> Reply:
-        said = conversation.answer(body)
+        try:
+            said = conversation.answer(body)
+        except Problem:
+            if failures.is_error_object(body):
+                call.refused = call.response
+            raise
         said.model = said.model or call.record.model or ""
         metering.answered(call, usage.tokens_of(body), body)
         call.record.first_byte_ms = call.elapsed_ms()

@@ -15,7 +15,7 @@ import pytest
 
 from chatgpt_platform.cli.main import main
 from chatgpt_platform.ledger.ledger import Ledger
-from support.ledgers import row, write
+from support.recorded import row, write
 
 NOW = time.time()
 

@@ -17,8 +17,8 @@ import requests
 from chatgpt_platform.web import openapi, reports
 from chatgpt_platform.web.operations import OPERATIONS
 from support.gateway import Running, gateway
-from support.ledgers import row, write
 from support.program import environment_of
+from support.recorded import row, write
 from support.ways import WAYS as ALL_WAYS
 
 WAYS = ALL_WAYS[:1]  # what is tested is the same on all

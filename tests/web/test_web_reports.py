@@ -22,7 +22,7 @@ from chatgpt_platform.ledger import reports as ledger_reports
 from chatgpt_platform.web import inquiries
 from chatgpt_platform.web.reports import REFUSALS_A_MINUTE
 from support.gateway import Running, gateway, settings_of, wait_until
-from support.ledgers import row, write
+from support.recorded import row, write
 from support.ways import WAYS as ALL_WAYS
 
 WAYS = [ALL_WAYS[0], ALL_WAYS[-1]]
