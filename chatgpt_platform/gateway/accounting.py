@@ -146,7 +146,7 @@ class Accounting:
         price = meter.price
         if price is not None:
             record.cost = price.cost(prompt, record.cached_tokens or 0, completion)
-        record.priced = price is not None
+        record.priced = price is not None or not (prompt or completion)  # of nothing no price is missing
         account.under_way.discard(call)
         if account.name:
             if record.outcome == "complete" and record.usage == "reported" and account.items:

@@ -115,6 +115,17 @@ def test_reports_are_no_calls_of_their_own(tmp_path: Path) -> None:
         ask(running)
 
 
+def test_only_what_was_used_can_lack_a_price(tmp_path: Path) -> None:
+    with kept(tmp_path) as running:
+        url = running.url + "/v1/chat/completions"
+        assert requests.post(url, data=b"{", timeout=20).status_code == 400
+        messages = [{"role": "user", "content": "hi"}]
+        assert requests.post(url, json={"model": "nobody-prices-it", "messages": messages}, timeout=20).ok
+        recorded(running)
+        total = get(running, "/admin/usage", TOKEN).json()["total"]
+        assert (total["calls"], total["denied"], total["unpriced_calls"]) == (2, 1, 1)
+
+
 def test_filters_and_csv(tmp_path: Path) -> None:
     now = time.time()
     write(tmp_path / "state", [
@@ -133,7 +144,7 @@ def test_filters_and_csv(tmp_path: Path) -> None:
             ({"since": "60d", "until": "40d"}, ["old"]), ({"key": "nobody"}, []),
             ({"since": "40d", "until": "60d"}, []), ({"since": "2199-01-01"}, []),
         ):  # fmt: skip
-            report = get(running, "/admin/usage", TOKEN, **query).json()
+            report = get(running, "/admin/usage", TOKEN, None, **query).json()
             assert [line["key"] for line in report["rows"]] == names, query
 
 
@@ -153,7 +164,7 @@ def test_a_wrong_parameter_is_named(tmp_path: Path, query: dict[str, Any], param
 def test_a_holder_cannot_ask_for_others(tmp_path: Path) -> None:
     with kept(tmp_path) as running:
         for query in ({"key": "bert"}, {"by": "key"}, {"client": "127.0.0.1"}, {"format": "csv"}):
-            assert failure(get(running, "/api/usage", ANNA, **query), 400)["param"] in query
+            assert failure(get(running, "/api/usage", ANNA, None, **query), 400)["param"] in query
 
 
 def test_who_is_refused(tmp_path: Path) -> None:
