@@ -72,9 +72,9 @@ class Inquiries:
 
     def _read(self, directory: Path, ask: Callable[[Connection], T], left: threading.Event) -> T:
         """In a thread. Raises Problem."""
-        import sqlite3  # noqa: PLC0415 - as above
-
+        # Imported here, as above: SQLite is a twentieth of a start.
         from chatgpt_platform.ledger.reports import connect  # noqa: PLC0415
+        from chatgpt_platform.ledger.trouble import PASSING, described  # noqa: PLC0415
 
         deadline = time.monotonic() + self._longest
 
@@ -88,7 +88,7 @@ class Inquiries:
                 return ask(connection)
             finally:
                 connection.close()
-        except (sqlite3.Error, OSError) as error:
+        except PASSING as error:
             if is_over():
                 raise Problem(Kind.UNAVAILABLE, "report_too_slow") from None
-            raise Problem(Kind.UNAVAILABLE, "ledger_failed", detail=str(error)) from None
+            raise Problem(Kind.UNAVAILABLE, "ledger_failed", detail=described(error)) from None

@@ -328,6 +328,16 @@ def test_a_ledger_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
         ask(running)
 
 
+@pytest.mark.skipif("sys.platform == 'win32'", reason="an open file cannot be moved there")
+def test_a_ledger_that_is_gone(tmp_path: Path) -> None:
+    with kept(tmp_path) as running:
+        running.expected = ["ledger.db"]
+        (tmp_path / "state" / "ledger.db").rename(tmp_path / "elsewhere")
+        failure(get(running, "/admin/usage", TOKEN), 503)
+        assert "holds no ledger.db" in running.output()
+        ask(running)
+
+
 SLOW = "WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many) SELECT count(*) FROM many"
 
 
