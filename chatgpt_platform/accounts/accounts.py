@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from chatgpt_platform.accounts import booking
+from chatgpt_platform.accounts import booking, told
 from chatgpt_platform.accounts.account import NO_HOLD, Account, Item, State
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.prices import Price, price_table
@@ -131,6 +131,18 @@ class Accounts:
     def price(self, model: str) -> Price | None:
         """What a model costs today, if that is known."""
         return self._prices.find(model, self._day)
+
+    def told(self) -> list[dict[str, Any]]:
+        """All keys, those of the configuration first, for the owner: see ``shapes.KEY``."""
+        wall, clock = time.time(), time.monotonic_ns()
+        configured = {key.name for key in self._settings.keys}
+        keys: list[tuple[VirtualKey, StoredKey | None]] = [(key, None) for key in self._settings.keys]
+        keys += [(key, stored) for stored, key in self._stored if key.name not in configured]
+        accounts = self.ring.accounts
+        return [
+            told.key(key, stored, accounts[key.name].items if key.name in accounts else (), self.zone, wall, clock)
+            for key, stored in keys
+        ]
 
     def refused(self, account: Account, item: Item) -> None:
         """There was no room for a call."""

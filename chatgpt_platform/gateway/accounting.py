@@ -135,7 +135,7 @@ class Accounting:
         price = meter.price
         if price is not None:
             record.cost = price.cost(prompt, record.cached_tokens or 0, completion)
-            record.priced = True
+        record.priced = price is not None or not (prompt or completion)  # of nothing no price is missing
         hold = call.hold
         if hold is not None:
             call.hold = None
