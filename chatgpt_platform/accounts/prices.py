@@ -95,8 +95,8 @@ def shipped_prices() -> tuple[Rule, ...]:
     text = (resources.files("chatgpt_platform") / "accounts" / "prices.yaml").read_text("utf-8")
     findings = walk.read(TREE, from_yaml(text))
     if findings.troubles:
-        place = findings.troubles[0]
-        raise ValueError(f"accounts/prices.yaml:{place.line}: {place.path}: {place.text}; install the gateway anew")
+        path, text, line = findings.troubles[0]
+        raise ValueError(f"accounts/prices.yaml:{line}: {path}: {text}; install the gateway anew")
     section = LISTS["prices"]
     lengths = {path: len(lines) for path, lines in findings.lists.items()}
     values = {

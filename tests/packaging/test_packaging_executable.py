@@ -74,6 +74,13 @@ def test_it_is_small(executable: Path) -> None:
     assert executable.stat().st_size <= 28_000_000
 
 
+def test_it_brings_the_prices(executable: Path, unpacked: Path) -> None:
+    with served(executable, unpacked, "--demo"):
+        (copy,) = unpacked.iterdir()
+        prices = Path("chatgpt_platform", "accounts", "prices.yaml")
+        assert (copy / prices).read_bytes() == (ROOT / prices).read_bytes()
+
+
 def key(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
