@@ -19,10 +19,9 @@ import msgspec
 from chatgpt_platform.accounts import booking, told
 from chatgpt_platform.accounts.account import NO_HOLD, Account, Item, State
 from chatgpt_platform.accounts.booking import Row
-from chatgpt_platform.accounts.prices import Price, price_table
+from chatgpt_platform.accounts.prices import Price, PriceTable, price_table
 from chatgpt_platform.accounts.ring import KeyRing
 from chatgpt_platform.accounts.warnings import Warnings
-from chatgpt_platform.accounts.webhook import Webhook
 from chatgpt_platform.errors import ConfigurationError
 from chatgpt_platform.limits.kept import OVERFLOW
 from chatgpt_platform.limits.store import Store
@@ -34,6 +33,7 @@ from chatgpt_platform.settings.virtual_keys import key_from
 
 if TYPE_CHECKING:
     from chatgpt_platform.accounts.keystore import KeyStore, StoredKey
+    from chatgpt_platform.accounts.webhook import Webhook
     from chatgpt_platform.ledger.ledger import Ledger
 
 WATCH_EVERY: Final = 0.4
@@ -75,7 +75,8 @@ class Accounts:
         self._stored: Sequence[tuple[StoredKey, VirtualKey]] = ()
         self._records: list[Record] = []
         self._day = self._today()
-        self._prices = price_table(settings.prices)
+        self._prices: PriceTable | None = None
+        """Read when one is first wanted."""
         self._webhook = _webhook(settings, logger)
         self._warnings = self._new_warnings()
         self._limiter: Store | None = None
@@ -124,12 +125,14 @@ class Accounts:
         self._warnings = self._new_warnings()
         self._warnings.restore(told)
         if former.prices != settings.prices:
-            self._prices = price_table(settings.prices)
+            self._prices = None
             self._renew_prices()
         self._take_keys()
 
     def price(self, model: str) -> Price | None:
         """What a model costs today, if that is known."""
+        if self._prices is None:
+            self._prices = self._read_prices()
         return self._prices.find(model, self._day)
 
     def told(self) -> list[dict[str, Any]]:
@@ -143,6 +146,11 @@ class Accounts:
             told.key(key, stored, accounts[key.name].items if key.name in accounts else (), self.zone, wall, clock)
             for key, stored in keys
         ]
+
+    def settle_in(self) -> None:
+        """Read what will be wanted soon and would only have delayed the start."""
+        if self.on and self._prices is None:
+            self._prices = self._read_prices()
 
     def refused(self, account: Account, item: Item) -> None:
         """There was no room for a call."""
@@ -319,6 +327,13 @@ class Accounts:
     def _new_warnings(self) -> Warnings:
         return Warnings(self._settings.budgets.warn, self._log, self._webhook, self.zone)
 
+    def _read_prices(self) -> PriceTable:
+        try:
+            return price_table(self._settings.prices)
+        except (OSError, ValueError) as error:  # as told by ``shipped_prices``
+            self._log.error("of prices only those of the settings count: %s", error)
+            return PriceTable(self._settings.prices, ())
+
     def _renew_prices(self) -> None:
         for account in (self.anonymous, *self.ring.accounts.values()):
             account.renew_prices(self.price)
@@ -339,7 +354,11 @@ class Accounts:
 
 def _webhook(settings: Settings, logger: logging.Logger) -> Webhook | None:
     webhook = settings.budgets.webhook
-    return Webhook(webhook.url, webhook.secret.reveal(), logger) if webhook.url else None
+    if not webhook.url:
+        return None
+    from chatgpt_platform.accounts.webhook import Webhook  # noqa: PLC0415 - few have one
+
+    return Webhook(webhook.url, webhook.secret.reveal(), logger)
 
 
 def _text(state: State) -> str:

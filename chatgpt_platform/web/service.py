@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -100,6 +101,13 @@ class Service:
         if self.scraping.wanted:
             self.metrics.call(record, call.endpoint)
         self.logs.access(record)
+
+    async def settle_in(self) -> None:
+        """Load what will be wanted soon and would only have delayed the start."""
+        self.accounts.settle_in()
+        if self.scraping.wanted:
+            with contextlib.suppress(ImportError):  # which the first scrape will tell
+                await self.scraping.load()  # so that it need not wait for it
 
     def flush(self) -> None:
         """Put on their way to the disk what the ledger and the logs have been given; for the owner's timer."""
