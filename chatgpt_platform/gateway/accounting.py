@@ -21,11 +21,12 @@ from chatgpt_platform.accounts.account import Account, Item, Lack
 from chatgpt_platform.accounts.accounts import Accounts
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.meter import Meter
+from chatgpt_platform.accounts.ring import REVOKED
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import estimate, members, tokens
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.limits.store import Store
-from chatgpt_platform.observe.access import Record
+from chatgpt_platform.observe.access import ESTIMATED, Record
 from chatgpt_platform.wire.head import joined
 
 _HARD_CAP: Final = 4096
@@ -37,14 +38,19 @@ _LASTS: Final = 1.0
 
 _CLIENT_LEFT: Final = 499
 
+_UNHEARD: Final = ("client_left", "cut")
+"""Outcomes of calls whose answers nobody waited for."""
+
 
 class _Reservation(NamedTuple):
-    """What a call will likely use, and what it may use at most: tokens and picodollars."""
+    """What a call will likely use, and what it may use at most: tokens and picodollars. ``cap``: the tokens that
+    its answers are to be told to have at most; 0: it says so itself, or need not."""
 
     tokens: int
     money: int
     most_tokens: int
     most_money: int
+    cap: int
 
 
 class Accounting:
@@ -80,6 +86,8 @@ class Accounting:
             decision = self._limiter.take(call.client.key, clock)
             call.quota = joined(decision.headers)
             if not decision.admitted:
+                if account is not None and limiter is not None:
+                    call.quota += joined(limiter.look(account.name, clock).headers)
                 raise denied(decision.retry_after)
         if account is not None and limiter is not None:
             call.quota += limiter.admit(account.name, clock) or b""
@@ -91,6 +99,8 @@ class Accounting:
             self.count(call)
             self._accounts.anonymous.under_way.add(call)
             return True
+        if call.credential is not None and call.credential.until == REVOKED:  # since its head came
+            raise Problem(Kind.KEY_REFUSED, "key_revoked")
         if len(account.under_way) >= account.concurrency:
             self._check_limiter(call, account, time.monotonic_ns())
             return False
@@ -106,6 +116,8 @@ class Accounting:
         self.count(call)
         if reservation is not None:
             call.hold = account.hold(reservation.most_tokens, reservation.most_money)
+            if reservation.cap:
+                _put_cap(call, reservation.cap)
         account.under_way.add(call)
         return True
 
@@ -114,6 +126,7 @@ class Accounting:
         account = call.account
         assert account is not None
         if len(account.waiting) >= self._most_waiting:
+            self._look_at_quota(call, account, time.monotonic_ns())
             raise self._in_use(account)
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
@@ -125,8 +138,9 @@ class Accounting:
                 self._look_at_quota(call, account, time.monotonic_ns())
                 raise self._in_use(account)
         except asyncio.CancelledError:
-            with contextlib.suppress(Problem):
-                self.count(call)  # whatever its outcome
+            if call not in account.under_way:
+                with contextlib.suppress(Problem):
+                    self.count(call)  # whatever its outcome
             raise
         finally:
             timer.cancel()
@@ -140,7 +154,7 @@ class Accounting:
         if account is None:
             account = self._accounts.anonymous
         meter = account.meter(record.model or "", self._accounts.price)
-        if record.outcome == "client_left" and record.attempts and not record.stream:
+        if record.outcome in _UNHEARD and record.usage is ESTIMATED and record.completion_tokens is None:
             self._guess(call, meter)
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
         price = meter.price
@@ -173,7 +187,8 @@ class Accounting:
     def _row_so_far(self, call: Call, account: Account, ms: float) -> Row:
         meter = account.meter(call.record.model or "", self._accounts.price)
         prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
-        said = call.stream.pieces if call.stream is not None else meter.told_by(ms, self._most(call, meter))
+        most = self._most(call, meter) * call.copies
+        said = call.stream.pieces if call.stream is not None else meter.told_by(ms, most)
         cost = 0 if meter.price is None else meter.price.cost(prompt, 0, said)
         record = replace(
             call.record, prompt_tokens=prompt, completion_tokens=said, usage="estimated", outcome="cut", cost=cost,
@@ -201,32 +216,31 @@ class Accounting:
             if self._hard
             else min(meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body)), most)
         )
-        answer = self._answer(call, account, meter, most)
+        cap = self._cap_to_add(call, account, meter, most)
+        # As many as it may have, or is likely to.
+        answer = (cap or self._most(call, meter)) * call.copies if call.endpoint.token_members else 0
         price = meter.price
         if price is None:
-            return _Reservation(likely + answer, 0, most + answer, 0)
+            return _Reservation(likely + answer, 0, most + answer, 0, cap)
         return _Reservation(
-            likely + answer, price.cost(likely, 0, answer), most + answer, price.cost(most, 0, answer)
+            likely + answer, price.cost(likely, 0, answer), most + answer, price.cost(most, 0, answer), cap
         )
 
-    def _answer(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
-        """Tokens of the answers that a call asks for: as many as it may have, or is likely to."""
-        members_ = call.endpoint.token_members
-        if not members_:
+    def _cap_to_add(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
+        """Tokens that an answer is to have at most where allowances are hard and the call has no cap; else 0.
+        Raises Problem for a cap that means "no limit" to some services."""
+        names = call.endpoint.token_members
+        if not self._hard or not names or call.most_completion > 0:
             return 0
-        if call.most_completion:
-            return call.most_completion * call.copies
-        if not self._hard:
-            return meter.completion * call.copies
-        room = min((self._room(item, meter, prompt) for item in account.items), default=self._cap)
-        cap = max(min(self._cap, room // call.copies), 1)
-        call.body = members.rewrite(call.body, {tokens.token_member(members_, call.record.model or ""): cap})
-        call.most_completion = cap
-        return cap * call.copies
+        if call.most_completion < 0:
+            raise Problem(Kind.BAD_REQUEST, "out_of_range", param=names[0], member=names[0], low=1)
+        room = min(self._room(item, meter, prompt) for item in account.items)
+        return max(min(self._cap, room // call.copies), 1)
 
     def _room(self, item: Item, meter: Meter, prompt: int) -> int:
-        """Tokens of an answer for which an allowance has room behind a question of so many."""
-        room = item.allowance.room(time.time(), time.monotonic_ns())
+        """Tokens of an answer for which an allowance has room behind a question of so many, once all others leave
+        what they hold."""
+        room = item.allowance.room(time.time(), time.monotonic_ns()) + item.allowance.held
         if item.unit == "tokens":
             return room - prompt
         price = meter.price
@@ -237,11 +251,12 @@ class Accounting:
     def _guess(self, call: Call, meter: Meter) -> None:
         """What an answer that nobody waited for has come to: by how long the one before took."""
         record = call.record
-        record.completion_tokens = meter.told_by(record.duration_ms, self._most(call, meter))
+        most = self._most(call, meter) * call.copies
+        record.completion_tokens = meter.told_by(record.duration_ms, most)
 
     def _most(self, call: Call, meter: Meter) -> int:
-        """Tokens that the answers to a call have at most, or as a rule."""
-        return (call.most_completion or meter.completion) * call.copies
+        """Tokens that an answer to a call has at most, or as a rule."""
+        return call.most_completion if call.most_completion > 0 else meter.completion
 
     def _refused(self, account: Account, lack: Lack) -> Problem:
         """Why a call may not begin, whatever those under way leave of what they hold."""
@@ -266,6 +281,13 @@ class Accounting:
         if len(account.under_way) >= account.concurrency:
             return Problem(Kind.TOO_MANY_REQUESTS, "key_busy", retry_after=seconds, seconds=seconds)
         return Problem(Kind.OVER_BUDGET, "budget_in_use", retry_after=seconds, seconds=seconds)
+
+
+def _put_cap(call: Call, cap: int) -> None:
+    """Tell the upstream how many tokens each answer may have at most."""
+    name = tokens.token_member(call.endpoint.token_members, call.record.model or "")
+    call.body = members.rewrite(call.body, {name: cap})
+    call.most_completion = cap
 
 
 def denied(seconds: int, text: str = "too_many_requests") -> Problem:
