@@ -147,10 +147,11 @@ class Account:
         """Whether its key is for this model."""
         return self._models == _ALL or any(matches(pattern, model) for pattern in self._models)
 
-    def check_model(self, model: str) -> None:
-        """Raise Problem for a model that its key is not for."""
-        if self._models is not _ALL and not self.may_use(model):
-            raise Problem(Kind.FORBIDDEN, "model_not_allowed", param="model", model=model)
+    def check_model(self, asked: str, real: str) -> None:
+        """Raise Problem for a model that its key is not for, be it by the name that the caller has asked for or by
+        its real one."""
+        if self._models is not _ALL and not (self.may_use(asked) or self.may_use(real)):
+            raise Problem(Kind.FORBIDDEN, "model_not_allowed", param="model", model=asked)
 
     def meter(self, model: str, price_of: Callable[[str], Price | None]) -> Meter:
         """How its calls of a model went."""
@@ -181,8 +182,7 @@ class Account:
         for item in self.items:
             wanted = money if item.in_money else tokens
             room = item.allowance.room(wall, clock)
-            if room < wanted or room <= 0:
-                wanted = max(wanted, 1)
+            if wanted and room < wanted:
                 passing = room + item.allowance.held >= wanted
                 return Lack(item, item.allowance.wait(wanted, wall, clock), passing)
         return None

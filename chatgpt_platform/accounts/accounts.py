@@ -260,6 +260,8 @@ class Accounts:
                 account.restore_limiter(self._remembered_calls.pop(account.name), clock, time.time_ns())
 
         self.ring.configure(self._settings.keys, self._stored, digest, self.zone, set_up)
+        for account in self.ring.accounts.values():
+            account.wake()  # there may be more room now
 
     async def _watch(self, store: KeyStore) -> None:
         from chatgpt_platform.accounts.keystore import StoreError  # noqa: PLC0415 - as in ``_open``

@@ -14,7 +14,7 @@ import contextlib
 import math
 import time
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import structs
 
@@ -22,11 +22,12 @@ from chatgpt_platform.accounts.account import Account, Item, Lack
 from chatgpt_platform.accounts.accounts import Accounts
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.meter import Meter
+from chatgpt_platform.accounts.ring import REVOKED
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import estimate, members, tokens
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.limits.store import Store
-from chatgpt_platform.observe.access import REPORTED, Record
+from chatgpt_platform.observe.access import ESTIMATED, REPORTED, Record
 from chatgpt_platform.wire.head import joined
 
 _HARD_CAP: Final = 4096
@@ -37,6 +38,18 @@ _LASTS: Final = 1.0
 """Seconds after which a call under way is worth to be noted: less than that a kill may take."""
 
 _CLIENT_LEFT: Final = 499
+
+_UNHEARD: Final = ("client_left", "cut")
+"""Outcomes of calls whose answers nobody waited for."""
+
+
+class _Reservation(NamedTuple):
+    """What a call may use at most: tokens and picodollars. ``cap``: the tokens that each of its answers is to be told
+    to have at most; 0: it says so itself, or need not."""
+
+    tokens: int
+    money: int
+    cap: int
 
 
 class Accounting:
@@ -75,6 +88,7 @@ class Accounting:
             call.quota = (self._limiter.admit(call.client.key, clock) or self._take(call, clock)) + of_key
         except Problem:
             limiter.give_back(account.name)
+            call.quota += joined(limiter.look(account.name, clock).headers)
             raise
 
     def admit(self, call: Call) -> bool:
@@ -84,18 +98,25 @@ class Accounting:
             self.count(call)
             self._accounts.anonymous.under_way.add(call)
             return True
+        if call.credential is not None and call.credential.until == REVOKED:  # since its head came
+            raise Problem(Kind.KEY_REFUSED, "key_revoked")
         if len(account.under_way) >= account.concurrency:
             self.look(call, account)
             return False
         if not account.items:
             self.count(call)
         else:
-            tokens, money = self._most(call, account)
-            wall, clock = call.record.time, time.monotonic_ns()
-            if not account.has_room(tokens, money, wall, clock) and not self._fits(call, account):
+            reservation = self._reservation(call, account)
+            tokens_, money, cap = reservation
+            clock = time.monotonic_ns()
+            if not account.has_room(tokens_, money, call.record.time, clock) and not self._fits(
+                call, account, reservation
+            ):
                 return False
             self.count(call)
-            call.hold = account.hold(tokens, money)
+            call.hold = account.hold(tokens_, money)
+            if cap:
+                _put_cap(call, cap)
         account.under_way.add(call)
         return True
 
@@ -104,6 +125,7 @@ class Accounting:
         account = call.account
         assert account is not None
         if len(account.waiting) >= self._most_waiting:
+            self._look_at_quota(call, account, time.monotonic_ns())
             raise self._in_use(account)
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
@@ -115,8 +137,9 @@ class Accounting:
                 self._look_at_quota(call, account, time.monotonic_ns())
                 raise self._in_use(account)
         except asyncio.CancelledError:
-            with contextlib.suppress(Problem):
-                self.count(call)  # whatever its outcome
+            if call not in account.under_way:
+                with contextlib.suppress(Problem):
+                    self.count(call)  # whatever its outcome
             raise
         finally:
             timer.cancel()
@@ -129,8 +152,8 @@ class Accounting:
         account.under_way.discard(call)
         outcome = record.outcome = record.outcome or _outcome(record, status)
         meter = call.meter or account.meter(record.model or "", self._accounts.price)
-        if outcome == "client_left" and record.attempts and not record.stream:
-            record.completion_tokens = meter.told_by(record.duration_ms, self._longest(call, meter))
+        if record.usage is ESTIMATED and outcome in _UNHEARD and record.completion_tokens is None:
+            record.completion_tokens = meter.told_by(record.duration_ms, self._longest(call, meter) * call.copies)
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
         price = meter.price
         if price is not None:
@@ -161,7 +184,8 @@ class Accounting:
     def _row_so_far(self, call: Call, account: Account, ms: float) -> Row:
         meter = account.meter(call.record.model or "", self._accounts.price)
         prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
-        said = call.stream.pieces if call.stream is not None else meter.told_by(ms, self._longest(call, meter))
+        most = self._longest(call, meter) * call.copies
+        said = call.stream.pieces if call.stream is not None else meter.told_by(ms, most)
         cost = 0 if meter.price is None else meter.price.cost(prompt, 0, said)
         record = structs.replace(
             call.record, prompt_tokens=prompt, completion_tokens=said, usage="estimated", outcome="cut", cost=cost,
@@ -188,53 +212,52 @@ class Accounting:
         if account.limiter is not None:
             call.quota += joined(account.limiter.look(account.name, clock).headers)
 
-    def _most(self, call: Call, account: Account) -> tuple[int, int]:
-        """Tokens and picodollars that a call may use."""
+    def _reservation(self, call: Call, account: Account) -> _Reservation:
+        """What a call may use."""
         meter = call.meter
         if meter is None:
             meter = call.meter = account.meter(call.record.model or "", self._accounts.price)
         prompt = estimate.most_prompt_tokens(call.body)
-        answer = self._answer(call, account, meter, prompt)
+        cap = self._cap_to_add(call, account, meter, prompt) if self._hard else 0
+        answer = 0
+        if call.endpoint.token_members:
+            answer = (cap or self._longest(call, meter)) * call.copies
         price = meter.price
-        return prompt + answer, 0 if price is None else price.cost(prompt, 0, answer)
+        return _Reservation(prompt + answer, 0 if price is None else price.cost(prompt, 0, answer), cap)
 
-    def _fits(self, call: Call, account: Account) -> bool:
-        """Whether there is room for what a call will likely use, though not for what it may; False where there
-        will be once others are settled. Raises Problem."""
+    def _fits(self, call: Call, account: Account, most: _Reservation) -> bool:
+        """Whether there is room for what a call will likely use, though not for the most; False where there will be
+        once others are settled. Raises Problem."""
         meter = call.meter
         assert meter is not None
-        if self._hard:
-            tokens, money = self._most(call, account)
-        else:
+        used, money = most.tokens, most.money
+        if not self._hard:
             prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
             prompt = min(prompt, estimate.most_prompt_tokens(call.body))
-            answer = self._answer(call, account, meter, prompt)
-            tokens = prompt + answer
+            answer = self._longest(call, meter) * call.copies if call.endpoint.token_members else 0
+            used = prompt + answer
             money = 0 if meter.price is None else meter.price.cost(prompt, 0, answer)
-        lack = account.lack(tokens, money, time.time(), time.monotonic_ns())
+        lack = account.lack(used, money, time.time(), time.monotonic_ns())
         if lack is not None and not lack.passing:
             self._look_at_quota(call, account, time.monotonic_ns())
             raise self._refused(account, lack)
         return lack is None
 
-    def _answer(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
-        """Tokens of the answers that a call asks for: as many as it may have, or is likely to."""
-        members_ = call.endpoint.token_members
-        if not members_:
+    def _cap_to_add(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
+        """Tokens that an answer is to have at most where allowances are hard and the call has no cap; else 0.
+        Raises Problem for a cap that means "no limit" to some services."""
+        names = call.endpoint.token_members
+        if not self._hard or not names or call.most_completion > 0:
             return 0
-        if call.most_completion:
-            return call.most_completion * call.copies
-        if not self._hard:
-            return meter.completion * call.copies
+        if call.most_completion < 0:
+            raise Problem(Kind.BAD_REQUEST, "out_of_range", param=names[0], member=names[0], low=1)
         room = min(self._room(item, meter, prompt) for item in account.items)
-        cap = max(min(self._cap, room // call.copies), 1)
-        call.body = members.rewrite(call.body, {tokens.token_member(members_, call.record.model or ""): cap})
-        call.most_completion = cap
-        return cap * call.copies
+        return max(min(self._cap, room // call.copies), 1)
 
     def _room(self, item: Item, meter: Meter, prompt: int) -> int:
-        """Tokens of an answer for which an allowance has room behind a question of so many."""
-        room = item.allowance.room(time.time(), time.monotonic_ns())
+        """Tokens of an answer for which an allowance has room behind a question of so many, once all others leave
+        what they hold."""
+        room = item.allowance.room(time.time(), time.monotonic_ns()) + item.allowance.held
         if item.unit == "tokens":
             return room - prompt
         price = meter.price
@@ -243,8 +266,8 @@ class Accounting:
         return (room - price.cost(prompt, 0, 0)) // price.output
 
     def _longest(self, call: Call, meter: Meter) -> int:
-        """Tokens that the answers to a call have at most, or as a rule."""
-        return (call.most_completion or meter.completion) * call.copies
+        """Tokens that an answer to a call has at most, or as a rule."""
+        return call.most_completion if call.most_completion > 0 else meter.completion
 
     def _refused(self, account: Account, lack: Lack) -> Problem:
         """Why a call may not begin, whatever those under way leave of what they hold."""
@@ -269,6 +292,13 @@ class Accounting:
         if len(account.under_way) >= account.concurrency:
             return Problem(Kind.TOO_MANY_REQUESTS, "key_busy", retry_after=seconds, seconds=seconds)
         return Problem(Kind.OVER_BUDGET, "budget_in_use", retry_after=seconds, seconds=seconds)
+
+
+def _put_cap(call: Call, cap: int) -> None:
+    """Tell the upstream how many tokens each answer may have at most."""
+    name = tokens.token_member(call.endpoint.token_members, call.record.model or "")
+    call.body = members.rewrite(call.body, {name: cap})
+    call.most_completion = cap
 
 
 def denied(seconds: int, text: str = "too_many_requests") -> Problem:

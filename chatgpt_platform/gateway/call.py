@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -20,6 +21,10 @@ from chatgpt_platform.upstream.client import Response, Sink
 from chatgpt_platform.upstream.fleet import Tiers
 from chatgpt_platform.upstream.keys import Key
 from chatgpt_platform.upstream.upstream import Upstream
+
+
+NO_CAP: Final = -1
+"""Of a call whose cap on tokens is below 1, which to some services means that there is none."""
 
 
 class HeadNotes(msgspec.Struct):
@@ -75,7 +80,7 @@ class Call(msgspec.Struct, eq=False):
     copies: int = 1
     """How many answers it asks for."""
     most_completion: int = 0
-    """The tokens that each of them may have; 0: it does not say."""
+    """The tokens that each of them may have; 0: it does not say; ``NO_CAP``."""
     placed: bool = False
     """It is one of the calls under way that ``gateway/load`` counts."""
     candidates: Tiers = ()
