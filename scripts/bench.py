@@ -5,10 +5,12 @@
     python3 scripts/bench.py streams                  500 streams of 50 tokens a second
     python3 scripts/bench.py soak                     a million calls and 10,000 streams: does memory grow?
     python3 scripts/bench.py growth                   how cost grows: connections, bodies, addresses, streams
+    python3 scripts/bench.py ledger                   ten million rows written, rolled up and reported
 
 Both candidates stand before the same upstream, which answers at once, and get the same load. The gateway
 does all it does in earnest: limits for every window, for each of 10,000 callers' addresses that a trusted
-proxy names, allow and deny lists, the configured key, request ids, the access log in a file. Rounds
+proxy names, allow and deny lists, a virtual key with limits and budgets, the ledger, the configured key,
+request ids, the access log in a file. Rounds
 alternate, so that a busy moment of the machine meets both; tables show medians. CPU time is that of a
 candidate's whole process tree, taken from the system before and after each round, over the calls or token
 events that completed in it. A single answer other than 2xx, a lost event or a broken stream fails the run.
@@ -38,7 +40,7 @@ INSTALL = {
     "nginx": "apt install nginx-light (Debian, Ubuntu), dnf install nginx, or apk add nginx",
     "wrk": "apt install wrk (Debian, Ubuntu) or apk add wrk; its source: github.com/wg/wrk",
 }
-MODES = ("calls", "streams", "soak", "growth")
+MODES = ("calls", "streams", "soak", "growth", "ledger")
 
 
 def what_to_install(find: Callable[[str], str | None]) -> str:
@@ -48,6 +50,12 @@ def what_to_install(find: Callable[[str], str | None]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(sys.argv[1:] if arguments is None else arguments)
+    if options.mode == "ledger":  # nothing stands beside it
+        environment.enter("run")
+        import bench_ledger  # noqa: PLC0415 - it needs the package that environment.enter provides
+
+        bench_ledger.run(options.rows)
+        return 0
     if not proc_usage.PROC.is_dir():
         print("bench.py reads CPU times from /proc, so it runs on Linux only.", file=sys.stderr)
         return 1
@@ -72,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace, nginx: str) -> int:
     """Runs a mode, prints its report and gives the exit code."""
     if options.mode == "calls":
-        load = bench_wrk.Load(bench_wrk.chat(options.body), options.addresses, options.connections)
+        load = bench_wrk.Load(
+            bench_wrk.chat(options.body), options.addresses, options.connections, accounted=not options.plain
+        )
         print("\n" + bench_calls.run(nginx, load, options.rounds, options.seconds))
     elif options.mode == "streams":
         streams = bench_streams.Streams(options.streams, options.tokens, options.rate, options.addresses)
@@ -97,6 +107,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _number(calls, "--connections", 32, "connections that stay open")
     _number(calls, "--body", 0, "bytes of a call's body, 0: a short question", zero=True)
     _number(calls, "--addresses", 10_000, "addresses that call, 0: this machine's own", zero=True)
+    calls.add_argument("--plain", action="store_true", help="without virtual keys, budgets and the ledger")
 
     streams = modes.add_parser("streams", help="what a streamed event costs")
     _rounds(streams)
@@ -114,6 +125,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     growth = modes.add_parser("growth", help="how cost grows, as tables in Markdown")
     _number(growth, "--seconds", 3, "seconds for each measurement")
     _number(growth, "--fill-seconds", 120, "seconds at most to make a number of addresses known")
+
+    ledger = modes.add_parser("ledger", help="what the ledger's rows cost, and how long its reports take")
+    _number(ledger, "--rows", 10_000_000, "rows, over 90 days")
     return parser.parse_args(arguments)
 
 

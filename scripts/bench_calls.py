@@ -25,7 +25,7 @@ def run(nginx: str, load: Load, rounds: int, seconds: int) -> str:
             upstream = stack.enter_context(bench_rigs.upstream(nginx, folder))
         else:
             upstream = stack.enter_context(bench_rigs.streaming_upstream(folder, tokens=1, rate=1))
-        callers = Callers(load.addresses, CALLS_A_SECOND * (rounds * seconds + 1))
+        callers = Callers(load.addresses, CALLS_A_SECOND * (rounds * seconds + 1), load.accounted)
         rigs = [
             stack.enter_context(bench_rigs.nginx_proxy(nginx, folder, upstream.port)),
             stack.enter_context(bench_rigs.gateway(folder, upstream.port, callers)),

@@ -18,6 +18,7 @@ import processes
 
 READY_PATH = "/v1/models"
 UNLIMITED = "1000000000"  # a limit that is kept, but never reached
+CALLER_KEY = "bench-caller-key-0123456789"  # the virtual key that all callers send
 
 # What the model service answers: about 900 bytes, as a short completion of the real one.
 ANSWER = json.dumps(
@@ -113,10 +114,14 @@ class Rig:
 
 @dataclass(frozen=True)
 class Callers:
-    """How many addresses call, 0: none is named; and how many calls all of them make, at a guess from above."""
+    """How many addresses call, 0: none is named; and how many calls all of them make, at a guess from above.
+
+    `accounted`: the gateway knows their virtual key, with limits and budgets, and keeps a ledger.
+    """
 
     addresses: int
     calls: int
+    accounted: bool = True
 
     @property
     def day_limit(self) -> int:
@@ -180,7 +185,7 @@ def gateway(folder: Path, upstream_port: int, callers: Callers) -> Iterator[Rig]
 
 def gateway_settings(place: Path, upstream_port: int, callers: Callers) -> dict[str, str]:
     """The gateway's settings, as environment variables."""
-    return {
+    return (_accounts(place) if callers.accounted else {}) | {
         "API_KEY": "bench-key",
         "BASE_URL": f"http://{processes.LOOPBACK}:{upstream_port}/v1",
         "SECOND_LIMIT": UNLIMITED,
@@ -194,6 +199,15 @@ def gateway_settings(place: Path, upstream_port: int, callers: Callers) -> dict[
         "CHATGPT_LOGGING__DIRECTORY": str(place / "logs"),
         "CHATGPT_LOGGING__ROTATE__KEEP": "2",  # a long run must not fill the disk
     }
+
+
+def _accounts(place: Path) -> dict[str, str]:
+    limits = dict.fromkeys(("second", "minute", "hour", "day"), int(UNLIMITED))
+    key = {
+        "name": "bench", "key": CALLER_KEY, "limits": limits, "tokens": [f"{UNLIMITED}M/day"],
+        "budget": ["1000000/month"], "concurrency": 100_000,
+    }  # fmt: skip
+    return {"CHATGPT_KEYS": json.dumps([key]), "CHATGPT_STATE__DIRECTORY": str(place / "state")}
 
 
 @contextmanager

@@ -27,7 +27,7 @@ _LONGEST_RUN = 30  # seconds
 _STATIC = """\
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer caller-placeholder"
+wrk.headers["Authorization"] = "Bearer {key}"
 wrk.body = {body}
 """
 
@@ -73,6 +73,7 @@ class Load:
     addresses: int = 0
     connections: int = 32
     step: int = 1  # from one caller's address to the next one's
+    accounted: bool = True  # with virtual keys, budgets and the ledger
 
 
 class Round(NamedTuple):
@@ -99,10 +100,10 @@ def chat(size: int = 0) -> str:
 def script(load: Load, first: int = 0) -> str:
     """wrk's Lua script; `first` is the number of the address that calls first, nearly: wrk tries one out."""
     if not load.addresses:
-        return _STATIC.format(body=_lua_string(load.body)) + _DONE
+        return _STATIC.format(body=_lua_string(load.body), key=bench_rigs.CALLER_KEY) + _DONE
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: {processes.LOOPBACK}\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer caller-placeholder\r\nContent-Length: {len(load.body)}\r\nX-Forwarded-For: "
+        f"Authorization: Bearer {bench_rigs.CALLER_KEY}\r\nContent-Length: {len(load.body)}\r\nX-Forwarded-For: "
     )
     tail = f"\r\n\r\n{load.body}"
     ready = load.addresses * (len(head) + len(tail)) <= BUILT_AT_MOST
@@ -160,7 +161,7 @@ def call_until(rig: Rig, load: Load, calls: int, folder: Path, seconds: float = 
 
 def check_answer(rig: Rig, load: Load) -> None:
     """One call with the answer looked at: wrk counts only statuses from 400 on as wrong."""
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {bench_rigs.CALLER_KEY}"}
     if load.addresses:
         headers["X-Forwarded-For"] = bench_rigs.address(0, load.addresses)
     connection = http.client.HTTPConnection(processes.LOOPBACK, rig.port, timeout=30)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 from importlib import resources
 from typing import Final, NamedTuple
 
@@ -84,6 +85,7 @@ def price_table(own: Iterable[Rule]) -> PriceTable:
     return PriceTable(own, shipped_prices())
 
 
+@lru_cache(maxsize=1)  # the executable may lose the file while it runs: see cli/unpacked
 def shipped_prices() -> tuple[Rule, ...]:
     """The public prices of ``prices.yaml``, read as the setting ``prices`` in a configuration is.
 
@@ -95,10 +97,8 @@ def shipped_prices() -> tuple[Rule, ...]:
     text = (resources.files("chatgpt_platform") / "accounts" / "prices.yaml").read_text("utf-8")
     findings = walk.read(TREE, from_yaml(text))
     if findings.troubles:
-        place = findings.troubles[0]
-        raise ValueError(
-            f"accounts/prices.yaml:{place.line}: {place.path}: {place.text}; install the gateway anew"
-        )
+        path, text, line = findings.troubles[0]
+        raise ValueError(f"accounts/prices.yaml:{line}: {path}: {text}; install the gateway anew")
     section = LISTS["prices"]
     lengths = {path: len(lines) for path, lines in findings.lists.items()}
     values = {

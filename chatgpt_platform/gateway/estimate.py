@@ -1,6 +1,6 @@
 """Tokens where nobody has counted them: before a call, and after one whose upstream told no usage; pure.
 
-Four figures for a request's body, from rough and quick to certain: docs/accounting.md has the rules and their errors.
+A request has three figures, rough, likely and certain: docs/accounting.md has the rules and their errors.
 None of these functions raises for a body that ``members`` let pass, or for any other.
 """
 
@@ -31,6 +31,9 @@ AUDIO: Final = 600
 
 FILE: Final = 1_500
 """A page: its text and its picture."""
+
+TEMPLATE: Final = 256
+"""More than models add by themselves, and count: who they are, the date, how to answer (gpt-oss: about 70)."""
 
 HELD: Final = 128_000
 """What a body may refer to that the upstream holds or fetches: an earlier answer, a file, what a search finds."""
@@ -106,8 +109,8 @@ def prompt_tokens(body: bytes) -> int:
     try:
         members = _body_decoder.decode(body)
         texts: list[str] = [members.instructions] if members.instructions else []
-        for member in (members.tools, members.functions, members.response_format, members.text):
-            texts.append(bytes(member).decode())
+        others = (members.tools, members.functions, members.response_format, members.text)
+        texts += [bytes(member).decode() for member in others]
         count = _of_parts(members.messages, texts) if members.messages else 0
         count += _of_input(bytes(members.prompt), texts)
         said = _of_input(bytes(members.input), texts)
@@ -123,9 +126,8 @@ def quick_prompt_tokens(body: bytes) -> int:
     length = len(body)
     count = 0
     if length > _LARGE:
-        payloads, taken = _payloads(body)
+        count, taken = _payloads(body)
         length -= taken
-        count = payloads * IMAGE
     return count + (length // 4 if body.isascii() else length // 5)
 
 
@@ -135,7 +137,7 @@ def most_prompt_tokens(body: bytes) -> int:
     What the body only refers to is taken to have ``HELD``; a picture has ``IMAGE_MOST``.
     """
     if _REFERENCE.search(body) is None and (body.find(b"\\") < 0 or body.find(b"\\u00") < 0):
-        return len(body)
+        return len(body) + TEMPLATE
     return _most_with_references(body)
 
 
@@ -168,12 +170,9 @@ def _of_parts(parts: list[_Part], texts: list[str]) -> int:
 
 
 def _take_texts(part: _Part, texts: list[str]) -> None:
-    for text in (part.name, part.content, part.text, part.refusal, part.arguments, part.output):
-        if text and isinstance(text, str):
-            texts.append(text)
-    for calls in (part.tool_calls, part.function_call):
-        if calls is not _ABSENT:
-            texts.append(bytes(calls).decode())
+    said = (part.name, part.content, part.text, part.refusal, part.arguments, part.output)
+    texts += [text for text in said if isinstance(text, str)]
+    texts += [bytes(calls).decode() for calls in (part.tool_calls, part.function_call)]
 
 
 def _of_input(raw: bytes, texts: list[str]) -> int:
@@ -191,20 +190,20 @@ def _of_input(raw: bytes, texts: list[str]) -> int:
 
 
 def _payloads(body: bytes) -> tuple[int, int]:
-    """How many pictures, sounds and files stand in a body as base64, and their bytes."""
+    """The tokens of pictures, sounds and files that stand in a body as base64, and their bytes."""
     count = taken = 0
     marks = [b";base64,"]
     if b'"input_audio"' in body:
         marks += [b'"data":"', b'"data": "']
     for mark in marks:
         start = body.find(mark)
-        while start >= 0 and count < _MOST_PAYLOADS:
-            start += len(mark)
-            end = body.find(b'"', start)
+        for _ in range(_MOST_PAYLOADS):
+            end = body.find(b'"', start + len(mark)) if start >= 0 else -1
             if end < 0:
                 break
-            count += 1
-            taken += end - start
+            size = end - start
+            count += min(size, IMAGE)
+            taken += size
             start = body.find(mark, end)
     return count, taken
 
@@ -213,7 +212,7 @@ def _most_with_references(body: bytes) -> int:
     # A name may be written with escapes, so that it is not seen.
     plain = _ESCAPED_LETTER.sub(_letter, body) if b"\\u00" in body else body
     found = Counter(_REFERENCE.findall(plain))
-    most = len(body) + found[b"image_url"] * IMAGE_MOST
+    most = len(body) + TEMPLATE + found[b"image_url"] * IMAGE_MOST
     most += (sum(found[name] for name in _FILES) + sum(name in found for name in _HELD_ELSEWHERE)) * HELD
     if _is_vast(body):
         return most + HELD

@@ -17,7 +17,7 @@ from chatgpt_platform.gateway import endpoints, forward, metering
 from chatgpt_platform.gateway.accounting import Accounting, denied
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
-from chatgpt_platform.gateway.catalogue import Catalogue
+from chatgpt_platform.gateway.catalogue import Catalogue, anything
 from chatgpt_platform.gateway.endpoints import Api
 from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.identity import Identity
@@ -179,8 +179,7 @@ class Gateway:
         response = call.response
         if response is not None and response.under_way:
             response.take_head()
-            if metering.may_have_begun(response):
-                metering.unanswered(call)
+            metering.broken_off(call, response)
 
     def streamed(self, call: Call) -> None:
         """A stream came to its proper end."""
@@ -203,7 +202,7 @@ class Gateway:
 
     def account(self, call: Call, status: int) -> None:
         """Charge a call that is over; it must have been settled."""
-        if self._keyed and _counts(call):
+        if (self._keyed or call.account is not None) and _counts(call):
             self._accounting.settle(call, status)
 
     def calls_so_far(self) -> list[Row]:
@@ -227,6 +226,10 @@ class Gateway:
         """Take the call's token from each bucket of its client; raises Problem when one is empty."""
         if not (call.endpoint.counted or _counts(call)):
             return
+        self._accounting.count(call)
+
+    def count_refusal(self, call: Call) -> None:
+        """Take a token for a call that would have taken none, had it not been refused; as ``count``."""
         self._accounting.count(call)
 
     def abandon(self, call: Call) -> None:
@@ -268,8 +271,8 @@ class Gateway:
             except (FailedAnswer, Problem) as failure:
                 call.failure = None
                 if not await self._attempts.again(call, failure):
-                    if isinstance(failure, Problem) and _was_sent(failure) and metering.may_have_begun(response):
-                        metering.unanswered(call)
+                    if _was_sent(failure) and response is not call.refused:
+                        metering.broken_off(call, response)
                     return self._last_failure(call, failure)
             else:
                 if upstream is not None and upstream in call.unasked:
@@ -291,7 +294,7 @@ class Gateway:
         """The list of models. Raises Problem."""
         try:
             if call.own_key is None:
-                body = await self._catalogue.body()
+                body = await self._catalogue.body(anything if call.account is None else call.account.may_use)
             else:
                 body = await self._catalogue.body_for(call.candidates[0][0], call.own_key)
         except FailedAnswer as failed:
@@ -355,8 +358,11 @@ def _check_type(call: Call) -> None:
         raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
 
 
-def _was_sent(problem: Problem) -> bool:
-    return problem.kind in (Kind.BAD_UPSTREAM, Kind.UPSTREAM_TIMEOUT) and not problem.safe
+def _was_sent(failure: FailedAnswer | Problem) -> bool:
+    """Whether an upstream had a call whose answer then went wrong; one that it refused well did not."""
+    if isinstance(failure, FailedAnswer):
+        return False
+    return failure.kind in (Kind.BAD_UPSTREAM, Kind.UPSTREAM_TIMEOUT) and not failure.safe
 
 
 def _lists_models(call: Call) -> bool:

@@ -57,15 +57,11 @@ def streamed(call: Call, source: EventSource, ending: Ending) -> None:
     _note(call, told, completion, counted=counted)
 
 
-def unanswered(call: Call) -> None:
-    """No answer came, but the upstream may have begun with one."""
-    if call.endpoint.metered and call.record.usage is NO_USAGE:
+def broken_off(call: Call, response: Response) -> None:
+    """No answer came, or not all of it: the upstream may have begun, unless what came tells otherwise."""
+    begun = not response.status or (response.status < 300 and forward.content_type(response) in _GENERATING)
+    if begun and call.endpoint.metered and call.record.usage is NO_USAGE:
         _note(call, _NOT_TOLD, None, counted=True)
-
-
-def may_have_begun(response: Response) -> bool:
-    """Whether an upstream that was sent a call, and whose answer went wrong, may have begun to generate."""
-    return not response.status or (response.status < 300 and forward.content_type(response) in _GENERATING)
 
 
 def _note(call: Call, told: Tokens, completion: int | None, *, counted: bool) -> None:

@@ -218,7 +218,7 @@ def _bounds(connection: sqlite3.Connection, query: Query, shift: int) -> tuple[i
     known = [slot for slot in slots if slot is not None]
     if not known:
         return 0, 0
-    since, until = max(query.since, min(known)), min(query.until, max(known) + HOUR)
+    since, until = max(query.since, min(known)), min(query.until, _floor(max(known), shift) + HOUR)
     return _floor(since, shift), -_floor(-until, -shift)
 
 

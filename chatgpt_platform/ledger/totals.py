@@ -15,10 +15,9 @@ HOUR: Final = 3600
 DAY: Final = 24 * HOUR
 EIGHT_DAYS: Final = 8 * DAY
 
-LOT: Final = 50_000
-"""Rows added up at a time: some 0.2 seconds, and no sum of them passes 64 bits (see ``rows.COST_LIMIT``)."""
 _LIMIT: Final = 9 * 10**18
-"""Where sums stop, below the end of 64 bits."""
+"""Where sums stop, below the end of 64 bits: an upstream that reports nonsense must not stop the account."""
+_COST: Final = f"min(sum(cost / 1000000) * 1000000 + sum(cost % 1000000), {_LIMIT})"
 
 SUMS: Final = (
     "calls", "complete", "client_left", "upstream_failed", "denied", "cut",
@@ -52,9 +51,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Kind:
-    """Totals that are made of the same groups of rows. ``mark``: in ``marks``, up to which id rows are in them."""
+    """Totals that are made of the same groups of rows. ``mark``: in ``marks``, up to which id rows are in them.
+
+    ``lot``: rows to add up at a time, some 0.2 seconds' work; more are cheaper a row, and take more memory.
+    """
 
     mark: str
+    lot: int
     names: tuple[str, ...]
     tables: tuple[Table, ...]
 
@@ -68,9 +71,9 @@ TOTALS: Final = Table("totals", ("key", "model", "upstream"), (HOUR, DAY, EIGHT_
 HOURS: Final = Table("hours", ("model", "upstream"), (HOUR,))
 CLIENT_TOTALS: Final = Table("client_totals", ("key", "client"), (DAY, EIGHT_DAYS))
 
-SERVICES: Final = Kind("rolled", TOTALS.names, (TOTALS, HOURS))
+SERVICES: Final = Kind("rolled", 50_000, TOTALS.names, (TOTALS, HOURS))
 """They stay when their rows go."""
-CLIENTS: Final = Kind("clients_rolled", CLIENT_TOTALS.names, (CLIENT_TOTALS,))
+CLIENTS: Final = Kind("clients_rolled", 100_000, CLIENT_TOTALS.names, (CLIENT_TOTALS,))
 """They are the sums of the rows that are there."""
 
 
@@ -113,11 +116,12 @@ def _group(
     connection: sqlite3.Connection, kind: Kind, shift: int, condition: str, values: tuple[int | str, ...]
 ) -> None:
     connection.execute(f"DELETE FROM temp.lot_{kind.mark}")  # noqa: S608 - of our own names
-    columns = ", ".join(str(number + 1) for number in range(len(kind.names) + 1))
+    # By what differs most first: it is what rows are compared by.
+    columns = ", ".join(str(number + 1) for number in reversed(range(len(kind.names) + 1)))
     connection.execute(
         f"INSERT INTO temp.lot_{kind.mark} "  # noqa: S608
         f"SELECT {_slot('CAST(time AS INTEGER)', kind.span, shift)}, {', '.join(kind.names)}, "
-        f"{', '.join(OF_ROWS.values())} FROM calls WHERE {condition} GROUP BY {columns}",
+        f"{_sums(OF_ROWS)} FROM calls WHERE {condition} GROUP BY {columns}",
         values,
     )
 
@@ -125,7 +129,7 @@ def _group(
 def _apply(connection: sqlite3.Connection, kind: Kind, table: Table, shift: int, sign: str) -> None:
     names = ", ".join(table.names)
     columns = ", ".join(str(number + 1) for number in range(len(table.names) + 2))
-    sums = ", ".join(f"{'' if sign == '+' else '-'}sum({name})" for name in SUMS)
+    sums = _sums({name: f"sum({name})" for name in SUMS}, "" if sign == "+" else "-")
     sets = ", ".join(f"{name} = min({name} + excluded.{name}, {_LIMIT})" for name in SUMS)
     for span in table.spans:
         connection.execute(
@@ -142,6 +146,11 @@ def _remove_empty(connection: sqlite3.Connection, kind: Kind, table: Table, shif
             f"DELETE FROM {table.name} WHERE calls <= 0 AND (span, slot, {names}) IN "  # noqa: S608
             f"(SELECT {span}, {_slot('slot', span, shift)}, {names} FROM temp.lot_{kind.mark})"
         )
+
+
+def _sums(expressions: dict[str, str], sign: str = "") -> str:
+    """SQL for all sums in their order; that of the cost never passes 64 bits on its way."""
+    return ", ".join(sign + expression for expression in (expressions | {"cost": _COST}).values())
 
 
 def _slot(time: str, span: int, shift: int) -> str:

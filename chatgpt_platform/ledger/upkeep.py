@@ -8,23 +8,24 @@ from typing import Final
 
 from chatgpt_platform.ledger import totals
 from chatgpt_platform.ledger.retention import Retention
-from chatgpt_platform.ledger.totals import CLIENTS, LOT, SERVICES, Kind
+from chatgpt_platform.ledger.totals import CLIENTS, SERVICES, Kind
 from chatgpt_platform.ledger.transactions import transaction
 
-PERIODS: Final = {SERVICES.mark: 10.0, CLIENTS.mark: 3600.0}
+PERIODS: Final = {SERVICES: 10.0, CLIENTS: 3600.0}
 """Seconds that rows wait to be rolled up, if they are fewer than a lot. Reports add up what still waits."""
 _CHECKED_EVERY: Final = 60.0
 _CHECKED_AFTER: Final = 20_000
 """Seconds, and rows, after which age and size are looked at again."""
 
 
-def roll_up(connection: sqlite3.Connection, kind: Kind, lot: int = LOT) -> int:
-    """Roll a lot of rows up, in one transaction with the mark; how many there were."""
+def roll_up(connection: sqlite3.Connection, kind: Kind, lot: int = 0) -> int:
+    """Roll a lot of rows up, in one transaction with the mark; how many there were. ``lot``: 0 for the usual."""
     with transaction(connection):
         marks = totals.marks(connection)
         after = marks[kind.mark]
         count, last = connection.execute(
-            "SELECT count(*), max(id) FROM (SELECT id FROM calls WHERE id > ? ORDER BY id LIMIT ?)", (after, lot)
+            "SELECT count(*), max(id) FROM (SELECT id FROM calls WHERE id > ? ORDER BY id LIMIT ?)",
+            (after, lot or kind.lot),
         ).fetchone()
         if count:
             totals.add(connection, kind, marks["shift"], after, last)
@@ -46,17 +47,17 @@ class Upkeep:
 
     def begin(self) -> None:
         """The file was opened: what waits in it is not known."""
-        for name in PERIODS:
-            self._waiting[name] = LOT
+        for kind in PERIODS:
+            self._waiting[kind] = kind.lot
         self._checking = True
 
     def written(self, count: int) -> None:
         """So many rows were put in."""
         now = time.monotonic()
-        for name in PERIODS:
-            if not self._waiting[name]:
-                self._waits_since[name] = now
-            self._waiting[name] += count
+        for kind in PERIODS:
+            if not self._waiting[kind]:
+                self._waits_since[kind] = now
+            self._waiting[kind] += count
         self._unchecked += count
 
     def rest(self) -> float:
@@ -65,21 +66,21 @@ class Upkeep:
         if self._checking or self._unchecked >= _CHECKED_AFTER:
             return 0.0
         rest = self._checked_at + _CHECKED_EVERY - now
-        for name, period in PERIODS.items():
-            if self._waiting[name] >= LOT:
+        for kind, period in PERIODS.items():
+            if self._waiting[kind] >= kind.lot:
                 return 0.0
-            if self._waiting[name]:
-                rest = min(rest, self._waits_since[name] + period - now)
+            if self._waiting[kind]:
+                rest = min(rest, self._waits_since[kind] + period - now)
         return max(rest, 0.0)
 
     def step(self, connection: sqlite3.Connection) -> bool:
         """Do one piece of what is due, a fraction of a second's work; whether there was any."""
         now = time.monotonic()
-        for kind in (SERVICES, CLIENTS):
-            waiting = self._waiting[kind.mark]
-            if waiting >= LOT or (waiting and now >= self._waits_since[kind.mark] + PERIODS[kind.mark]):
+        for kind, period in PERIODS.items():
+            waiting = self._waiting[kind]
+            if waiting >= kind.lot or (waiting and now >= self._waits_since[kind] + period):
                 done = roll_up(connection, kind)
-                self._waiting[kind.mark] = waiting if done == LOT else 0
+                self._waiting[kind] = waiting if done == kind.lot else 0
                 return True
         if self._unchecked >= _CHECKED_AFTER or now >= self._checked_at + _CHECKED_EVERY:
             self._checking = True

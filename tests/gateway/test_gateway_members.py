@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway.members import FORBIDDEN, MAX_MEMBERS, OpenAIBody, read_openai, rewrite
+from chatgpt_platform.gateway.members import (
+    FORBIDDEN,
+    MAX_MEMBERS,
+    OpenAIBody,
+    read_openai,
+    rewrite,
+    stream_options,
+)
 from chatgpt_platform.locales import en
 
 unhurried = settings(deadline=None)
@@ -300,3 +307,32 @@ def test_ten_mebibytes_of_anything_do_not_hang(what: str) -> None:
     else:
         assert rewrite(body, {"model": "m"}).endswith(b',"model":"m"}')
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [
+        ({}, {"include_usage": True}),
+        ({"stream_options": None}, {"include_usage": True}),
+        ({"stream_options": {}}, {"include_usage": True}),
+        ({"stream_options": {"include_usage": False}}, {"include_usage": True}),
+        ({"stream_options": {"include_usage": None, "x": [1]}}, {"include_usage": True, "x": [1]}),
+        (
+            {"stream_options": {"include_obfuscation": False}},
+            {"include_obfuscation": False, "include_usage": True},
+        ),
+        ({"stream_options": {"include_usage": True}}, None),
+        ({"stream_options": {"include_usage": True, "x": 1}}, None),
+        ({"messages": [{"content": "stream_options"}]}, {"include_usage": True}),
+        # The upstream's to refuse.
+        ({"stream_options": {"include_usage": "yes"}}, None),
+        ({"stream_options": {"include_usage": 1}}, None),
+        ({"stream_options": "yes"}, None),
+        ({"stream_options": []}, None),
+        ({"stream_options": False}, None),
+    ],
+)
+def test_how_a_stream_is_asked_for_its_usage(body: object, options: object) -> None:
+    for written in (json.dumps(body), json.dumps(body).replace("stream_options", "stream\\u005foptions")):
+        asked = stream_options(written.encode())
+        assert (json.loads(asked) if asked else None) == options

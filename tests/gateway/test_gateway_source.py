@@ -138,12 +138,14 @@ class Scripted:
             yield piece
 
 
-def pumped(pieces: list[bytes], takes: Iterator[bool] | None = None) -> tuple[bytes, list[bytes], EventSource]:
+def pumped(
+    pieces: list[bytes], takes: Iterator[bool] | None = None, *, without_extra: bool = False
+) -> tuple[bytes, list[bytes], EventSource]:
     """All that came, what of it came as plain events, and the source afterwards.
 
     ``takes``: each piece comes as a chunk of its own; whether the client takes the next one that could go as such.
     """
-    source = EventSource(cast("Response", Scripted(pieces)), release_long=True)
+    source = EventSource(cast("Response", Scripted(pieces)), release_long=True, without_extra=without_extra)
     blocks: list[bytes] = []
     plain: list[bytes] = []
 
@@ -163,6 +165,9 @@ def pumped(pieces: list[bytes], takes: Iterator[bool] | None = None) -> tuple[by
     return b"".join(blocks), plain, source
 
 
+BYTES = {"é": 3}
+"""An escape of six characters is taken for three bytes."""
+
 texts = st.lists(
     st.sampled_from(["a", "b", "", "\n", '"', "\\", "é", "error", "[DONE]", "two words"]), max_size=12
 )
@@ -181,10 +186,13 @@ def test_however_it_is_cut_nothing_is_lost_and_every_text_counts(said: list[str]
     else:
         pieces = [whole[left:right] for left, right in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     takes = data.draw(st.none() | st.lists(st.booleans(), min_size=1).map(cycle))
-    came, plain, source = pumped(pieces, takes)
-    assert came == whole
+    without_extra = data.draw(st.booleans())
+    came, plain, source = pumped(pieces, takes, without_extra=without_extra)
+    assert came == (whole.replace(USAGE, b"") if without_extra else whole)
     assert source.done
     assert source.pieces == len([text for text in said if text])
+    assert source.text_bytes == sum(BYTES.get(text, len(text)) for text in said)
+    assert source.told_at == source.pieces
     assert source.events == len(said) + 2
     assert source.ending() == Ending(complete=True, tokens=Tokens(3, 5))
     assert all(json.loads(block[6:])["choices"][0]["delta"]["content"] for block in plain)
@@ -243,3 +251,35 @@ def test_a_usage_that_comes_with_other_events_counts() -> None:
     last = event("b", usage=None) + USAGE
     _, _, source = pumped([event("a", usage=None), last, DONE])
     assert source.ending() == Ending(complete=True, tokens=Tokens(3, 5))
+
+
+def test_the_usage_is_known_though_its_event_is_taken_out() -> None:
+    came, _, source = pumped([event("a"), USAGE + DONE], without_extra=True)
+    assert came == event("a") + DONE
+    assert source.ending() == Ending(complete=True, tokens=Tokens(3, 5))
+
+
+def test_a_stream_may_begin_with_the_event_that_is_taken_out() -> None:
+    source = EventSource(cast("Response", Scripted([USAGE, event("a")])), release_long=True, without_extra=True)
+    assert asyncio.run(source.first()) == event("a")
+
+
+def test_a_null_usage_with_a_space_is_plain_too() -> None:
+    spaced = event("a", usage=None).replace(b'"usage":null', b'"usage": null')
+    found = Pattern.of(spaced)
+    assert found is not None
+    assert found.frame == len(spaced) - 1
+
+
+class Left(Scripted):
+    """Its caller left while this was there to be read."""
+
+    def unread(self) -> bytes:
+        return event("b") + event("c") + event("half")[:20]
+
+
+def test_what_came_counts_though_nobody_was_there_to_take_it() -> None:
+    source = EventSource(cast("Response", Left([event("a")])), release_long=False)
+    assert asyncio.run(source.first()) == event("a")
+    source.count_rest()
+    assert (source.pieces, source.text_bytes) == (3, 3)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatgpt_platform.gateway.transcript import of_events
+from chatgpt_platform.gateway.transcript import of_answer, of_events
 from chatgpt_platform.upstream.sse import encode
 
 unhurried = settings(deadline=None)
@@ -66,3 +66,20 @@ def test_broken_events_say_nothing(data: bytes) -> None:
 @given(st.binary())
 def test_any_bytes_say_something_or_nothing(data: bytes) -> None:
     assert isinstance(of_events(data) + of_events(encode(data)), str)
+
+
+def test_all_that_was_generated_for_an_answer() -> None:
+    call = {"function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "one", "reasoning_content": "two", "tool_calls": [call]}
+    chat = {"choices": [{"message": message, "finish_reason": "stop", "logprobs": {"content": [{"token": "x"}]}}]}
+    assert sorted(of_answer(json.dumps(chat).encode()).split("\n")) == ["one", "two", "{}"]
+    assert of_answer(b'{"choices":[{"text":"a"},{"text":"b"}]}') == "a\nb"
+    output = [{"content": [{"type": "output_text", "text": "a"}]}, {"type": "function_call", "arguments": "b"}]
+    whole = json.dumps({"instructions": "no", "text": {"format": {"type": "text"}}, "output": output})
+    assert of_answer(whole.encode()) == "a\nb"
+
+
+@unhurried
+@given(st.binary() | st.sampled_from([b"[]", b"{", b'{"choices":5,"output":{"a":[1,null]}}', b"[" * 9000]))
+def test_what_cannot_be_read_holds_no_text(body: bytes) -> None:
+    assert of_answer(body) == ""

@@ -35,6 +35,24 @@ def stream(*data: object, name: str = "") -> bytes:
         ({"usage": {"prompt_tokens": 3}, "type": None, "choices": None, "error": None}, Tokens(3, None)),
         ({"usage": "none"}, Tokens()),
         ({"usage": {"prompt_tokens": "3"}}, Tokens()),
+        ({"usage": {"prompt_tokens": "3", "completion_tokens": 5}}, Tokens(None, 5)),
+        ({"usage": {"prompt_tokens": -3, "completion_tokens": 5}}, Tokens(None, 5)),
+        ({"usage": {"prompt_tokens": 3, "completion_tokens": 10**30}}, Tokens(3, None)),
+        ({"usage": {"prompt_tokens": 3.0, "completion_tokens": True}}, Tokens()),
+        ({"usage": {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}}, Tokens(3, None, 2)),
+        ({"usage": {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}}, Tokens(3, None, 3)),
+        ({"usage": {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": -1}}}, Tokens(3)),
+        ({"usage": {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": None}}}, Tokens(3)),
+        ({"usage": {"prompt_tokens": 3, "prompt_tokens_details": None}}, Tokens(3)),
+        ({"usage": {"prompt_tokens": 3, "prompt_tokens_details": ["x"]}}, Tokens(3)),
+        ({"usage": {"prompt_tokens": 3, "prompt_tokens_details": {}}}, Tokens(3)),
+        ({"usage": {"prompt_tokens_details": {"cached_tokens": 2}}}, Tokens()),
+        ({"usage": {"input_tokens": 3, "input_tokens_details": {"cached_tokens": 2}}}, Tokens(3, None, 2)),
+        (
+            {"response": {"usage": {"input_tokens": 3, "output_tokens": "5", "input_tokens_details": {}}}},
+            Tokens(3),
+        ),
+        ({"usage": [], "response": {"usage": {"input_tokens": 3}}}, Tokens(3)),
         ({"choices": "x", "response": "text", "error": 5}, Tokens()),
     ],
 )
@@ -85,6 +103,13 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}
         (stream(PIECE, LAST), Ending(complete=True)),
         (stream(PIECE, LAST, USAGE, "[DONE]"), Ending(complete=True, tokens=Tokens(3, 5))),
         (stream(LAST, USAGE), Ending(complete=True, tokens=Tokens(3, 5))),
+        (
+            stream(LAST | {"usage": {"prompt_tokens": 2.5, "completion_tokens": 5}}),
+            Ending(complete=True, tokens=Tokens(None, 5)),
+        ),
+        (stream(LAST | {"usage": "none", "type": 5, "object": []}), Ending(complete=True)),
+        (stream({"choices": ["x", {"finish_reason": "stop"}]}), Ending(complete=True)),
+        (stream({"type": "error", "usage": 5}), Ending(complete=True, failed=True)),
         (stream(USAGE, PIECE), Ending(tokens=Tokens(3, 5))),
         (stream(USAGE, {"usage": {"prompt_tokens": 4}}), Ending(tokens=Tokens(4, None))),
         (stream({"error": {"message": "boom"}}), Ending(complete=True, failed=True)),
@@ -115,3 +140,12 @@ def test_any_bytes_are_an_ending(parts: list[bytes]) -> None:
     tail = b"".join(b"data: " + part + b"\n\n" for part in parts)
     assert isinstance(ending_of(tail), Ending)
     assert ending_of(tail + b"data: [DONE]\n\n").complete
+
+
+@pytest.mark.parametrize("figure", ["-1", "1e400", "1" + "0" * 30, "2.5", '"7"', "[]", "true", '{"a":1}', "null"])
+def test_nonsense_is_not_told_and_nothing_fails(figure: str) -> None:
+    usage = (
+        f'{{"prompt_tokens":{figure},"completion_tokens":{figure},"prompt_tokens_details":{{"cached_tokens":3}}}}'
+    )
+    assert tokens_of(f'{{"usage":{usage}}}'.encode()) == Tokens()
+    assert ending_of(f'data: {{"usage":{usage}}}\n\n'.encode()).tokens == Tokens()

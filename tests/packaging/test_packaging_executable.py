@@ -87,6 +87,13 @@ def test_it_knows_time_zones_where_the_system_has_none(executable: Path, tmp_pat
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
+def test_it_brings_the_prices(executable: Path, unpacked: Path) -> None:
+    with served(executable, unpacked, "--demo"):
+        (copy,) = unpacked.iterdir()
+        prices = Path("chatgpt_platform", "accounts", "prices.yaml")
+        assert (copy / prices).read_bytes() == (ROOT / prices).read_bytes()
+
+
 def key(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 

@@ -25,6 +25,7 @@ def test_each_mode_has_its_numbers() -> None:
     soak = bench.parse(["soak"])
     assert (soak.calls, soak.streams, soak.addresses, soak.idle) == (1_000_000, 10_000, 10_000, 2_000)
     assert bench.parse(["growth", "--seconds", "1"]).seconds == 1
+    assert bench.parse(["ledger"]).rows == 10_000_000
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import re
 import select
 import socket
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -335,3 +336,50 @@ def test_silence_after_done() -> None:
 
 def test_the_page_names_each_fault_as_the_table_does() -> None:
     assert ROW.findall(PAGE.read_text("utf-8")) == [(name, fault.help) for name, fault in FAULTS.items()]
+
+
+ASKED: Any = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def told(running: Simulated, path: str = "/v1/chat/completions", **members: Any) -> list[Any]:
+    """What each event of a stream, or the answer, has as its usage."""
+    with post(running, path, **members) as answer:
+        body = answer.read()
+    documents = events_of(body) if members.get("stream") else [json.loads(body)]
+    return [each.get("response", each).get("usage") for each in documents]
+
+
+def test_usage_is_told_in_different_ways() -> None:
+    with simulated(Behaviour(fail="no-stream-usage", tokens=2)) as running:
+        assert told(running, **ASKED) == [None] * 4
+        assert told(running)[0]["completion_tokens"] == 2
+        assert told(running, "/v1/responses", stream=True)[-1]["output_tokens"] == 2
+        running.simulator.behaviour = Behaviour(fail="usage-each", tokens=2)
+        for members in ({"stream": True}, ASKED):
+            assert [usage["completion_tokens"] for usage in told(running, **members)] == [0, 1, 2, 2]
+        running.simulator.behaviour = Behaviour(fail="cached")
+        long = [{"role": "user", "content": "one two three four"}]
+        for usage in (told(running, messages=long)[0], told(running, messages=long, **ASKED)[-1]):
+            assert usage["prompt_tokens_details"]["cached_tokens"] == usage["prompt_tokens"] // 2 > 0
+        usage = told(running, "/v1/responses", input="one two three four")[0]
+        assert usage["input_tokens_details"]["cached_tokens"] == 2
+
+
+def test_stream_options_can_be_refused() -> None:
+    with simulated(Behaviour(fail="no-stream-options")) as running:
+        with post(running, **ASKED) as answer:
+            assert answer.status == 400
+            assert "stream_options" in json.loads(answer.read())["error"]["message"]
+        assert told(running, stream=True)[-1] is None
+        stats = running.simulator.stats
+        assert (stats.prompt_tokens, stats.completion_tokens > 0) == (1, True)
+
+
+@pytest.mark.parametrize("fault", ["500", "error-first", "echo-key", "busy-first", "html", "close", "empty"])
+def test_nothing_is_generated_for_an_error(fault: str) -> None:
+    with simulated(Behaviour(fail=fault)) as running:
+        for stream in (False, True):
+            with suppress(OSError, http.client.HTTPException), post(running, stream=stream) as answer:
+                answer.read()
+        stats = running.simulator.stats
+        assert (stats.prompt_tokens, stats.completion_tokens) == (0, 0)

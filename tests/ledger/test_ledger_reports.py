@@ -1,0 +1,198 @@
+"""Reports say what adding up the rows says, whatever was rolled up, removed, or lies in which time zone."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatgpt_platform.ledger import database, totals
+from chatgpt_platform.ledger.inserting import insert
+from chatgpt_platform.ledger.reports import By, Figures, Query, connect, covered, figures, pieces
+from chatgpt_platform.ledger.rows import COLUMNS, COST_LIMIT, OUTCOMES, USAGES, Row
+from chatgpt_platform.ledger.totals import CLIENTS, DAY, EIGHT_DAYS, HOUR, SERVICES
+from chatgpt_platform.ledger.transactions import transaction
+from chatgpt_platform.ledger.trouble import LedgerError
+from chatgpt_platform.ledger.upkeep import roll_up
+from support.ledgers import MIDNIGHT, mixed, rolled_up, row, written
+
+ALWAYS = (-math.inf, math.inf)
+WAYS: tuple[By, ...] = get_args(By)
+ZONES = {0: datetime.UTC, 1800: ZoneInfo("Asia/Kolkata"), 2700: ZoneInfo("Asia/Kathmandu")}
+
+
+def counted(rows: Iterable[Row], query: Query, zone: datetime.tzinfo, shift: int) -> dict[str, tuple[int, ...]]:
+    """The same report, by hand."""
+    found: dict[str, list[int]] = {}
+    for values in rows:
+        one: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
+        slot = (int(one["time"]) - shift) // HOUR * HOUR + shift
+        if slot + HOUR <= query.since or slot >= query.until:
+            continue
+        wanted = {"key": query.key, "client": query.client, "model": query.model, "upstream": query.upstream}
+        if any(value is not None and one[name] != value for name, value in wanted.items()):
+            continue
+        moment = datetime.datetime.fromtimestamp(slot, zone)
+        one["day"], one["hour"] = moment.date().isoformat(), moment.isoformat(timespec="minutes")
+        sums = found.setdefault(one[query.by], [0] * len(totals.SUMS))
+        for number, name in enumerate(totals.SUMS):
+            sums[number] += {
+                "calls": 1, "unpriced": not one["priced"], "estimated": one["usage"] == "estimated",
+                **{outcome: one["outcome"] == outcome for outcome in OUTCOMES},
+            }.get(name, one.get(name, 0))  # fmt: skip
+    return {name: tuple(sums) for name, sums in found.items()}
+
+
+def same(connection: Any, rows: Iterable[Row], query: Query, shift: int = 0) -> None:
+    lines = figures(connection, query, ZONES[shift])
+    assert {line.name: tuple(line[1:]) for line in lines} == counted(rows, query, ZONES[shift], shift)
+    assert len({line.name for line in lines}) == len(lines)
+
+
+times = st.floats(MIDNIGHT, MIDNIGHT + 30 * DAY)
+made = st.builds(
+    row, time=times, key=st.sampled_from(["", "ann"]), client=st.sampled_from(["c1", "c2"]),
+    model=st.sampled_from(["a", "b"]), upstream=st.sampled_from(["", "x"]), cost=st.integers(0, 10**16),
+    prompt_tokens=st.integers(0, 10**6), priced=st.integers(0, 1), outcome=st.sampled_from(OUTCOMES),
+    usage=st.sampled_from(USAGES),
+)  # fmt: skip
+filters = st.fixed_dictionaries(
+    {}, optional={"key": st.just("ann"), "client": st.just("c1"), "model": st.just("a"), "upstream": st.just("x")}
+)
+queries = st.builds(
+    lambda by, since, until, only: Query(since, until, by, **only),
+    st.sampled_from(WAYS), times | st.just(-math.inf), times | st.just(math.inf), filters,
+)  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(
+    rows=st.lists(made, max_size=40), rolled=st.integers(0, 40), clients=st.integers(0, 40),
+    shift=st.sampled_from([*ZONES]), asked=st.lists(queries, min_size=1, max_size=6),
+)  # fmt: skip
+def test_any_report_is_the_sum_of_its_rows(
+    rows: list[Row], rolled: int, clients: int, shift: int, asked: list[Query]
+) -> None:
+    with TemporaryDirectory() as name:
+        connection = database.open_to_write(Path(name), pytest.fail)
+        try:
+            totals.prepare(connection)
+            with transaction(connection):
+                totals.mark(connection, "shift", shift)
+                insert(connection, "calls", rows, 1, pytest.fail)
+            for kind, count in ((SERVICES, rolled), (CLIENTS, clients)):
+                while count:
+                    count -= roll_up(connection, kind, min(count, 7)) or count
+            for query in asked:
+                same(connection, rows, query, shift)
+        finally:
+            connection.close()
+
+
+def test_every_way_with_every_filter(tmp_path: Path) -> None:
+    rows = mixed(3000)
+    written(tmp_path, *rows)
+    rolled_up(tmp_path, row())
+    rows.append(row())
+    connection = connect(tmp_path)
+    try:
+        for by, key, client, model in itertools.product(WAYS, (None, "ann"), (None, "192.0.2.1"), (None, "a")):
+            for since, until in (ALWAYS, (MIDNIGHT + 1.5 * DAY, MIDNIGHT + 18.3 * DAY)):
+                same(connection, rows, Query(since, until, by, key, client, model))
+    finally:
+        connection.close()
+
+
+def test_days_of_a_zone_with_summer_time_have_23_and_25_hours(tmp_path: Path) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    hours = [datetime.datetime(2026, 3, 28, tzinfo=datetime.UTC).timestamp() + HOUR * hour for hour in range(72)]
+    hours += [datetime.datetime(2026, 10, 24, tzinfo=datetime.UTC).timestamp() + HOUR * hour for hour in range(72)]
+    written(tmp_path, *(row(time=time) for time in hours))
+    connection = connect(tmp_path)
+    try:
+        days = {line.name: line.calls for line in figures(connection, Query(*ALWAYS, "day"), berlin)}
+        names = [line.name for line in figures(connection, Query(*ALWAYS, "hour"), berlin)]
+    finally:
+        connection.close()
+    assert (days["2026-03-29"], days["2026-03-30"], days["2026-10-25"], days["2026-10-26"]) == (23, 24, 25, 24)
+    assert list(days) == sorted(days)
+    assert "2026-10-25T02:00+02:00" in names
+    assert "2026-10-25T02:00+01:00" in names
+
+
+def test_the_dearest_come_first_and_then_the_busiest(tmp_path: Path) -> None:
+    written(tmp_path, row(key="b", cost=1), row(key="a", cost=1), row(key="c", cost=2), row(key="d", cost=0))
+    connection = connect(tmp_path)
+    try:
+        assert [line.name for line in figures(connection, Query(*ALWAYS, "key"), datetime.UTC)] == [
+            "c",
+            "a",
+            "b",
+            "d",
+        ]
+        assert figures(connection, Query(*ALWAYS, "key", key="c"), datetime.UTC) == [
+            Figures("c", 1, 1, 0, 0, 0, 0, 10, 1, 20, 2, 0, 0)
+        ]
+    finally:
+        connection.close()
+
+
+def test_what_a_report_covers_is_whole_hours_that_there_is_something_of(tmp_path: Path) -> None:
+    written(tmp_path, row(time=MIDNIGHT + 1900), row(time=MIDNIGHT + 5 * HOUR), zone_shift=19_800)
+    connection = connect(tmp_path)
+    try:
+        assert covered(connection, Query(*ALWAYS, "key")) == (MIDNIGHT + 1800, MIDNIGHT + 5.5 * HOUR)
+        inside = Query(MIDNIGHT + HOUR, MIDNIGHT + 2 * HOUR, "key")
+        assert covered(connection, inside) == (MIDNIGHT + 1800, MIDNIGHT + 2.5 * HOUR)
+        assert covered(connection, Query(0, 5, "key")) == (0, 0)
+        assert figures(connection, Query(0, 5, "key"), datetime.UTC) == []
+    finally:
+        connection.close()
+
+
+def test_an_empty_ledger_has_empty_reports_and_none_a_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match=r"holds no ledger\.db: nothing was recorded there yet"):
+        connect(tmp_path)
+    written(tmp_path)
+    connection = connect(tmp_path)
+    try:
+        assert figures(connection, Query(*ALWAYS, "key"), datetime.UTC) == []
+        assert covered(connection, Query(7, 9, "key")) == (7, 7)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("shift", [0, 1800])
+def test_pieces_are_the_whole_and_as_long_as_fit(shift: int) -> None:
+    spans = (HOUR, DAY, EIGHT_DAYS)
+    start, end = 5 * HOUR + shift, 30 * DAY + 7 * HOUR + shift
+    cut = pieces(start, end, spans, shift)
+    assert [piece[1] for piece in cut] == [start, *[piece[2] for piece in cut[:-1]]]
+    assert cut[-1][2] == end
+    assert [piece[0] for piece in cut] == [HOUR, DAY, EIGHT_DAYS, DAY, HOUR]
+    assert pieces(end, start, spans, shift) == []
+
+
+def test_sums_stop_before_they_leave_64_bits(tmp_path: Path) -> None:
+    """An upstream that reports nonsense for ever must not stop the account of the others."""
+    connection = database.open_to_write(tmp_path, pytest.fail)
+    try:
+        totals.prepare(connection)
+        with transaction(connection):
+            insert(connection, "calls", [row(cost=COST_LIMIT)] * 20, 1, pytest.fail)
+        query = Query(*ALWAYS, "model")
+        assert figures(connection, query, datetime.UTC)[0].cost == COST_LIMIT * 20  # from the rows
+        for kind in (SERVICES, CLIENTS):
+            assert [roll_up(connection, kind, 12) for _ in range(3)] == [12, 8, 0]
+        assert figures(connection, query, datetime.UTC)[0].cost == 9 * 10**18
+    finally:
+        connection.close()
