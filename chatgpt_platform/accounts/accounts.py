@@ -22,7 +22,7 @@ from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.prices import Price, PriceTable, price_table
 from chatgpt_platform.accounts.ring import KeyRing
 from chatgpt_platform.accounts.warnings import Warnings
-from chatgpt_platform.errors import ConfigurationError
+from chatgpt_platform.errors import ConfigurationError, StartError
 from chatgpt_platform.limits.kept import OVERFLOW
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
@@ -48,7 +48,7 @@ _KEYS: Final = "key"
 _OPEN: Final = "open"
 """Kinds of what the ledger remembers besides calls."""
 
-JOURNAL_EVERY: Final = 1.0
+JOURNAL_EVERY: Final = 0.5
 """Seconds between two notes of the calls under way, of which nothing else would be left after a kill."""
 
 BUCKETS_EVERY: Final = 5.0
@@ -62,7 +62,8 @@ class Accounts:
     """Outlives a configuration; ``configure`` puts another in place."""
 
     def __init__(self, settings: Settings, logger: logging.Logger) -> None:
-        """Opens the key store and the ledger, where there is a ``state.directory``. Raises ConfigurationError."""
+        """Opens the key store and the ledger, where there is a ``state.directory``. Raises ConfigurationError, and
+        StartError where the directory is another gateway's or a newer program's."""
         self.ring: Final = KeyRing(logger.warning)
         self.anonymous: Final = Account("")
         self.zone: Final = zone_of(settings.budgets.time_zone)
@@ -222,15 +223,20 @@ class Accounts:
 
     def _open(self, directory: Path) -> None:
         # SQLite is a twentieth of a start: only those who keep something pay for it.
-        from chatgpt_platform.accounts.keystore import KeyStore  # noqa: PLC0415
+        from chatgpt_platform.accounts.keystore import KeyStore, StoreError  # noqa: PLC0415
         from chatgpt_platform.ledger.ledger import Ledger  # noqa: PLC0415
+        from chatgpt_platform.ledger.trouble import LedgerError  # noqa: PLC0415
 
         settings = self._settings.ledger
-        self._store = KeyStore(directory)
-        self._secret = bytes.fromhex(self._store.digest(_CLIENTS))
-        self._stored = self._read_keys(self._store)
-        self.ledger = Ledger(directory, settings.keep, settings.size, self._shift(), self._log)
-        self.ledger.open()
+        self._store = store = KeyStore(directory)
+        self._secret = bytes.fromhex(store.digest(_CLIENTS))
+        try:
+            self._stored = self._read_keys(store)
+            self.ledger = Ledger(directory, settings.keep, settings.size, self._shift(), self._log)
+            self.ledger.open()
+        except (StoreError, LedgerError) as error:
+            store.close()
+            raise StartError(str(error)) from None
 
     def _states(self, kind: str) -> dict[str, str]:
         """What the ledger was told to remember before the start."""
@@ -299,7 +305,12 @@ class Accounts:
         if ledger is None:
             return
         wall, clock = time.time(), time.monotonic_ns()
-        for row in _rows(ledger.states(_OPEN).get(_OPEN, "[]")):
+        rows = _rows(ledger.states(_OPEN).get(_OPEN, "[]"))
+        # Those that ended after they had been noted have their rows, and are charged.
+        ended = ledger.recorded([booking.id_of(row) for row in rows]) if rows else frozenset()
+        for row in rows:
+            if booking.id_of(row) in ended:
+                continue
             ledger.add(row)
             account = self.ring.accounts.get(booking.key_of(row))
             if account is not None:

@@ -34,7 +34,7 @@ _HARD_CAP: Final = 4096
 """Tokens that the answer to a call without a cap has at most, where allowances are hard and the owner has named no
 other figure."""
 
-_LASTS: Final = 1.0
+_LASTS: Final = 0.25
 """Seconds after which a call under way is worth to be noted: less than that a kill may take."""
 
 _CLIENT_LEFT: Final = 499
