@@ -154,7 +154,8 @@ class Accounting:
         account.under_way.discard(call)
         outcome = record.outcome = record.outcome or _outcome(record, status)
         meter = call.meter or account.meter(record.model or "", self._accounts.price)
-        if record.usage is ESTIMATED and outcome in _UNHEARD and record.completion_tokens is None:
+        unheard = outcome in _UNHEARD and not record.stream  # of a stream all that came is known
+        if unheard and record.usage is ESTIMATED and record.completion_tokens is None:
             record.completion_tokens = meter.told_by(record.duration_ms, self._longest(call, meter) * call.copies)
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
         price = meter.price
