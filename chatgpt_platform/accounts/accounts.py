@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from chatgpt_platform.accounts import booking
-from chatgpt_platform.accounts.account import NO_HOLD, Account, Hold, Item, State
+from chatgpt_platform.accounts import booking, told
+from chatgpt_platform.accounts.account import NO_HOLD, Account, Item, State
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.prices import Price, PriceTable, price_table
 from chatgpt_platform.accounts.ring import KeyRing
@@ -73,7 +73,7 @@ class Accounts:
         self._secret = b""
         """For the digests of addresses that are kept."""
         self._stored: Sequence[tuple[StoredKey, VirtualKey]] = ()
-        self._records: list[tuple[Record, str]] = []
+        self._records: list[Record] = []
         self._day = self._today()
         self._prices: PriceTable | None = None
         """Read when one is first wanted."""
@@ -135,31 +135,39 @@ class Accounts:
             self._prices = self._read_prices()
         return self._prices.find(model, self._day)
 
+    def told(self) -> list[dict[str, Any]]:
+        """All keys, those of the configuration first, for the owner: see ``shapes.KEY``."""
+        wall, clock = time.time(), time.monotonic_ns()
+        configured = {key.name for key in self._settings.keys}
+        keys: list[tuple[VirtualKey, StoredKey | None]] = [(key, None) for key in self._settings.keys]
+        keys += [(key, stored) for stored, key in self._stored if key.name not in configured]
+        accounts = self.ring.accounts
+        return [
+            told.key(key, stored, accounts[key.name].items if key.name in accounts else (), self.zone, wall, clock)
+            for key, stored in keys
+        ]
+
     def settle_in(self) -> None:
         """Read what will be wanted soon and would only have delayed the start."""
         if self.on and self._prices is None:
             self._prices = self._read_prices()
-
-    def settle(self, account: Account, hold: Hold, tokens: int, money: int) -> None:
-        """A call is over that has used so much."""
-        account.settle(hold, tokens, money, time.time(), time.monotonic_ns())
 
     def refused(self, account: Account, item: Item) -> None:
         """There was no room for a call."""
         if not item.is_rate:
             self._note(account, item, refused=True)
 
-    def book(self, record: Record, endpoint: str) -> None:
+    def book(self, record: Record) -> None:
         """Give a call that is over its row in the ledger."""
         if self.ledger is None:
             return
-        self._records.append((record, endpoint))
+        self._records.append(record)
         if len(self._records) >= _AT_ONCE:
             self._write_rows()
 
-    def row(self, record: Record, endpoint: str) -> Row:
+    def row(self, record: Record) -> Row:
         """What the ledger is told of a call."""
-        return booking.row(record, endpoint, truncated=self._settings.ledger.addresses == "truncated")
+        return booking.row(record, truncated=self._settings.ledger.addresses == "truncated")
 
     def flush(self) -> None:
         """Hand what happened since the last time to the ledger, all in one piece; for the owner's timer."""
@@ -252,6 +260,8 @@ class Accounts:
                 account.restore_limiter(self._remembered_calls.pop(account.name), clock, time.time_ns())
 
         self.ring.configure(self._settings.keys, self._stored, digest, self.zone, set_up)
+        for account in self.ring.accounts.values():
+            account.wake()  # there may be more room now
 
     async def _watch(self, store: KeyStore) -> None:
         from chatgpt_platform.accounts.keystore import StoreError  # noqa: PLC0415 - as in ``_open``
@@ -272,8 +282,9 @@ class Accounts:
     def _write_rows(self) -> None:
         records, self._records = self._records, []
         if self.ledger is not None:
-            for record, endpoint in records:
-                self.ledger.add(self.row(record, endpoint))
+            truncated = self._settings.ledger.addresses == "truncated"
+            for record in records:
+                self.ledger.add(booking.row(record, truncated=truncated))
 
     def _note_calls(self, ledger: Ledger) -> None:
         """Write down the calls under way, in place of those of the last time."""

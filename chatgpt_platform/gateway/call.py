@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from chatgpt_platform.access.address import Client
 from chatgpt_platform.accounts.account import Account, Hold
+from chatgpt_platform.accounts.meter import Meter
 from chatgpt_platform.accounts.ring import Credential
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
@@ -19,6 +21,10 @@ from chatgpt_platform.upstream.client import Response, Sink
 from chatgpt_platform.upstream.fleet import Tiers
 from chatgpt_platform.upstream.keys import Key
 from chatgpt_platform.upstream.upstream import Upstream
+
+
+NO_CAP: Final = -1
+"""Of a call whose cap on tokens is below 1, which to some services means that there is none."""
 
 
 class HeadNotes(msgspec.Struct):
@@ -67,12 +73,14 @@ class Call(msgspec.Struct, eq=False):
     """Who it is charged to; None where there is nothing to account for."""
     waits: bool = False
     """It has not been admitted: other calls of its key hold what it may use."""
+    meter: Meter | None = None
+    """Of its model, with this account."""
     hold: Hold | None = None
     """What it holds of its account's allowances."""
     copies: int = 1
     """How many answers it asks for."""
     most_completion: int = 0
-    """The tokens that each of them may have; 0: it does not say."""
+    """The tokens that each of them may have; 0: it does not say; ``NO_CAP``."""
     placed: bool = False
     """It is one of the calls under way that ``gateway/load`` counts."""
     candidates: Tiers = ()

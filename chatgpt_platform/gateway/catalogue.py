@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -50,6 +50,11 @@ _list_decoder: Final = msgspec.json.Decoder(_List)
 _model_decoder: Final = msgspec.json.Decoder(_Model)
 
 
+def anything(_: str) -> bool:
+    """What callers without a virtual key may use."""
+    return True
+
+
 class Catalogue:
     """The models of one fleet."""
 
@@ -62,9 +67,9 @@ class Catalogue:
         self._renewing: asyncio.Task[None] | None = None
         self._failure: FailedAnswer | Problem | None = None
 
-    async def body(self) -> bytes:
-        """The list with the owner's keys. Raises Problem and FailedAnswer where there is not a single model to
-        tell."""
+    async def body(self, may_use: Callable[[str], bool] = anything) -> bytes:
+        """The list with the owner's keys, as far as a caller ``may_use`` what is on it. Raises Problem and
+        FailedAnswer where there is not a single model to tell."""
         if time.monotonic() >= self._fresh_until:
             if self._renewing is None:
                 self._renewing = asyncio.create_task(self._renew(), name="list the models")
@@ -74,11 +79,11 @@ class Catalogue:
             found |= {name: each for name, each in self._of(upstream).items() if name not in found}
         if not found and self._failure is not None:
             raise self._failure
-        return self._told(found)
+        return self._told(found, may_use)
 
     async def body_for(self, upstream: Upstream, key: Key) -> bytes:
         """The list that a caller's own key gets. Raises Problem and FailedAnswer."""
-        return self._told(_served(upstream, await _ask(upstream, key)))
+        return self._told(_served(upstream, await _ask(upstream, key)), anything)
 
     async def close(self) -> None:
         """Ask for nothing more."""
@@ -125,14 +130,17 @@ class Catalogue:
             return {}
         return by_settings | _served(upstream, self._known.get(upstream, {}))
 
-    def _told(self, models: Models) -> bytes:
+    def _told(self, models: Models, may_use: Callable[[str], bool]) -> bytes:
         aliases = {
             alias: _renamed(models[real], alias) if real in models else _object(alias, real)
             for alias, real in self._aliases.items()
             if self._fleet.candidates(real) is not None
         }
         every = models | {name: each for name, each in aliases.items() if name not in models}
-        return msgspec.json.encode({"object": "list", "data": list(every.values())})
+        told = [
+            model for name, model in every.items() if may_use(name) or may_use(self._aliases.get(name, name))
+        ]
+        return msgspec.json.encode({"object": "list", "data": told})
 
 
 async def _ask(upstream: Upstream, key: Key) -> Models:

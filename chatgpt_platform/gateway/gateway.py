@@ -17,7 +17,7 @@ from chatgpt_platform.gateway import endpoints, forward, metering
 from chatgpt_platform.gateway.accounting import Accounting, denied
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
-from chatgpt_platform.gateway.catalogue import Catalogue
+from chatgpt_platform.gateway.catalogue import Catalogue, anything
 from chatgpt_platform.gateway.endpoints import Api
 from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.identity import Identity
@@ -202,7 +202,7 @@ class Gateway:
 
     def account(self, call: Call, status: int) -> None:
         """Charge a call that is over; it must have been settled."""
-        if self._keyed and _counts(call):
+        if (self._keyed or call.account is not None) and _counts(call):
             self._accounting.settle(call, status)
 
     def calls_so_far(self) -> list[Row]:
@@ -226,6 +226,10 @@ class Gateway:
         """Take the call's token from each bucket of its client; raises Problem when one is empty."""
         if not (call.endpoint.counted or _counts(call)):
             return
+        self._accounting.count(call)
+
+    def count_refusal(self, call: Call) -> None:
+        """Take a token for a call that would have taken none, had it not been refused; as ``count``."""
         self._accounting.count(call)
 
     def abandon(self, call: Call) -> None:
@@ -290,7 +294,7 @@ class Gateway:
         """The list of models. Raises Problem."""
         try:
             if call.own_key is None:
-                body = await self._catalogue.body()
+                body = await self._catalogue.body(anything if call.account is None else call.account.may_use)
             else:
                 body = await self._catalogue.body_for(call.candidates[0][0], call.own_key)
         except FailedAnswer as failed:

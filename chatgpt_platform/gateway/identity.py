@@ -41,10 +41,10 @@ class Identity:
     def welcome(self, call: Call, credential: Credential) -> None:
         """Take a call for its holder's. Raises Problem where the key does not count any more, or not from
         there."""
-        if call.record.time >= credential.until:
-            raise Problem(Kind.KEY_REFUSED, "key_revoked" if credential.until == REVOKED else "key_expired")
         account = credential.account
         call.record.key = account.name
+        if call.record.time >= credential.until:
+            raise Problem(Kind.KEY_REFUSED, "key_revoked" if credential.until == REVOKED else "key_expired")
         if account.addresses is not None and not account.addresses.client(call.client.address, "").allowed:
             raise Problem(Kind.ADDRESS_DENIED, "key_not_from_here")
         call.credential, call.account = credential, account

@@ -19,6 +19,7 @@ from chatgpt_platform.errors import Kind, Problem
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 _PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+_LIST_OF_PROMPTS: Final = re.compile(rb'\[\s*["\[]')
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
 _WRONG_TYPES: Final = (
     ("Expected `str", "wrong_type_string"),
@@ -55,6 +56,10 @@ class OpenAIBody(msgspec.Struct):
     extra_headers: msgspec.Raw = _ABSENT
 
 
+class _PromptBody(msgspec.Struct):
+    prompt: msgspec.Raw = _ABSENT
+
+
 class _StreamBody(msgspec.Struct):
     stream_options: msgspec.Raw = _ABSENT
 
@@ -65,6 +70,8 @@ FORBIDDEN: Final = ("api_base", "base_url", "api_key", "extra_headers")
 _OPENAI_NAMES: Final = OpenAIBody.__struct_fields__
 _openai_decoder: Final = msgspec.json.Decoder(OpenAIBody)
 _stream_decoder: Final = msgspec.json.Decoder(_StreamBody)
+_prompt_decoder: Final = msgspec.json.Decoder(_PromptBody)
+_list_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _members_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 USAGE_ASKED: Final = b'{"include_usage":true}'
 """The ``stream_options`` that ask a stream for its usage, and no more."""
@@ -124,6 +131,16 @@ def stream_options(body: bytes) -> bytes:
     if bytes(options.get("include_usage", b"null")) not in (b"null", b"false"):
         return b""
     return rewrite(asked, {"include_usage": True})
+
+
+def prompts(body: bytes) -> int:
+    """How many prompts a body of the older completions has: there is an answer, or ``n``, to each of them.
+
+    ``body`` must have passed ``read``.
+    """
+    prompt = bytes(_prompt_decoder.decode(body).prompt)
+    # Numbers are the tokens of one prompt.
+    return max(len(_list_decoder.decode(prompt)), 1) if _LIST_OF_PROMPTS.match(prompt) else 1
 
 
 def rewrite(body: bytes, changes: Mapping[str, object]) -> bytes:

@@ -10,7 +10,7 @@ import msgspec
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import endpoints, failures, forward, members, metering
 from chatgpt_platform.gateway.attempts import Attempts
-from chatgpt_platform.gateway.call import Call, Reply
+from chatgpt_platform.gateway.call import NO_CAP, Call, Reply
 from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.identity import Identity
 from chatgpt_platform.gateway.render import JSON, Renderer
@@ -28,6 +28,7 @@ MAX_HELD: Final = 4 * 1024 * 1024
 """Bytes of a JSON answer that are held to be checked and accounted; a longer one is passed on as it comes."""
 
 _MODELS: Final = endpoints.MODELS  # looked up in the module it would cost a little each time
+_COMPLETIONS: Final = endpoints.COMPLETIONS
 
 EVENT_STREAM: Final = b"text/event-stream"
 STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -59,14 +60,15 @@ class OpenAIApi:
 
     def prepare(self, call: Call) -> None:
         """Read what is asked for, of whom, and who pays. Raises Problem."""
+        asked = call.tail
         if call.endpoint is not _MODELS:
-            self._read_body(call)
+            asked = self._read_body(call)
             if self._log_prompts or (call.account is not None and call.account.keeps_prompts):
                 call.record.prompt = call.body.decode()
         elif call.tail:
             self._read_tail(call)
-        if call.account is not None:
-            call.account.check_model(call.record.model or "")
+        if call.account is not None and (asked or call.endpoint is not _MODELS):
+            call.account.check_model(asked, call.record.model or "")
         self._routing.assign_openai(call, call.record.model or "")
         call.lines = call.notes.upstream_lines
         if not call.lines or call.own_key is not None:
@@ -120,8 +122,9 @@ class OpenAIApi:
             raise Problem(Kind.NOT_FOUND, path=call.record.path)
         call.record.model = self._aliases.get(call.tail, call.tail)
 
-    def _read_body(self, call: Call) -> None:
-        """Read the body, note what it asks for, and change what is to be changed. Raises Problem."""
+    def _read_body(self, call: Call) -> str:
+        """Read the body, note what it asks for, and change what is to be changed. The model as the caller names
+        it. Raises Problem."""
         asked = members.read_openai(call.body)
         model = "" if asked.model is msgspec.UNSET else asked.model
         real = self._aliases.get(model, model)
@@ -137,9 +140,18 @@ class OpenAIApi:
             changes = self._cap.changes(figures, call.endpoint.token_members, real)
             call.body = members.rewrite(call.body, {"model": real, **changes} if real != model else changes)
         if call.credential is not None:
-            call.copies = max(asked.n or 1, asked.best_of or 1)
-            most = [changes.get(name) or getattr(asked, name) or 0 for name in call.endpoint.token_members]
-            call.most_completion = max(most, default=0)
+            self._note_answers(call, asked, changes)
+        return model
+
+    def _note_answers(self, call: Call, asked: members.OpenAIBody, changes: Mapping[str, int]) -> None:
+        """How many answers a call asks for, and how long they may be. ``changes``: of the caps in its body."""
+        call.copies = max(asked.n or 1, asked.best_of or 1, 1)
+        if call.endpoint is _COMPLETIONS:
+            call.copies *= members.prompts(call.body)
+        given = [changes.get(name, getattr(asked, name)) for name in call.endpoint.token_members]
+        caps = [cap for cap in given if cap is not None]
+        if caps:
+            call.most_completion = max(caps) if min(caps) > 0 else NO_CAP
 
     async def _body(self, call: Call, key: Key, response: Response) -> Reply:
         body, whole = await response.read_within(MAX_HELD)

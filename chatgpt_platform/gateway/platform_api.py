@@ -60,10 +60,11 @@ class PlatformApi:
         if question.api_key is not None:
             self._identity.find(call, question.api_key)
         account = self._identity.settle_on(call, "missing_key")
-        model = self._aliases.get(question.model or self._default_model, question.model or self._default_model)
+        asked = question.model or self._default_model
+        model = self._aliases.get(asked, asked)
         call.record.model, call.record.stream = model, question.stream
         if account is not None:
-            account.check_model(model)
+            account.check_model(asked, model)
         self._routing.assign_platform(call, model, question.api_key)
         call.turns = conversation.messages(question)
         if self._log_prompts or (account is not None and account.keeps_prompts):

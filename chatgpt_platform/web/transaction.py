@@ -255,11 +255,12 @@ class Transaction:
         if not self._revoked:
             self._break_off(CLIENT_LEFT)  # as a rule nobody is left to see it
             return
-        if self.call.response is not None:
-            self.call.response.close()
         if self.call.stream is not None and not self.call.stream.events:
             self._break_off(200)  # into a body of another kind no error can be written
             return
+        self._reception.gateway.broken_off(self.call)
+        if self.call.response is not None:
+            self.call.response.close()
         if self.call.stream is not None and not self.call.stream.between_events:
             self._out.write(b"\n\n")
         self._send(self._reception.refuse(self.call, Problem(Kind.KEY_REFUSED, "key_revoked")))

@@ -76,6 +76,14 @@ class Running:
         await self.service.close()
         self.logs.close()
 
+    def flush(self) -> None:
+        """What the owner's timer does: hand on to the disk what there is."""
+
+        async def flush() -> None:
+            self.service.flush()
+
+        self.background.run(flush())
+
     @property
     def simulator(self) -> Simulator:
         """The first."""
@@ -106,16 +114,23 @@ class Running:
         return [line for line in found if not any(part in line for part in self.expected)]
 
     def held(self) -> dict[str, int]:
-        """What calls hold, by its name: places in the gateway and its queue, and the upstreams' calls."""
+        """What calls hold, by its name: places in the gateway and its queue, the upstreams' calls, and what they
+        may use of their accounts."""
         load = self.service.load
         figures = {each.name: each.under_way for each in self.service.fleet.upstreams}
         figures |= {"under way": load.under_way, "waiting": len(load.queue)}
+        accounts = self.service.accounts
+        for each in (accounts.anonymous, *accounts.ring.accounts.values()):
+            figures |= {f"calls of {each.name}": len(each.under_way), f"waiting of {each.name}": len(each.waiting)}
+            figures |= {f"{item.name} of {each.name}": item.allowance.held for item in each.items}
         return {name: figure for name, figure in figures.items() if figure}
 
     def keys_shown(self) -> list[str]:
-        """The upstreams' keys that stand in the log: by their places, lest a failing test shows them."""
+        """The keys of upstreams and callers that stand in the log: by their places, lest a failing test shows
+        them."""
         output = self.output()
-        return [
+        virtual = [f"key of {each.name}" for each in self.service.settings.keys if each.key.reveal() in output]
+        return virtual + [
             f"key {number} of {upstream.name}"
             for upstream in self.service.settings.upstreams
             for number, key in enumerate(upstream.api_keys, 1)
