@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
-from importlib import resources
 from typing import Final, NamedTuple
 
 from chatgpt_platform.settings import walk
@@ -92,6 +91,8 @@ def shipped_prices() -> tuple[Rule, ...]:
     Raises ``OSError`` or ``ValueError`` where the installation is damaged, naming what is wrong.
     """
     # Only where something has a price: PyYAML takes a tenth of a start.
+    from importlib import resources  # noqa: PLC0415
+
     from chatgpt_platform.settings.yaml_nodes import from_yaml  # noqa: PLC0415
 
     text = (resources.files("chatgpt_platform") / "accounts" / "prices.yaml").read_text("utf-8")
