@@ -36,8 +36,8 @@ _HARD_CAP: Final = 4096
 other figure."""
 
 _LASTS: Final = 0.25
-"""Seconds after which a call under way is noted at the next opportunity: both together are less than a second, which
-a kill may take."""
+"""Seconds after which a call under way is noted at the next opportunity. Both together are less than a second: no
+more may a kill take."""
 
 _CLIENT_LEFT: Final = 499
 
