@@ -35,7 +35,7 @@ from support.program import serving
 
 MAY_LOSE: Final = 1.0
 """Seconds that a kill may take."""
-AT_ONCE: Final = 24
+AT_ONCE: Final = 48
 _INTERVAL: Final = 0.02
 _EACH: Final = 10_000
 """Numbers of calls from one round to the next."""
@@ -111,8 +111,8 @@ class Killed:
         """The figures."""
         return (
             f"{self.kills} kills, {self.calls:,} calls; {self.exact:,} had ended a second before one, "
-            f"and are exact ({self.tokens:,} tokens); {self.cuts:,} were under way for a second and are there as cut; "
-            f"{self.late:,} ended or began in the last second; faults: {len(self.faults)}"
+            f"and are exact ({self.tokens:,} tokens); {self.cuts:,} were under way for a second and are there as "
+            f"cut; {self.late:,} ended or began in the last second; faults: {len(self.faults)}"
         )
 
     def _serving(self) -> Any:
@@ -160,7 +160,8 @@ class Killed:
         for one in current.ended(MAY_LOSE):
             rows = by_client.get(address_of(one.planned.number), [])
             if len(rows) != 1:
-                faults.append(f"{truth.name(one)} ended {current.killed - one.ended:.2f} s before: {len(rows)} rows")
+                before = current.killed - one.ended
+                faults.append(f"{truth.name(one)} ended {before:.2f} s before: {len(rows)} rows")
                 continue
             compared = truth.Compared()
             truth.compare_call(compared, one, rows[0], *generated.get(one.planned.number, (Generated(), "")))
@@ -184,9 +185,10 @@ class Killed:
                 self.late += bool(one.began) and one.ended >= former.killed - MAY_LOSE
                 continue
             self.cuts += 1
-            what = _wrong_with_cut(mine, generated[number][0], former.killed - one.began, stream=one.planned.stream)
+            what = _wrong_with_cut(mine, generated[number][0], stream=one.planned.stream)
             if what:
-                self._fault(former, f"{truth.name(one)} was under way for {former.killed - one.began:.2f} s: {what}")
+                lasted = former.killed - one.began
+                self._fault(former, f"{truth.name(one)} was under way for {lasted:.2f} s: {what}")
 
     def _look_at_the_end(self) -> None:
         rows = truth.rows_of(self._state)
@@ -194,7 +196,7 @@ class Killed:
         truth.check_reports(self._state, rows, self.faults)
         with closing(sqlite3.connect(self._state / "ledger.db")) as connection:
             ((text,),) = connection.execute("SELECT value FROM states WHERE kind = 'key' AND name = 'alice'")
-        capacity, missing = json.loads(text)["day"]
+        capacity, missing = json.loads(text)["day"] if text else (_DAY, 0)
         used = missing / (86_400 * 10**9)
         mine = sum(row["key"] == "alice" for row in rows)
         # Refilled meanwhile: a day's share of the capacity; and of each kill's last second nothing is known.
@@ -222,7 +224,7 @@ def _made_longer(planned: Planned) -> Planned:
     """Every third takes seconds, so that it is under way when the kill comes; it stays."""
     if planned.number % 3:
         return replace(planned, most=min(planned.most, 12))
-    return replace(planned, most=400, words=300, leaves=None)
+    return replace(planned, most=[30, 60, 400][planned.number % 9 // 3], words=300, leaves=None)
 
 
 def _by_client(rows: list[truth.Row]) -> dict[str, list[truth.Row]]:
@@ -232,8 +234,8 @@ def _by_client(rows: list[truth.Row]) -> dict[str, list[truth.Row]]:
     return found
 
 
-def _wrong_with_cut(rows: list[truth.Row], generated: Generated, lasted: float, *, stream: bool) -> str:
-    """What is wrong with the rows of a call that was cut after so many seconds; empty: nothing."""
+def _wrong_with_cut(rows: list[truth.Row], generated: Generated, *, stream: bool) -> str:
+    """What is wrong with the rows of a call that was cut; empty: nothing."""
     if len(rows) != 1:
         return f"{len(rows)} rows"
     (row,) = rows

@@ -207,7 +207,11 @@ def _wrong_place(seen: Seen, row: Row) -> list[str]:
     planned = seen.planned
     wrong = [
         column
-        for column, expected in (("key", planned.holder), ("model", planned.model), ("stream", int(planned.stream)))
+        for column, expected in (
+            ("key", planned.holder),
+            ("model", planned.model),
+            ("stream", int(planned.stream)),
+        )
         if row[column] != expected
     ]
     if seen.status and not seen.left and row["status"] != seen.status:
