@@ -1,4 +1,4 @@
-"""kill -9 in the midst of work: what ledger and budgets know afterwards. scripts/truth.py kills a hundred times."""
+"""kill -9 in the midst of work: what ledger and budgets know then. scripts/truth.py kills a hundred times."""
 
 from __future__ import annotations
 
