@@ -71,7 +71,7 @@ State = dict[str, Used]
 """By the names of items."""
 
 
-class Hold(NamedTuple):
+class Hold(msgspec.Struct, frozen=True):
     """What a call may use of its account's allowances, until it is settled."""
 
     items: tuple[Item, ...]
@@ -128,9 +128,11 @@ class Account:
         self.addresses = AddressBook((), key.addresses, ()) if key.addresses else None
         limits = key.limits
         windows = windows_of(limits.second, limits.minute, limits.hour, limits.day)
-        if self.limiter is not None:
+        if not windows:
+            self.limiter = None
+        elif self.limiter is not None:
             self.limiter.reconfigure(windows, 1, clock)
-        elif windows:
+        else:
             self.limiter = Store(windows, 1, _nobody_else, secret=secret, prefix="key-")
         former = {item.name: item.allowance for item in self.items}
         given = (*(("tokens", one) for one in key.tokens), *(("dollars", one) for one in key.budget))
