@@ -54,7 +54,7 @@ JOURNAL_EVERY: Final = 1.0
 BUCKETS_EVERY: Final = 5.0
 """The same of how far callers have used their limits of an hour and a day."""
 
-_AT_ONCE: Final = 64
+ROWS_AT_ONCE: Final = 64
 """Records that become rows together, as in the access log."""
 
 
@@ -73,7 +73,8 @@ class Accounts:
         """For the digests of addresses that are kept."""
         self._stored: Sequence[tuple[StoredKey, VirtualKey]] = self._read_keys(self._store) if self._store else ()
         self.ledger: Final[Ledger | None] = self._open_ledger(settings)
-        self._records: list[Record] = []
+        self.records: Final[list[Record]] = []
+        """Of calls that are over, and have no rows yet."""
         self._day = self._today()
         self._prices: PriceTable | None = None
         """Read when one is first wanted."""
@@ -157,17 +158,18 @@ class Accounts:
         if not item.is_rate:
             self._note(account, item, refused=True)
 
-    def book(self, record: Record) -> None:
-        """Give a call that is over its row in the ledger."""
-        if self.ledger is None:
-            return
-        self._records.append(record)
-        if len(self._records) >= _AT_ONCE:
-            self._write_rows()
-
     def row(self, record: Record) -> Row:
         """What the ledger is told of a call."""
         return booking.row(record, truncated=self._settings.ledger.addresses == "truncated")
+
+    def write_rows(self) -> None:
+        """Give the calls that are over their rows in the ledger."""
+        ledger, records = self.ledger, self.records
+        if ledger is not None:
+            truncated = self._settings.ledger.addresses == "truncated"
+            for record in records:
+                ledger.add(booking.row(record, truncated=truncated))
+        records.clear()
 
     def say(self, record: Record) -> None:
         """Keep what was said in a call."""
@@ -183,7 +185,7 @@ class Accounts:
         if self._day != self._today():
             self._day = self._today()
             self._renew_prices()
-        self._write_rows()
+        self.write_rows()
         wall, clock = time.time(), time.monotonic_ns()
         touched = [account for account in self.ring.accounts.values() if account.touched]
         for account in touched:
@@ -293,13 +295,6 @@ class Accounts:
                 if not troubled:
                     self._log.error("the keys that are known stay in force: %s", error)
                 troubled = True
-
-    def _write_rows(self) -> None:
-        records, self._records = self._records, []
-        if self.ledger is not None:
-            truncated = self._settings.ledger.addresses == "truncated"
-            for record in records:
-                self.ledger.add(booking.row(record, truncated=truncated))
 
     def _note_calls(self, ledger: Ledger) -> None:
         """Write down the calls under way, in place of those of the last time."""
