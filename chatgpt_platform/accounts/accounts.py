@@ -22,7 +22,7 @@ from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.prices import Price, PriceTable, price_table
 from chatgpt_platform.accounts.ring import KeyRing
 from chatgpt_platform.accounts.warnings import Warnings
-from chatgpt_platform.errors import ConfigurationError
+from chatgpt_platform.errors import ConfigurationError, StartError
 from chatgpt_platform.limits.kept import OVERFLOW
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
@@ -48,10 +48,10 @@ _KEYS: Final = "key"
 _OPEN: Final = "open"
 """Kinds of what the ledger remembers besides calls."""
 
-JOURNAL_EVERY: Final = 1.0
+JOURNAL_EVERY: Final = 0.5
 """Seconds between two notes of the calls under way, of which nothing else would be left after a kill."""
 
-BUCKETS_EVERY: Final = 5.0
+BUCKETS_EVERY: Final = 1.0
 """The same of how far callers have used their limits of an hour and a day."""
 
 ROWS_AT_ONCE: Final = 64
@@ -62,7 +62,8 @@ class Accounts:
     """Outlives a configuration; ``configure`` puts another in place."""
 
     def __init__(self, settings: Settings, logger: logging.Logger) -> None:
-        """Opens the key store and the ledger, where there is a ``state.directory``. Raises ConfigurationError."""
+        """Opens the key store and the ledger, where there is a ``state.directory``. Raises ConfigurationError, and
+        StartError where the directory is another gateway's or a newer program's."""
         self.ring: Final = KeyRing(logger.warning)
         self.anonymous: Final = Account("")
         self.zone: Final = zone_of(settings.budgets.time_zone)
@@ -71,7 +72,7 @@ class Accounts:
         self._store: Final[KeyStore | None] = self._open_store(settings.state.directory)
         self._secret: Final = bytes.fromhex(self._store.digest(_CLIENTS)) if self._store is not None else b""
         """For the digests of addresses that are kept."""
-        self._stored: Sequence[tuple[StoredKey, VirtualKey]] = self._read_keys(self._store) if self._store else ()
+        self._stored: Sequence[tuple[StoredKey, VirtualKey]] = self._keys_at_start()
         self.ledger: Final[Ledger | None] = self._open_ledger(settings)
         self.records: Final[list[Record]] = []
         """Of calls that are over, and have no rows yet."""
@@ -239,14 +240,28 @@ class Accounts:
 
         return KeyStore(Path(directory))
 
+    def _keys_at_start(self) -> Sequence[tuple[StoredKey, VirtualKey]]:
+        if self._store is None:
+            return ()
+        from chatgpt_platform.accounts.keystore import StoreError  # noqa: PLC0415 - as above
+
+        try:
+            return self._read_keys(self._store)
+        except StoreError as error:
+            raise StartError(str(error)) from None
+
     def _open_ledger(self, settings: Settings) -> Ledger | None:
         if not settings.state.directory:
             return None
         from chatgpt_platform.ledger.ledger import Ledger  # noqa: PLC0415 - as above
+        from chatgpt_platform.ledger.trouble import LedgerError  # noqa: PLC0415
 
         keep, size = settings.ledger.keep, settings.ledger.size
         ledger = Ledger(Path(settings.state.directory), keep, size, self._shift(), self._log)
-        ledger.open()
+        try:
+            ledger.open()
+        except LedgerError as error:
+            raise StartError(str(error)) from None
         return ledger
 
     def _states(self, kind: str) -> dict[str, str]:
@@ -309,7 +324,12 @@ class Accounts:
         if ledger is None:
             return
         wall, clock = time.time(), time.monotonic_ns()
-        for row in _rows(ledger.states(_OPEN).get(_OPEN, "[]")):
+        rows = _rows(ledger.states(_OPEN).get(_OPEN, "[]"))
+        # Those that ended after they had been noted have their rows, and are charged.
+        ended = ledger.recorded([booking.id_of(row) for row in rows]) if rows else frozenset()
+        for row in rows:
+            if booking.id_of(row) in ended:
+                continue
             ledger.add(row)
             account = self.ring.accounts.get(booking.key_of(row))
             if account is not None:

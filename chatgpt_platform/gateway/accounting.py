@@ -35,8 +35,9 @@ _HARD_CAP: Final = 4096
 """Tokens that the answer to a call without a cap has at most, where allowances are hard and the owner has named no
 other figure."""
 
-_LASTS: Final = 1.0
-"""Seconds after which a call under way is worth to be noted: less than that a kill may take."""
+_LASTS: Final = 0.25
+"""Seconds after which a call under way is noted at the next opportunity. Both together are less than a second: no
+more may a kill take."""
 
 _CLIENT_LEFT: Final = 499
 
