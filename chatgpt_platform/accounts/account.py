@@ -30,8 +30,8 @@ _ALL: Final = ("*",)
 
 
 class Item(NamedTuple):
-    """An allowance with what it is about. ``unit``: tokens or dollars (``in_money``). ``text``: as the owner wrote it.
-    ``loud_at``: from how much on, once it is spent, the owner may be told."""
+    """An allowance with what it is about. ``unit``: tokens or dollars (``in_money``). ``text``: as the owner wrote
+    it. ``loud_at``: from how much on, once it is spent, the owner may be told."""
 
     allowance: Allowance
     unit: str

@@ -66,13 +66,13 @@ class Accounts:
         self.ring: Final = KeyRing(logger.warning)
         self.anonymous: Final = Account("")
         self.zone: Final = zone_of(settings.budgets.time_zone)
-        self.ledger: Ledger | None = None
         self._settings = settings
         self._log = logger
-        self._store: KeyStore | None = None
-        self._secret = b""
+        self._store: Final[KeyStore | None] = self._open_store(settings.state.directory)
+        self._secret: Final = bytes.fromhex(self._store.digest(_CLIENTS)) if self._store is not None else b""
         """For the digests of addresses that are kept."""
-        self._stored: Sequence[tuple[StoredKey, VirtualKey]] = ()
+        self._stored: Sequence[tuple[StoredKey, VirtualKey]] = self._read_keys(self._store) if self._store else ()
+        self.ledger: Final[Ledger | None] = self._open_ledger(settings)
         self._records: list[Record] = []
         self._day = self._today()
         self._prices: PriceTable | None = None
@@ -85,8 +85,6 @@ class Accounts:
         self._open_calls = False
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._watching: asyncio.Task[None] | None = None
-        if settings.state.directory:
-            self._open(Path(settings.state.directory))
         self._remembered: Final = self._states(_ALLOWANCES)
         """What accounts had used before the start, until they are met; and of their calls' limits."""
         self._remembered_calls: Final = self._states(_KEYS)
@@ -121,6 +119,8 @@ class Accounts:
             if self._webhook is not None:
                 self._in_background(self._webhook.close(), "close the former webhook")
             self._webhook = _webhook(settings, logger)
+        if self.ledger is not None:
+            self.ledger.retain(settings.ledger.keep, settings.ledger.size)
         told = self._warnings.state()
         self._warnings = self._new_warnings()
         self._warnings.restore(told)
@@ -168,6 +168,15 @@ class Accounts:
     def row(self, record: Record) -> Row:
         """What the ledger is told of a call."""
         return booking.row(record, truncated=self._settings.ledger.addresses == "truncated")
+
+    def say(self, record: Record) -> None:
+        """Keep what was said in a call."""
+        if self.ledger is not None:
+            prompt, answer = record.prompt or "", record.answer or ""
+            client = record.client
+            if self._settings.ledger.addresses == "truncated":
+                client = booking.truncate(client)
+            self.ledger.say(record.request_id, record.key, client, prompt, answer)
 
     def flush(self) -> None:
         """Hand what happened since the last time to the ledger, all in one piece; for the owner's timer."""
@@ -220,17 +229,23 @@ class Accounts:
 
     # Inside.
 
-    def _open(self, directory: Path) -> None:
+    def _open_store(self, directory: str) -> KeyStore | None:
+        if not directory:
+            return None
         # SQLite is a twentieth of a start: only those who keep something pay for it.
         from chatgpt_platform.accounts.keystore import KeyStore  # noqa: PLC0415
-        from chatgpt_platform.ledger.ledger import Ledger  # noqa: PLC0415
 
-        settings = self._settings.ledger
-        self._store = KeyStore(directory)
-        self._secret = bytes.fromhex(self._store.digest(_CLIENTS))
-        self._stored = self._read_keys(self._store)
-        self.ledger = Ledger(directory, settings.keep, settings.size, self._shift(), self._log)
-        self.ledger.open()
+        return KeyStore(Path(directory))
+
+    def _open_ledger(self, settings: Settings) -> Ledger | None:
+        if not settings.state.directory:
+            return None
+        from chatgpt_platform.ledger.ledger import Ledger  # noqa: PLC0415 - as above
+
+        keep, size = settings.ledger.keep, settings.ledger.size
+        ledger = Ledger(Path(settings.state.directory), keep, size, self._shift(), self._log)
+        ledger.open()
+        return ledger
 
     def _states(self, kind: str) -> dict[str, str]:
         """What the ledger was told to remember before the start."""

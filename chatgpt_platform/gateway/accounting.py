@@ -44,8 +44,8 @@ _UNHEARD: Final = ("client_left", "cut")
 
 
 class _Reservation(NamedTuple):
-    """What a call may use at most: tokens and picodollars. ``cap``: the tokens that each of its answers is to be told
-    to have at most; 0: it says so itself, or need not."""
+    """What a call may use at most: tokens and picodollars. ``cap``: the tokens that each of its answers is to be
+    told to have at most; 0: it says so itself, or need not."""
 
     tokens: int
     money: int
@@ -56,8 +56,9 @@ class Accounting:
     """The rules of one configuration."""
 
     def __init__(
-        self, accounts: Accounts, limiter: Store, *, hard: bool, cap: int, wait: float, most_waiting: float
-    ) -> None:
+        self, accounts: Accounts, limiter: Store, *, hard: bool, cap: int, wait: float, most_waiting: float,
+        log_prompts: bool,
+    ) -> None:  # fmt: skip
         """``limiter``: that of addresses. ``hard``: whether reservations are for the worst case; ``cap``: tokens
         of an answer to a call without a cap, then; 0: a default. ``wait``: seconds for which so many calls of a
         key may wait for what its others hold."""
@@ -67,6 +68,7 @@ class Accounting:
         self._cap: Final = cap or _HARD_CAP
         self._wait: Final = wait
         self._most_waiting: Final = most_waiting
+        self._log_prompts: Final = log_prompts
 
     def look(self, call: Call, account: Account) -> None:
         """Raise Problem for a call that its key's limits would refuse, whatever its body. Takes nothing."""
@@ -152,7 +154,8 @@ class Accounting:
         account.under_way.discard(call)
         outcome = record.outcome = record.outcome or _outcome(record, status)
         meter = call.meter or account.meter(record.model or "", self._accounts.price)
-        if record.usage is ESTIMATED and outcome in _UNHEARD and record.completion_tokens is None:
+        unheard = outcome in _UNHEARD and not record.stream  # of a stream all that came is known
+        if unheard and record.usage is ESTIMATED and record.completion_tokens is None:
             record.completion_tokens = meter.told_by(record.duration_ms, self._longest(call, meter) * call.copies)
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
         price = meter.price
@@ -168,6 +171,10 @@ class Accounting:
         if account.waiting:
             account.wake()
         self._accounts.book(record)
+        if account.keeps_prompts:
+            self._accounts.say(record)
+            if not self._log_prompts:
+                record.prompt = record.answer = None
 
     def so_far(self) -> list[Row]:
         """Rows of the calls under way that an upstream has been working on for a while, as if they ended now."""
@@ -226,8 +233,8 @@ class Accounting:
         return _Reservation(prompt + answer, 0 if price is None else price.cost(prompt, 0, answer), cap)
 
     def _fits(self, call: Call, account: Account, most: _Reservation) -> bool:
-        """Whether there is room for what a call will likely use, though not for the most; False where there will be
-        once others are settled. Raises Problem."""
+        """Whether there is room for what a call will likely use, though not for the most; False where there will
+        be once others are settled. Raises Problem."""
         meter = call.meter
         assert meter is not None
         used, money = most.tokens, most.money

@@ -59,7 +59,7 @@ class Gateway:
         self._identity: Final = Identity(accounts, require_key=settings.access.require_key)
         self._accounting: Final = Accounting(
             accounts, limiter, hard=settings.budgets.reserve == "worst", cap=models.max_tokens.default,
-            wait=settings.load.wait, most_waiting=settings.load.calls or math.inf,
+            wait=settings.load.wait, most_waiting=settings.load.calls or math.inf, log_prompts=prompts,
         )  # fmt: skip
         self._accounts: Final = accounts
         self._keyed: Final = accounts.on or settings.access.require_key

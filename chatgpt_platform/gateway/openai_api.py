@@ -165,9 +165,10 @@ class OpenAIApi:
         except ValueError as error:
             raise Problem(Kind.BAD_UPSTREAM, detail=f"the answer is not JSON: {error}") from None
         failed = may_tell_error and failures.is_error_object(body)
+        record = call.record
         if failed:
             body = mask(body, key.value)
-        record = call.record
+            record.error = f"the upstream answered {response.status} with an error"
         if prompt and completion:
             record.prompt_tokens, record.completion_tokens, record.cached_tokens = prompt, completion, cached
             record.usage = REPORTED
