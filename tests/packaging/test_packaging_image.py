@@ -276,7 +276,7 @@ def test_with_the_few_capabilities_it_needs_it_serves_as_nobody(
 @pytest.mark.parametrize("user", ["", USER], ids=["started as root", "never root"])
 def test_keys_are_made_in_it_and_outlive_it(engine: Engine, built: Built, tmp_path: Path, user: str) -> None:
     state = root_owned(tmp_path, "state")
-    options = ("--volume", f"{state}:/app/state", "--env", "CHATGPT_ACCESS__REQUIRE_KEY=true")
+    options: tuple[str, ...] = ("--volume", f"{state}:/app/state", "--env", "CHATGPT_ACCESS__REQUIRE_KEY=true")
     if user:
         shutil.chown(state, debian.NONROOT, debian.NONROOT)
         options += ("--user", user)
