@@ -76,13 +76,13 @@ class Copy:
     def load_all(self) -> None:
         """Import and read what is wanted later: this process shall go on when its folder is cleaned away under it,
         or the executable replaced."""
-        for name in _WANTED_LATER:
-            with contextlib.suppress(ImportError):  # it was cleaned away already: that one may be missed
-                importlib.import_module(name)
         from chatgpt_platform.accounts.prices import shipped_prices  # noqa: PLC0415 - as they are
 
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):  # it was cleaned away already: they may be missed
             shipped_prices()
+        for name in _WANTED_LATER:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 
     def on_orphaned(self, loop: AbstractEventLoop, act: Callable[[], None]) -> None:
         """Call ``act`` on the loop when the launcher has been killed: nobody hands signals on from then on.

@@ -29,7 +29,7 @@ HEADERS: Final = {"Authorization": "Bearer placeholder"}
 SHARED: Final = """
 logging: {level: debug}
 keys: [{name: alice, key: kkkkkkkkkkkkkkkk, budget: [0.000001/total]}]
-budgets: {warn: [50], webhook: {url: "http://127.0.0.1:9/hook"}}
+budgets: {webhook: {url: "http://127.0.0.1:9/hook", secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}}
 """
 """Settings that need what was not needed without them."""
 # Windows has none of them, and runs none of these tests.
