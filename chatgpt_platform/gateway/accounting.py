@@ -22,11 +22,12 @@ from chatgpt_platform.accounts.account import Account, Item, Lack
 from chatgpt_platform.accounts.accounts import Accounts
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.meter import Meter
+from chatgpt_platform.accounts.prices import Price
 from chatgpt_platform.accounts.ring import REVOKED
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import estimate, members, tokens
 from chatgpt_platform.gateway.call import Call
-from chatgpt_platform.limits.store import Store
+from chatgpt_platform.limits.store import Decision, Store
 from chatgpt_platform.observe.access import ESTIMATED, REPORTED, Record
 from chatgpt_platform.wire.head import joined
 
@@ -75,6 +76,14 @@ class Accounting:
         limiter = account.limiter
         if limiter is not None and not limiter.has_token(account.name, time.monotonic_ns()):
             raise self._too_many(call, account, limiter)
+
+    def tell_quota(self, call: Call, clock: int) -> Decision:
+        """Tell a call that takes nothing how far its limits are used: what those of its address would decide."""
+        decision, account = self._limiter.look(call.client.key, clock), call.account
+        call.quota = joined(decision.headers)
+        if account is not None and account.limiter is not None:
+            call.quota += joined(account.limiter.look(account.name, clock).headers)
+        return decision
 
     def count(self, call: Call) -> None:
         """Take a call from the limits of its address and of its key, or from none and raise Problem."""
@@ -127,7 +136,7 @@ class Accounting:
         account = call.account
         assert account is not None
         if len(account.waiting) >= self._most_waiting:
-            self._look_at_quota(call, account, time.monotonic_ns())
+            self.tell_quota(call, time.monotonic_ns())
             raise self._in_use(account)
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
@@ -136,7 +145,7 @@ class Accounting:
         account.waiting.append(entry)
         try:
             if not await turn:
-                self._look_at_quota(call, account, time.monotonic_ns())
+                self.tell_quota(call, time.monotonic_ns())
                 raise self._in_use(account)
         except asyncio.CancelledError:
             if call not in account.under_way:
@@ -210,14 +219,8 @@ class Accounting:
 
     def _too_many(self, call: Call, account: Account, limiter: Store) -> Problem:
         clock = time.monotonic_ns()
-        self._look_at_quota(call, account, clock)
+        self.tell_quota(call, clock)
         return denied(limiter.look(account.name, clock).retry_after, "too_many_requests_of_key")
-
-    def _look_at_quota(self, call: Call, account: Account, clock: int) -> None:
-        """Tell a call that takes nothing how far its limits are used."""
-        call.quota = joined(self._limiter.look(call.client.key, clock).headers)
-        if account.limiter is not None:
-            call.quota += joined(account.limiter.look(account.name, clock).headers)
 
     def _reservation(self, call: Call, account: Account) -> _Reservation:
         """What a call may use."""
@@ -225,10 +228,12 @@ class Accounting:
         if meter is None:
             meter = call.meter = account.meter(call.record.model or "", self._accounts.price)
         prompt = estimate.most_prompt_tokens(call.body)
-        cap = self._cap_to_add(call, account, meter, prompt) if self._hard else 0
-        answer = 0
+        answer = cap = 0
         if call.endpoint.token_members:
-            answer = (cap or self._longest(call, meter)) * call.copies
+            answer = self._longest(call, meter)
+            if self._hard and call.most_completion <= 0:
+                answer = cap = self._answer(call, account, meter, prompt)
+            answer *= call.copies
         price = meter.price
         return _Reservation(prompt + answer, 0 if price is None else price.cost(prompt, 0, answer), cap)
 
@@ -241,36 +246,31 @@ class Accounting:
         if not self._hard:
             prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
             prompt = min(prompt, estimate.most_prompt_tokens(call.body))
-            answer = self._longest(call, meter) * call.copies if call.endpoint.token_members else 0
+            answer = self._answer(call, account, meter, prompt) * call.copies
             used = prompt + answer
             money = 0 if meter.price is None else meter.price.cost(prompt, 0, answer)
         lack = account.lack(used, money, time.time(), time.monotonic_ns())
         if lack is not None and not lack.passing:
-            self._look_at_quota(call, account, time.monotonic_ns())
+            self.tell_quota(call, time.monotonic_ns())
             raise self._refused(account, lack)
         return lack is None
 
-    def _cap_to_add(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
-        """Tokens that an answer is to have at most where allowances are hard and the call has no cap; else 0.
-        Raises Problem for a cap that means "no limit" to some services."""
-        names = call.endpoint.token_members
-        if not self._hard or not names or call.most_completion > 0:
-            return 0
-        if call.most_completion < 0:
+    def _answer(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
+        """Tokens of each answer that a call asks for: as many as it may have, or is likely to. Raises Problem for a
+        cap that means "no limit" to some services."""
+        names, hard = call.endpoint.token_members, self._hard
+        if not names or call.most_completion > 0:
+            return call.most_completion if names else 0
+        if hard and call.most_completion < 0:
             raise Problem(Kind.BAD_REQUEST, "out_of_range", param=names[0], member=names[0], low=1)
-        room = min(self._room(item, meter, prompt) for item in account.items)
-        return max(min(self._cap, room // call.copies), 1)
-
-    def _room(self, item: Item, meter: Meter, prompt: int) -> int:
-        """Tokens of an answer for which an allowance has room behind a question of so many, once all others leave
-        what they hold."""
-        room = item.allowance.room(time.time(), time.monotonic_ns()) + item.allowance.held
-        if item.unit == "tokens":
-            return room - prompt
-        price = meter.price
-        if price is None or not price.output:
-            return self._cap
-        return (room - price.cost(prompt, 0, 0)) // price.output
+        answer, wall, clock = self._cap if hard else meter.completion, time.time(), time.monotonic_ns()
+        for item in account.items:
+            allowance = item.allowance
+            # Hard: what is left once all others leave what they hold. Else a guess, by which the first call of a
+            # period must not be refused.
+            amount = allowance.room(wall, clock) + allowance.held if hard else allowance.amount
+            answer = min(answer, _longest(item, amount, meter.price, prompt, answer * call.copies) // call.copies)
+        return max(answer, 1)
 
     def _longest(self, call: Call, meter: Meter) -> int:
         """Tokens that an answer to a call has at most, or as a rule."""
@@ -299,6 +299,15 @@ class Accounting:
         if len(account.under_way) >= account.concurrency:
             return Problem(Kind.TOO_MANY_REQUESTS, "key_busy", retry_after=seconds, seconds=seconds)
         return Problem(Kind.OVER_BUDGET, "budget_in_use", retry_after=seconds, seconds=seconds)
+
+
+def _longest(item: Item, amount: int, price: Price | None, prompt: int, most: int) -> int:
+    """Tokens of an answer, up to ``most``, for which an amount has room behind a question of so many."""
+    if item.unit == "tokens":
+        return min(amount - prompt, most)
+    if price is None or not price.output:
+        return most
+    return min((amount - price.cost(prompt, 0, 0)) // price.output, most)
 
 
 def _put_cap(call: Call, cap: int) -> None:

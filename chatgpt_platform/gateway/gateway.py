@@ -33,7 +33,6 @@ from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.upstream.retries import Budget
 from chatgpt_platform.upstream.sse import encode
-from chatgpt_platform.wire.head import joined
 
 _OPENAI: Final = Api.OPENAI  # looked up in the class it would cost a call each time
 _MODELS: Final = endpoints.MODELS
@@ -111,8 +110,7 @@ class Gateway:
         if not _counts(call):
             return
         if not self._limiter.has_token(call.client.key, now):
-            decision = self._limiter.look(call.client.key, now)
-            call.quota = joined(decision.headers)
+            decision = self._accounting.tell_quota(call, now)
             if not decision.admitted:
                 raise denied(decision.retry_after)
         if call.account is not None:

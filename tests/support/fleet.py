@@ -157,12 +157,16 @@ def _outcome(answer: requests.Response, body: str, *, whole: bool) -> Outcome:
     return outcome
 
 
-def call(running: Running, api: str = "openai", *, stream: bool = False, **members: Any) -> socket.socket:
+def call(
+    running: Running, api: str = "openai", *, stream: bool = False, headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> socket.socket:  # fmt: skip
     """A connection on which a call was sent, and nothing is read yet: closing it is leaving."""
     body = json.dumps(question(api, stream=stream, **members)).encode()
+    more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items()).encode()
     connection = socket.create_connection(("127.0.0.1", running.port), timeout=20)
     connection.sendall(
-        b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-        % (PATHS[api].encode(), len(body), body)
+        b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n%b"
+        % (PATHS[api].encode(), more, len(body), body)
     )
     return connection

@@ -81,7 +81,7 @@ def test_what_looks_like_a_virtual_key_and_is_none_goes_nowhere(configured: bool
     valid = tokens.make()
     for bad in (valid, valid[:-1] + ("a" if valid[-1] != "a" else "b"), "cgp_", "cgp_x", valid + "x", valid[:-1]):
         environment = sharing(virtual_key(), CHATGPT_ACCESS__CALLER_KEYS=caller_keys)
-        with fleet(up("only", **({} if configured else {"api_keys": []})), **environment) as running:
+        with fleet(up("only", api_keys=["k1"] if configured else []), **environment) as running:
             refused = [
                 ask(running, "openai", headers=bearer(bad)),
                 ask(running, "platform", headers=bearer(bad)),
