@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace, nginx: str) -> int:
     """Runs a mode, prints its report and gives the exit code."""
     if options.mode == "calls":
-        load = bench_wrk.Load(bench_wrk.chat(options.body), options.addresses, options.connections, accounted=not options.plain)
+        load = bench_wrk.Load(
+            bench_wrk.chat(options.body), options.addresses, options.connections, accounted=not options.plain
+        )
         print("\n" + bench_calls.run(nginx, load, options.rounds, options.seconds))
     elif options.mode == "streams":
         streams = bench_streams.Streams(options.streams, options.tokens, options.rate, options.addresses)

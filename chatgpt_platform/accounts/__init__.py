@@ -6,6 +6,7 @@
     KeyRing      all credentials, of the configuration and of the key store               ring
     KeyStore     the keys that the command ``keys`` makes                                 keystore, tokens
     Prices       what a model's tokens cost                                               prices, money
+    Inquiry      what a report may be asked for, and how figures and keys are told        inquiry, reporting, told
     Accounts     all of it together, and the ledger where there is one                    accounts
 
     gateway/accounting -> Accounts -> KeyRing -> Account -> limits.allowance

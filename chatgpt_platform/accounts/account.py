@@ -30,7 +30,7 @@ _ALL: Final = ("*",)
 
 
 class Item(NamedTuple):
-    """An allowance with what it is about. ``unit``: tokens or dollars. ``text``: as the owner wrote it.
+    """An allowance with what it is about. ``unit``: tokens or dollars (``in_money``). ``text``: as the owner wrote it.
     ``loud_at``: from how much on, once it is spent, the owner may be told."""
 
     allowance: Allowance
@@ -38,6 +38,7 @@ class Item(NamedTuple):
     text: str
     period: tuple[str, int]
     loud_at: float
+    in_money: bool
 
     @property
     def is_rate(self) -> bool:
@@ -136,7 +137,7 @@ class Account:
         self.items = tuple(
             Item(
                 _allowance(each, former.get(_name(unit, each.period, each.seconds)), zone, wall, clock),
-                unit, str(each), (each.period, each.seconds), _loud_at(each, share),
+                unit, str(each), (each.period, each.seconds), _loud_at(each, share), unit == "dollars",
             )
             for unit, each in given
         )  # fmt: skip
@@ -166,13 +167,22 @@ class Account:
         for model, meter in self._meters.items():
             meter.price = price_of(model)
 
+    def has_room(self, tokens: int, money: int, wall: float, clock: int) -> bool:
+        """Whether a call may begin that uses so much: ``lack`` in one go, for most calls."""
+        for item in self.items:
+            allowance = item.allowance
+            if wall >= allowance.turns_at:
+                allowance.turn(wall, clock)
+            if allowance.amount - allowance.spent - allowance.held < (money if item.in_money else tokens):
+                return False
+        return True
+
     def lack(self, tokens: int, money: int, wall: float, clock: int) -> Lack | None:
         """What stands in the way of a call that will likely use so much; None: it may begin."""
         for item in self.items:
-            wanted = money if item.unit == "dollars" else tokens
+            wanted = money if item.in_money else tokens
             room = item.allowance.room(wall, clock)
-            if room < wanted or room <= 0:
-                wanted = max(wanted, 1)
+            if wanted and room < wanted:
                 passing = room + item.allowance.held >= wanted
                 return Lack(item, item.allowance.wait(wanted, wall, clock), passing)
         return None
@@ -181,7 +191,7 @@ class Account:
         """A call begins that may use up to so much."""
         items = self.items
         for item in items:
-            item.allowance.hold(money if item.unit == "dollars" else tokens)
+            item.allowance.held += money if item.in_money else tokens
         return Hold(items, tokens, money)
 
     def settle(self, hold: Hold, tokens: int, money: int, wall: float, clock: int) -> None:
@@ -189,11 +199,13 @@ class Account:
         self.touched = True
         same = self.items is hold.items
         for item in self.items:
-            in_money = item.unit == "dollars"
+            allowance = item.allowance
             # The settings may have changed since: what was not held cannot be given back.
-            holds = same or any(item.allowance is each.allowance for each in hold.items)
-            held = (hold.money if in_money else hold.tokens) if holds else 0
-            item.allowance.settle(held, money if in_money else tokens, wall, clock)
+            if same or any(allowance is each.allowance for each in hold.items):
+                allowance.held -= hold.money if item.in_money else hold.tokens
+            if wall >= allowance.turns_at:
+                allowance.turn(wall, clock)
+            allowance.spend(money if item.in_money else tokens, clock)
 
     def wake(self) -> None:
         """Something is free again: those who can go on do so, in the order in which they came."""

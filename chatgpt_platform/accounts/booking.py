@@ -17,12 +17,12 @@ _KEPT_BITS: Final = {4: 24, 6: 48}
 Row = tuple[object, ...]
 
 
-def row(record: Record, endpoint: str, *, truncated: bool) -> Row:
+def row(record: Record, *, truncated: bool) -> Row:
     """A call's row, in the order of the ledger's columns but for the id. ``truncated``: its client is."""
     model = record.model or ""
     return (
         record.time, record.request_id, record.key, truncate(record.client) if truncated else record.client,
-        endpoint, model if len(model) <= _LONGEST else model[:_LONGEST], record.upstream or "", record.status,
+        record.endpoint, model if len(model) <= _LONGEST else model[:_LONGEST], record.upstream or "", record.status,
         record.prompt_tokens or 0, record.cached_tokens or 0, record.completion_tokens or 0, record.cost,
         record.priced, record.duration_ms, record.first_byte_ms, record.stream, record.outcome, record.usage,
     )  # fmt: skip

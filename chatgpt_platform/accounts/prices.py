@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 from importlib import resources
 from typing import Final, NamedTuple
 
@@ -84,6 +85,7 @@ def price_table(own: Iterable[Rule]) -> PriceTable:
     return PriceTable(own, shipped_prices())
 
 
+@lru_cache(maxsize=1)  # the executable may lose the file while it runs: see cli/unpacked
 def shipped_prices() -> tuple[Rule, ...]:
     """The public prices of ``prices.yaml``, read as the setting ``prices`` in a configuration is.
 

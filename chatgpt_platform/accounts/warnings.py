@@ -17,10 +17,12 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from chatgpt_platform.accounts.money import dollars
-from chatgpt_platform.accounts.webhook import Webhook
+
+if TYPE_CHECKING:
+    from chatgpt_platform.accounts.webhook import Webhook
 
 FULL: Final = 100
 

@@ -15,7 +15,9 @@ from typing import Final, NoReturn
 from chatgpt_platform.cli import unpacked
 from chatgpt_platform.errors import ConfigurationError
 
-COMMANDS: Final = ("serve", "check", "init", "ask", "chat", "simulate", "keys", "healthcheck", "version")
+COMMANDS: Final = (
+    "serve", "check", "init", "ask", "chat", "simulate", "keys", "usage", "healthcheck", "version",
+)  # fmt: skip
 """Each a module beside this one, imported only when its command is asked for: most of a start is imports."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -168,9 +167,7 @@ class _Running:
 
     async def _settle_in(self) -> None:
         await asyncio.sleep(SETTLES_AFTER)
-        if self._service.scraping.wanted:
-            with contextlib.suppress(ImportError):  # which the first scrape will tell
-                await self._service.scraping.load()  # so that it need not wait for it
+        await self._service.settle_in()
         _settle_in()
 
     async def _drain(self) -> int:

@@ -50,10 +50,11 @@ _SYNCHRONIZE: Final = 0x0010_0000
 _WANTED_LATER: Final = (
     "encodings.idna", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8_sig", "stringprep",
     "unicodedata", "chatgpt_platform.settings.yaml_nodes", "chatgpt_platform.upstream.proxies",
-    "chatgpt_platform.observe.exposition",
+    "chatgpt_platform.observe.exposition", "chatgpt_platform.accounts.webhook",
 )  # fmt: skip
 """Modules that a gateway may need long after its start: a file of settings where there was none, a host name
-that is not ASCII, the first query with an escape, a file with a mark, a proxy or metrics since a reload."""
+that is not ASCII, the first query with an escape, a file with a mark, a proxy, metrics or a webhook since a
+reload."""
 
 
 class Copy:
@@ -73,11 +74,15 @@ class Copy:
                 fcntl.flock(self._mark, fcntl.LOCK_SH)  # at most for as long as another looks
 
     def load_all(self) -> None:
-        """Import what is wanted later: this process shall go on when its folder is cleaned away under it, or the
-        executable replaced."""
+        """Import and read what is wanted later: this process shall go on when its folder is cleaned away under it,
+        or the executable replaced."""
         for name in _WANTED_LATER:
             with contextlib.suppress(ImportError):  # it was cleaned away already: that one may be missed
                 importlib.import_module(name)
+        from chatgpt_platform.accounts.prices import shipped_prices  # noqa: PLC0415 - as they are
+
+        with contextlib.suppress(OSError, ValueError):
+            shipped_prices()
 
     def on_orphaned(self, loop: AbstractEventLoop, act: Callable[[], None]) -> None:
         """Call ``act`` on the loop when the launcher has been killed: nobody hands signals on from then on.

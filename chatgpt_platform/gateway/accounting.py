@@ -13,21 +13,21 @@ import asyncio
 import contextlib
 import math
 import time
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
+
+from msgspec import structs
 
 from chatgpt_platform.accounts.account import Account, Item, Lack
 from chatgpt_platform.accounts.accounts import Accounts
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.meter import Meter
-from chatgpt_platform.accounts.prices import Price
 from chatgpt_platform.accounts.ring import REVOKED
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import estimate, members, tokens
 from chatgpt_platform.gateway.call import Call
 from chatgpt_platform.limits.store import Decision, Store
-from chatgpt_platform.observe.access import ESTIMATED, Record
+from chatgpt_platform.observe.access import ESTIMATED, REPORTED, Record
 from chatgpt_platform.wire.head import joined
 
 _HARD_CAP: Final = 4096
@@ -44,13 +44,11 @@ _UNHEARD: Final = ("client_left", "cut")
 
 
 class _Reservation(NamedTuple):
-    """What a call will likely use, and what it may use at most: tokens and picodollars. ``cap``: the tokens that
-    its answers are to be told to have at most; 0: it says so itself, or need not."""
+    """What a call may use at most: tokens and picodollars. ``cap``: the tokens that each of its answers is to be told
+    to have at most; 0: it says so itself, or need not."""
 
     tokens: int
     money: int
-    most_tokens: int
-    most_money: int
     cap: int
 
 
@@ -72,7 +70,9 @@ class Accounting:
 
     def look(self, call: Call, account: Account) -> None:
         """Raise Problem for a call that its key's limits would refuse, whatever its body. Takes nothing."""
-        self._check_limiter(call, account, time.monotonic_ns())
+        limiter = account.limiter
+        if limiter is not None and not limiter.has_token(account.name, time.monotonic_ns()):
+            raise self._too_many(call, account, limiter)
 
     def tell_quota(self, call: Call, clock: int) -> Decision:
         """Tell a call that takes nothing how far its limits are used: what those of its address would decide."""
@@ -86,47 +86,45 @@ class Accounting:
         """Take a call from the limits of its address and of its key, or from none and raise Problem."""
         account, clock = call.account, time.monotonic_ns()
         limiter = None if account is None else account.limiter
-        if account is not None and limiter is not None:
-            self._check_limiter(call, account, clock)
-        lines = self._limiter.admit(call.client.key, clock)
-        if lines is not None:
-            call.quota = lines
-        else:
-            decision = self._limiter.take(call.client.key, clock)
-            call.quota = joined(decision.headers)
-            if not decision.admitted:
-                if account is not None and limiter is not None:
-                    call.quota += joined(limiter.look(account.name, clock).headers)
-                raise denied(decision.retry_after)
-        if account is not None and limiter is not None:
-            call.quota += limiter.admit(account.name, clock) or b""
+        if account is None or limiter is None:
+            call.quota = self._limiter.admit(call.client.key, clock) or self._take(call, clock)
+            return
+        of_key = limiter.admit(account.name, clock)
+        if of_key is None:
+            raise self._too_many(call, account, limiter)
+        try:
+            call.quota = (self._limiter.admit(call.client.key, clock) or self._take(call, clock)) + of_key
+        except Problem:
+            limiter.give_back(account.name)
+            call.quota += joined(limiter.look(account.name, clock).headers)
+            raise
 
     def admit(self, call: Call) -> bool:
         """Take a prepared call's part of all limits; False where it may ``wait``. Raises Problem."""
         account = call.account
-        if account is None or not account.name:
+        if account is None:
             self.count(call)
             self._accounts.anonymous.under_way.add(call)
             return True
         if call.credential is not None and call.credential.until == REVOKED:  # since its head came
             raise Problem(Kind.KEY_REFUSED, "key_revoked")
         if len(account.under_way) >= account.concurrency:
-            self._check_limiter(call, account, time.monotonic_ns())
+            self.look(call, account)
             return False
-        reservation = None
-        if account.items:
+        if not account.items:
+            self.count(call)
+        else:
             reservation = self._reservation(call, account)
-            lack = account.lack(reservation.tokens, reservation.money, time.time(), time.monotonic_ns())
-            if lack is not None:
-                if lack.passing:
-                    return False
-                self.tell_quota(call, time.monotonic_ns())
-                raise self._refused(account, lack)
-        self.count(call)
-        if reservation is not None:
-            call.hold = account.hold(reservation.most_tokens, reservation.most_money)
-            if reservation.cap:
-                _put_cap(call, reservation.cap)
+            tokens_, money, cap = reservation
+            clock = time.monotonic_ns()
+            if not account.has_room(tokens_, money, call.record.time, clock) and not self._fits(
+                call, account, reservation
+            ):
+                return False
+            self.count(call)
+            call.hold = account.hold(tokens_, money)
+            if cap:
+                _put_cap(call, cap)
         account.under_way.add(call)
         return True
 
@@ -158,28 +156,26 @@ class Accounting:
 
     def settle(self, call: Call, status: int) -> None:
         """A call is over: what it used is its account's, and a row of the ledger."""
-        account, record = call.account, call.record
-        record.outcome = record.outcome or _outcome(record, status)
-        if account is None:
-            account = self._accounts.anonymous
-        meter = account.meter(record.model or "", self._accounts.price)
-        if record.outcome in _UNHEARD and record.usage is ESTIMATED and record.completion_tokens is None:
-            self._guess(call, meter)
+        account, record = call.account or self._accounts.anonymous, call.record
+        account.under_way.discard(call)
+        outcome = record.outcome = record.outcome or _outcome(record, status)
+        meter = call.meter or account.meter(record.model or "", self._accounts.price)
+        if record.usage is ESTIMATED and outcome in _UNHEARD and record.completion_tokens is None:
+            record.completion_tokens = meter.told_by(record.duration_ms, self._longest(call, meter) * call.copies)
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
         price = meter.price
         if price is not None:
             record.cost = price.cost(prompt, record.cached_tokens or 0, completion)
-        record.priced = price is not None
-        account.under_way.discard(call)
-        if account.name:
-            if record.outcome == "complete" and record.usage == "reported" and account.items:
+        record.priced = price is not None or not (prompt or completion)  # of nothing no price is missing
+        hold = call.hold
+        if hold is not None:
+            call.hold = None
+            account.settle(hold, prompt + completion, record.cost, time.time(), time.monotonic_ns())
+            if outcome == "complete" and record.usage is REPORTED:
                 meter.learn(len(call.body), prompt, completion, 0.0 if record.stream else record.duration_ms)
-            if call.hold is not None:
-                self._accounts.settle(account, call.hold, prompt + completion, record.cost)
-                call.hold = None
-            if account.waiting:
-                account.wake()
-        self._accounts.book(record, call.endpoint.label)
+        if account.waiting:
+            account.wake()
+        self._accounts.book(record)
 
     def so_far(self) -> list[Row]:
         """Rows of the calls under way that an upstream has been working on for a while, as if they ended now."""
@@ -196,65 +192,86 @@ class Accounting:
     def _row_so_far(self, call: Call, account: Account, ms: float) -> Row:
         meter = account.meter(call.record.model or "", self._accounts.price)
         prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
-        most = self._most(call, meter) * call.copies
+        most = self._longest(call, meter) * call.copies
         said = call.stream.pieces if call.stream is not None else meter.told_by(ms, most)
         cost = 0 if meter.price is None else meter.price.cost(prompt, 0, said)
-        record = replace(
+        record = structs.replace(
             call.record, prompt_tokens=prompt, completion_tokens=said, usage="estimated", outcome="cut", cost=cost,
             priced=meter.price is not None, duration_ms=ms,
         )  # fmt: skip
-        return self._accounts.row(record, call.endpoint.label)
+        return self._accounts.row(record)
 
-    def _check_limiter(self, call: Call, account: Account, clock: int) -> None:
-        limiter = account.limiter
-        if limiter is not None and not limiter.has_token(account.name, clock):
-            self.tell_quota(call, clock)
-            raise denied(limiter.look(account.name, clock).retry_after, "too_many_requests_of_key")
+    def _take(self, call: Call, clock: int) -> bytes:
+        """What ``limiter.admit`` has no answer to. Raises Problem."""
+        decision = self._limiter.take(call.client.key, clock)
+        call.quota = joined(decision.headers)
+        if not decision.admitted:
+            raise denied(decision.retry_after)
+        return call.quota
+
+    def _too_many(self, call: Call, account: Account, limiter: Store) -> Problem:
+        clock = time.monotonic_ns()
+        self.tell_quota(call, clock)
+        return denied(limiter.look(account.name, clock).retry_after, "too_many_requests_of_key")
 
     def _reservation(self, call: Call, account: Account) -> _Reservation:
-        meter = account.meter(call.record.model or "", self._accounts.price)
-        most = estimate.most_prompt_tokens(call.body)
-        likely = (
-            most
-            if self._hard
-            else min(meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body)), most)
-        )
-        answer, told = self._answer(call, account, meter, likely)
-        cap = answer if told else 0
-        answer *= call.copies
+        """What a call may use."""
+        meter = call.meter
+        if meter is None:
+            meter = call.meter = account.meter(call.record.model or "", self._accounts.price)
+        prompt = estimate.most_prompt_tokens(call.body)
+        cap = self._cap_to_add(call, account, meter, prompt) if self._hard else 0
+        answer = 0
+        if call.endpoint.token_members:
+            answer = (cap or self._longest(call, meter)) * call.copies
         price = meter.price
-        if price is None:
-            return _Reservation(likely + answer, 0, most + answer, 0, cap)
-        return _Reservation(
-            likely + answer, price.cost(likely, 0, answer), most + answer, price.cost(most, 0, answer), cap
-        )
+        return _Reservation(prompt + answer, 0 if price is None else price.cost(prompt, 0, answer), cap)
 
-    def _answer(self, call: Call, account: Account, meter: Meter, prompt: int) -> tuple[int, bool]:
-        """Tokens of each answer that a call asks for: as many as it may have, or is likely to; and whether the
-        upstream is to be told. Raises Problem for a cap that means "no limit" to some services."""
-        names, hard = call.endpoint.token_members, self._hard
-        if not names:
-            return 0, False
-        if call.most_completion > 0:
-            return call.most_completion, False
-        if hard and call.most_completion < 0:
+    def _fits(self, call: Call, account: Account, most: _Reservation) -> bool:
+        """Whether there is room for what a call will likely use, though not for the most; False where there will be
+        once others are settled. Raises Problem."""
+        meter = call.meter
+        assert meter is not None
+        used, money = most.tokens, most.money
+        if not self._hard:
+            prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
+            prompt = min(prompt, estimate.most_prompt_tokens(call.body))
+            answer = self._likely(call, account, meter, prompt) * call.copies if call.endpoint.token_members else 0
+            used = prompt + answer
+            money = 0 if meter.price is None else meter.price.cost(prompt, 0, answer)
+        lack = account.lack(used, money, time.time(), time.monotonic_ns())
+        if lack is not None and not lack.passing:
+            self.tell_quota(call, time.monotonic_ns())
+            raise self._refused(account, lack)
+        return lack is None
+
+    def _cap_to_add(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
+        """Tokens that an answer is to have at most where allowances are hard and the call has no cap; else 0.
+        Raises Problem for a cap that means "no limit" to some services."""
+        names = call.endpoint.token_members
+        if not self._hard or not names or call.most_completion > 0:
+            return 0
+        if call.most_completion < 0:
             raise Problem(Kind.BAD_REQUEST, "out_of_range", param=names[0], member=names[0], low=1)
-        answer, wall, clock = self._cap if hard else meter.completion, time.time(), time.monotonic_ns()
+        answer, wall, clock = self._cap * call.copies, time.time(), time.monotonic_ns()
         for item in account.items:
-            allowance = item.allowance
-            # Hard: what is left once all others leave what they hold. Else a guess, by which the first call of a
-            # period must not be refused.
-            amount = allowance.room(wall, clock) + allowance.held if hard else allowance.amount
-            answer = min(answer, _longest(item, amount, meter.price, prompt, answer * call.copies) // call.copies)
-        return max(answer, 1), hard
+            # What is left once all others leave what they hold.
+            left = item.allowance.room(wall, clock) + item.allowance.held
+            answer = min(answer, _room(item, left, meter, prompt, answer))
+        return max(answer // call.copies, 1)
 
-    def _guess(self, call: Call, meter: Meter) -> None:
-        """What an answer that nobody waited for has come to: by how long the one before took."""
-        record = call.record
-        most = self._most(call, meter) * call.copies
-        record.completion_tokens = meter.told_by(record.duration_ms, most)
+    def _likely(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
+        """Tokens that an answer to a call will likely have. What is but a guess never keeps the first call of a
+        period from beginning."""
+        answer = self._longest(call, meter)
+        if call.most_completion > 0:
+            return answer
+        answer *= call.copies
+        for item in account.items:
+            answer = min(answer, _room(item, item.allowance.amount, meter, prompt, answer))
+        return max(answer // call.copies, 1)
 
-    def _most(self, call: Call, meter: Meter) -> int:
+    def _longest(self, call: Call, meter: Meter) -> int:
         """Tokens that an answer to a call has at most, or as a rule."""
         return call.most_completion if call.most_completion > 0 else meter.completion
 
@@ -283,13 +300,14 @@ class Accounting:
         return Problem(Kind.OVER_BUDGET, "budget_in_use", retry_after=seconds, seconds=seconds)
 
 
-def _longest(item: Item, amount: int, price: Price | None, prompt: int, most: int) -> int:
-    """Tokens of an answer, up to ``most``, for which an amount has room behind a question of so many."""
+def _room(item: Item, amount: int, meter: Meter, prompt: int, most: int) -> int:
+    """Tokens of an answer, ``most`` or fewer, for which so much of an allowance has room behind a question."""
     if item.unit == "tokens":
-        return min(amount - prompt, most)
+        return amount - prompt
+    price = meter.price
     if price is None or not price.output:
         return most
-    return min((amount - price.cost(prompt, 0, 0)) // price.output, most)
+    return (amount - price.cost(prompt, 0, 0)) // price.output
 
 
 def _put_cap(call: Call, cap: int) -> None:

@@ -19,7 +19,7 @@ _TEXT: Final = re.compile(_NAMES + rb'((?!")[^"\\]*(?:\\.[^"\\]*)*)', re.DOTALL)
 """A text that is not empty, to its end or that of the block."""
 
 _COMMON_TEXT: Final = b'"content":"'
-_TEXT_ALONE: Final = re.compile(rb'[^"\\]*')
+_TEXT_ALONE: Final = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
 _BORDER: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2,}")
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)")
@@ -46,18 +46,13 @@ def texts_in(block: bytes) -> tuple[int, int]:
     start = block.find(_COMMON_TEXT) + len(_COMMON_TEXT)
     if start >= len(_COMMON_TEXT) and block.count(b"\n\n") == 1:  # an event of most services: no need to search on
         alone = _TEXT_ALONE.match(block, start)
-        if alone is not None and alone[0] and block[alone.end() : alone.end() + 1] == b'"':
-            return 1, len(alone[0])
+        if alone is not None and alone[0]:
+            return 1, _size(alone[0])
     if b'"response.' in block and _RESPONSES_EVENT.search(block):
         # Those of the Responses API that end something repeat all of its text.
         block = b"\n".join([event.data for event in events(block) if _is_delta(event.data)])
     texts: list[bytes] = _TEXT.findall(block)
-    size = sum(map(len, texts))
-    for text in texts:
-        if b"\\" in text:
-            escapes = _ESCAPE.findall(text)
-            size -= len(escapes) + 2 * escapes.count(b"u")  # of six characters, for three bytes as a rule
-    return len(texts), size
+    return len(texts), sum(map(_size, texts))
 
 
 class Remover:
@@ -84,6 +79,14 @@ class Remover:
             kept.append(_comments(part) if extra else part)
             self._half_end = extra and start == len(block) and part.endswith(b"\r")
         return b"".join([*kept, block[start:]])
+
+
+def _size(text: bytes) -> int:
+    """Its bytes, were there no escapes: one of six characters stands for three bytes as a rule."""
+    if b"\\" not in text:
+        return len(text)
+    escapes = _ESCAPE.findall(text)
+    return len(text) - len(escapes) - 2 * escapes.count(b"u")
 
 
 def _is_delta(data: bytes) -> bool:

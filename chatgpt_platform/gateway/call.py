@@ -11,6 +11,7 @@ import msgspec
 
 from chatgpt_platform.access.address import Client
 from chatgpt_platform.accounts.account import Account, Hold
+from chatgpt_platform.accounts.meter import Meter
 from chatgpt_platform.accounts.ring import Credential
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
@@ -72,6 +73,8 @@ class Call(msgspec.Struct, eq=False):
     """Who it is charged to; None where there is nothing to account for."""
     waits: bool = False
     """It has not been admitted: other calls of its key hold what it may use."""
+    meter: Meter | None = None
+    """Of its model, with this account."""
     hold: Hold | None = None
     """What it holds of its account's allowances."""
     copies: int = 1

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 
 class Api(Enum):
-    """The two shapes in which questions and failures are written."""
+    """The shapes in which questions and failures are written."""
 
     PLATFORM = "platform"
     OPENAI = "openai"
+    ACCOUNTS = "accounts"
+    """What is told of accounts; failures have OpenAI's shape."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity, which is quick to look up
@@ -33,11 +35,11 @@ class Endpoint:
     metered: bool = False
     stream_options: bool = False
     name: str = ""
+    label: str = field(init=False)
+    """What metrics and the ledger call it: its ``name``, or else the upstream's path."""
 
-    @property
-    def label(self) -> str:
-        """What metrics call it: its ``name``, or else the upstream's path."""
-        return self.name or self.upstream_path.decode().strip("/")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.name or self.upstream_path.decode().strip("/"))
 
     @property
     def kind(self) -> str:
@@ -71,5 +73,13 @@ OPENAI_POSTS: Final = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MODERATIONS)
 HEALTH: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="healthz")
 READY: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="readyz")
 METRICS: Final = Endpoint(Api.PLATFORM, b"", methods=("GET", "HEAD"), counted=False, name="metrics")
+
+USAGE: Final = Endpoint(Api.ACCOUNTS, b"", methods=("GET", "HEAD"), counted=False, name="usage")
+ADMIN_USAGE: Final = Endpoint(Api.ACCOUNTS, b"", methods=("GET", "HEAD"), counted=False, name="admin/usage")
+ADMIN_KEYS: Final = Endpoint(Api.ACCOUNTS, b"", methods=("GET", "HEAD"), counted=False, name="admin/keys")
+ADMIN_OPENAPI: Final = Endpoint(
+    Api.ACCOUNTS, b"", methods=("GET", "HEAD"), counted=False, name="admin/openapi.json"
+)
+
 NOWHERE: Final = {api: Endpoint(api, b"", methods=(), counted=False, name="unknown") for api in Api}
 """Paths that lead nowhere, by the shape in which that is said."""

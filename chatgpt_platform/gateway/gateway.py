@@ -226,6 +226,10 @@ class Gateway:
             return
         self._accounting.count(call)
 
+    def count_refusal(self, call: Call) -> None:
+        """Take a token for a call that would have taken none, had it not been refused; as ``count``."""
+        self._accounting.count(call)
+
     def abandon(self, call: Call) -> None:
         """The caller left before its body was whole: the call counts all the same."""
         with contextlib.suppress(Problem):

@@ -7,6 +7,7 @@ event before the error event. Nothing but the tail is looked at: usage and the e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import deque
 from typing import Final
@@ -234,6 +235,12 @@ class EventSource:
         """End ``pump``, from within its ``write``."""
         self._over = True
         self._response.stop()
+
+    def count_rest(self) -> None:
+        """Count what has come and nobody was there to take."""
+        with contextlib.suppress(Problem):
+            if rest := self._response.unread():
+                self._block(rest)
 
     def ending(self) -> usage.Ending:
         """What the last events say of the whole stream."""

@@ -73,6 +73,7 @@ class _EventStream(Stream):
 
     def close(self) -> None:
         if not self._ended:
+            self._source.count_rest()
             self._account(self._source.ending())
         self._ended = True
         self._source.close()

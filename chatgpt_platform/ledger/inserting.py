@@ -7,7 +7,7 @@ busy event loop: so a statement takes 128 rows. With ``executemany`` that would 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Final
@@ -32,14 +32,34 @@ def insert(
 
     A row that does not fit its table is mended if that can be done, else left out, which ``on_unfit`` is told.
     """
+    for start, part in _parts(batch):
+        try:
+            connection.execute(_statement(table, len(part)), [first + start, *chain.from_iterable(part)])
+        except UNFIT:
+            _one_by_one(connection, table, part, first + start, on_unfit)
+
+
+def save(
+    connection: sqlite3.Connection, kind: str, values: Mapping[str, str], on_unfit: Callable[[str], None]
+) -> None:
+    """Lay states of a kind over what is there. Inside a transaction; ``on_unfit`` as in ``insert``."""
+    for _, part in _parts([(kind, name, value) for name, value in values.items()]):
+        try:
+            connection.execute(_upsert(len(part)), [*chain.from_iterable(part)])
+        except UNFIT:
+            for one in part:
+                try:
+                    connection.execute(_upsert(1), one)
+                except UNFIT as error:
+                    on_unfit(str(error))
+
+
+def _parts(batch: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
+    """Parts of the sizes that are prepared, each with where it begins."""
     start = 0
     for size in SIZES:
         while len(batch) - start >= size:
-            part = batch[start : start + size]
-            try:
-                connection.execute(_statement(table, size), [first + start, *chain.from_iterable(part)])
-            except UNFIT:
-                _one_by_one(connection, table, part, first + start, on_unfit)
+            yield start, batch[start : start + size]
             start += size
 
 
@@ -64,3 +84,12 @@ def _statement(table: str, size: int) -> str:
     values = ", ?" * _WIDTHS[table] + ")"
     lines = [f"(?{values}", *[f"(NULL{values}"] * (size - 1)]
     return f"INSERT INTO {table} VALUES {', '.join(lines)}"  # noqa: S608 - of our own names
+
+
+@cache
+def _upsert(size: int) -> str:
+    values = ", ".join(["(?, ?, ?)"] * size)
+    return (
+        f"INSERT INTO states VALUES {values} "  # noqa: S608 - of question marks only
+        "ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value"
+    )

@@ -32,7 +32,7 @@ _CURES: Final = {
     sqlite3.SQLITE_READONLY: "let the gateway's user write to it and to its directory",
     sqlite3.SQLITE_CANTOPEN: "let the gateway's user write to it and to its directory",
     sqlite3.SQLITE_PERM: "let the gateway's user write to it and to its directory",
-    sqlite3.SQLITE_BUSY: "end the program that holds it locked",
+    sqlite3.SQLITE_BUSY: "wait for the program that holds it locked, or end it",
     sqlite3.SQLITE_IOERR: "look for a full or broken disk, and for a limit on file sizes",
 }
 _SYSTEM_CURES: Final = {

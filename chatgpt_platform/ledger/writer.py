@@ -10,7 +10,7 @@ from typing import Final
 
 from chatgpt_platform.ledger import trouble
 from chatgpt_platform.ledger.batch import Batch
-from chatgpt_platform.ledger.inserting import insert
+from chatgpt_platform.ledger.inserting import insert, save
 from chatgpt_platform.ledger.store import Store
 from chatgpt_platform.ledger.transactions import transaction
 from chatgpt_platform.ledger.upkeep import Upkeep
@@ -134,11 +134,7 @@ class Writer:
             for kind, states in batch.states.items():
                 if states.replaced:
                     connection.execute("DELETE FROM states WHERE kind = ?", (kind,))
-                connection.executemany(
-                    "INSERT INTO states VALUES (?, ?, ?) "
-                    "ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value",
-                    [(kind, name, value) for name, value in states.values.items()],
-                )
+                save(connection, kind, states.values, unfit.append)
         self._upkeep.written(len(batch.rows))
         if unfit:
             self.lost += len(unfit)

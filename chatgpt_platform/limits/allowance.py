@@ -33,14 +33,19 @@ _SET_BACK: Final = 3600.0
 
 
 class Allowance(ABC):
-    """``amount`` in a period. ``spent``: used in it so far; ``held``: by calls under way."""
+    """``amount`` in a period. ``spent``: used in it so far; ``held``: by calls under way.
 
-    __slots__ = ("amount", "held", "spent")
+    ``turns_at``: the wall time up to which these figures hold, so that those who ask for each call need ``turn``
+    only then. A clock that was set back is seen by those who ask now and then.
+    """
+
+    __slots__ = ("amount", "held", "spent", "turns_at")
 
     def __init__(self, amount: int) -> None:
         self.amount = amount
         self.spent = 0
         self.held = 0
+        self.turns_at = -math.inf
 
     @property
     def ends(self) -> float:
@@ -60,7 +65,7 @@ class Allowance(ABC):
         """A call that held so much is over."""
         self.turn(wall, clock)
         self.held -= held
-        self._spend(used, clock)
+        self.spend(used, clock)
 
     def resize(self, amount: int, clock: int) -> None:
         """Another amount from now on; what was used of the former stays used."""
@@ -76,7 +81,8 @@ class Allowance(ABC):
         there never will be."""
 
     @abstractmethod
-    def _spend(self, used: int, clock: int) -> None: ...
+    def spend(self, used: int, clock: int) -> None:
+        """So much was used that nothing held."""
 
     @abstractmethod
     def state(self, wall: float, clock: int) -> list[int | float]:
@@ -97,6 +103,7 @@ class Calendar(Allowance):
         self._period: Final = period
         self._zone: Final = zone
         self._starts, self._ends = bounds(period, wall, zone)
+        self.turns_at = self._ends
 
     @property
     def ends(self) -> float:
@@ -109,6 +116,7 @@ class Calendar(Allowance):
             self.spent = 0
         # Else the clock was far ahead: what was used meanwhile counts in the present period.
         self._starts, self._ends = bounds(self._period, wall, self._zone)
+        self.turns_at = self._ends
 
     def wait(self, wanted: int, wall: float, clock: int) -> float:
         if self.room(wall, clock) >= wanted:
@@ -125,7 +133,7 @@ class Calendar(Allowance):
         if saved >= self._starts or saved > wall:
             self.spent = spent
 
-    def _spend(self, used: int, clock: int) -> None:
+    def spend(self, used: int, clock: int) -> None:
         self.spent += used
 
 
@@ -143,6 +151,7 @@ class Rolling(Allowance):
 
     def turn(self, wall: float, clock: int) -> None:
         now = int(wall // self._width)
+        self.turns_at = (now + 1) * self._width
         if now == self._now:
             return
         if now < self._now - max(SLOTS, _SET_BACK / self._width):
@@ -181,7 +190,7 @@ class Rolling(Allowance):
         )
         self.spent = sum(used for _, used in self._parts)
 
-    def _spend(self, used: int, clock: int) -> None:
+    def spend(self, used: int, clock: int) -> None:
         parts = self._parts
         self.spent += used
         if parts and parts[-1][0] == self._now:
@@ -230,7 +239,7 @@ class Rate(Allowance):
         left = max(seconds - max(wall - saved, 0.0), 0.0)
         self._full_at = clock * self.amount + int(left * self._window.second)
 
-    def _spend(self, used: int, clock: int) -> None:
+    def spend(self, used: int, clock: int) -> None:
         self._full_at = max(self._full_at, clock * self.amount) + used * self._window.interval
 
 

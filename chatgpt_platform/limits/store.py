@@ -175,6 +175,15 @@ class Store:
         self.admitted += 1
         return self._lines(left)
 
+    def give_back(self, client: str) -> None:
+        """Undo the last take of a client: it was refused elsewhere."""
+        buckets = self._clients.get(client)
+        if buckets is not None:
+            buckets[:] = [
+                full_at - window.interval for window, full_at in zip(self._windows, buckets, strict=True)
+            ]
+            self.admitted -= 1
+
     def reconfigure(self, windows: Windows, max_clients: int, now: int) -> None:
         """Go on under other limits: tokens used in a window stay used in the window of the same name.
 

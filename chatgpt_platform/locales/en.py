@@ -74,4 +74,18 @@ TEXTS: Final[Mapping[str, str]] = {
     "unavailable": "The service is not available at the moment. Please try again later.",
     "overloaded": "The service is too busy at the moment. Please try again in {seconds} s.",
     "draining": "The service is shutting down. Please try again shortly.",
+    # Who used what
+    "missing_token": "There is no admin token. Please send it in the header Authorization: Bearer.",
+    "token_refused": "The admin token was refused.",
+    "too_many_refusals": "Too many refused attempts. Please try again in {seconds} s.",
+    "unknown_parameter": "There is no parameter {member} here.",
+    "wrong_word": "{member} must be one of {words}.",
+    "wrong_moment": (
+        "{member} must be a date such as 2026-11-01, a date and time such as 2026-11-01T12:30, or "
+        "how long ago, such as 24h, 7d or 2w."
+    ),
+    "too_long": "{member} is too long: at most {limit} characters.",
+    "no_ledger": "This gateway keeps no account of calls: its state.directory is empty.",
+    "ledger_failed": "The account of calls cannot be read at the moment.",
+    "report_too_slow": "The report took too long. Please ask for a shorter span.",
 }

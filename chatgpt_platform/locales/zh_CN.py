@@ -72,4 +72,17 @@ TEXTS: Final[Mapping[str, str]] = {
     "unavailable": "服务暂时不可用，请稍后重试。",
     "overloaded": "服务目前过于繁忙，请在 {seconds} 秒后重试。",
     "draining": "服务正在关闭，请稍后重试。",
+    # Who used what
+    "missing_token": "缺少管理令牌，请通过 Authorization: Bearer 请求头提供。",
+    "token_refused": "管理令牌未被接受。",
+    "too_many_refusals": "被拒绝的尝试过多，请在 {seconds} 秒后重试。",
+    "unknown_parameter": "此处没有参数 {member}。",
+    "wrong_word": "{member} 必须是以下之一：{words}。",
+    "wrong_moment": (
+        "{member} 必须是日期（如 2026-11-01）、日期和时间（如 2026-11-01T12:30）或距今时长（如 24h、7d、2w）。"
+    ),
+    "too_long": "{member} 过长：最多 {limit} 个字符。",
+    "no_ledger": "此网关不记录调用：state.directory 为空。",
+    "ledger_failed": "目前无法读取调用记录。",
+    "report_too_slow": "报表耗时过长，请缩短时间段。",
 }

@@ -72,4 +72,17 @@ TEXTS: Final[Mapping[str, str]] = {
     "unavailable": "服務暫時無法使用，請稍後重試。",
     "overloaded": "服務目前過於繁忙，請在 {seconds} 秒後重試。",
     "draining": "服務正在關閉，請稍後重試。",
+    # Who used what
+    "missing_token": "缺少管理權杖，請透過 Authorization: Bearer 標頭提供。",
+    "token_refused": "管理權杖未被接受。",
+    "too_many_refusals": "被拒絕的嘗試過多，請在 {seconds} 秒後重試。",
+    "unknown_parameter": "此處沒有參數 {member}。",
+    "wrong_word": "{member} 必須是下列之一：{words}。",
+    "wrong_moment": (
+        "{member} 必須是日期（如 2026-11-01）、日期和時間（如 2026-11-01T12:30）或距今時長（如 24h、7d、2w）。"
+    ),
+    "too_long": "{member} 過長：最多 {limit} 個字元。",
+    "no_ledger": "此閘道不記錄呼叫：state.directory 為空。",
+    "ledger_failed": "目前無法讀取呼叫紀錄。",
+    "report_too_slow": "報表耗時過長，請縮短時段。",
 }

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from chatgpt_platform.observe.redact import MASK, Redactor
 from chatgpt_platform.observe.timestamps import stamp
@@ -31,15 +30,14 @@ ESTIMATED: Final = "estimated"
 """The upstream told no figures, or not all."""
 
 
-@dataclass(slots=True)
-class Record:
+class Record(msgspec.Struct, gc=False, eq=False):
     """What is known of a call; filled while it runs, written once at its end.
 
     ``time``: epoch seconds of its start. ``path``: without the query. ``error``: English, None when all went well.
     ``attempts``: how often an upstream was asked. ``reason``: why more than once. ``trace_id``: of a W3C trace.
     ``prompt``, ``answer``: what was said; None unless the operator asked for prompts to be logged. ``key``: the
     name of the virtual key; empty: none. ``cost``: picodollars; ``priced``: whether its model has a price.
-    ``outcome``: as in the ledger; empty until it is known. ``cached_tokens``: of those of the prompt. ``usage``:
+    ``outcome``: as in the ledger; empty until it is known. ``endpoint``: its label. ``cached_tokens``: of those of the prompt. ``usage``:
     where the figures come from.
     """
 
@@ -48,6 +46,7 @@ class Record:
     client: str
     method: str
     path: str
+    endpoint: str = ""
     status: int = 0
     model: str | None = None
     upstream: str | None = None

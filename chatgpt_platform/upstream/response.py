@@ -162,6 +162,10 @@ class Response:
             data = await self.read()
         return b"".join(chunks), True
 
+    def unread(self) -> bytes:
+        """What has come of the body and was not read, after reading was cancelled."""
+        return b"" if self._connection is None else self._connection.answer.take()
+
     def close(self, *, linger: bool = False) -> None:
         """Let the connection go: to the pool after a complete answer, else cut at once. May be repeated.
 

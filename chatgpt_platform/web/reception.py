@@ -25,6 +25,7 @@ from chatgpt_platform.gateway.gateway import Gateway
 from chatgpt_platform.gateway.render import JSON
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.web import cors
+from chatgpt_platform.web.reports import NO_STORE
 from chatgpt_platform.web.service import Service
 from chatgpt_platform.wire.head import joined
 
@@ -73,7 +74,9 @@ class Reception:
             "/healthz": endpoints.HEALTH,
             "/readyz": endpoints.READY,
             **({METRICS_PATH: endpoints.METRICS} if service.settings.metrics.allow else {}),
+            **{each.path: each.endpoint for each in service.reports.operations.values()},
         }
+        self._reports: Final = service.reports
 
     def begin(self, method: str, path: str, query: str, fields: Mapping[bytes, bytes], peer: str) -> Call:
         """Note a call that begins: who, what, when.
@@ -95,7 +98,9 @@ class Reception:
         """``begin``, for a head whose errand is known. ``arrived``: the body has come with the head."""
         forwarded_for = fields[b"x-forwarded-for"].decode("latin-1") if b"x-forwarded-for" in fields else ""
         client = self._addresses.client(peer, forwarded_for)
-        record = Record(time.time(), self.service.next_id(), client.address, errand.method, errand.path)
+        record = Record(
+            time.time(), self.service.next_id(), client.address, errand.method, errand.path, errand.endpoint.label
+        )
         return Call(
             errand.endpoint, errand.method, errand.tail, errand.query, fields, client, record,
             time.monotonic(), errand.notes, b"", arrived,
@@ -108,6 +113,9 @@ class Reception:
             return
         if call.endpoint is endpoints.METRICS:
             self._screen_scrape(call)
+            return
+        if call.endpoint in self._reports.operations:
+            self._screen_report(call)
             return
         path = call.record.path
         public = path in PUBLIC
@@ -134,6 +142,16 @@ class Reception:
             raise Problem(Kind.ADDRESS_DENIED)
         self._check_own(call)
 
+    def _screen_report(self, call: Call) -> None:
+        if not self._reports.lets(call):
+            raise Problem(Kind.ADDRESS_DENIED)
+        if self.service.draining:
+            raise Problem(Kind.UNAVAILABLE, "draining", retry_after=1)
+        if call.endpoint is endpoints.USAGE and cors.is_preflight(self._cors, call.method, call.headers):
+            return
+        self._check_own(call)
+        self._reports.screen(call, self.gateway.count_refusal)
+
     def _check_own(self, call: Call) -> None:
         """Method and length of what the gateway answers by itself."""
         if call.method not in call.endpoint.methods:
@@ -149,12 +167,17 @@ class Reception:
     def reply(self, call: Call) -> Coroutine[Any, Any, Reply]:
         """The Reply to a call that ``answer`` had none for."""
         if call.endpoint is endpoints.METRICS:
-            return self._scrape(call)
+            return self._tell(call, self.service.scraping.read(call.header(b"accept") or ""))
+        if call.endpoint in self._reports.operations:
+            return self._tell(call, self._reports.answer(call))
         return self.gateway.reply(call)
 
-    async def _scrape(self, call: Call) -> Reply:
+    async def _tell(self, call: Call, telling: Coroutine[Any, Any, Reply]) -> Reply:
+        """The Reply of what the gateway tells of itself."""
         try:
-            return await self.service.scraping.read(call.header(b"accept") or "")
+            return await telling
+        except Problem as problem:
+            return self.refuse(call, problem)
         except Exception as error:
             log = self.service.logs.logger
             log.error("%s: a fault of this gateway", call.record.request_id, exc_info=error)
@@ -169,7 +192,7 @@ class Reception:
             if self.service.draining:
                 return Reply(503, [JSON, (b"Retry-After", b"1")], b'{"status":"draining"}')
             return Reply(200, [JSON], b'{"status":"ready"}')
-        if call.endpoint is endpoints.METRICS:
+        if call.endpoint is endpoints.METRICS or call.endpoint in self._reports.operations:
             return None
         raise Problem(Kind.NOT_FOUND, path=call.record.path)  # refused before, by ``screen``
 
@@ -178,6 +201,8 @@ class Reception:
         reply = self.gateway.refuse(call, problem)
         if problem.kind is Kind.METHOD_NOT_ALLOWED:
             reply.headers.append((b"Allow", ", ".join(call.endpoint.methods).encode()))
+        if call.endpoint in self._reports.operations:
+            reply.headers.append(NO_STORE)
         return reply
 
     def head(self, call: Call, reply: Reply) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.web import snapshot
 from chatgpt_platform.web.forms import read_multipart
+from chatgpt_platform.web.inquiries import Inquiries
+from chatgpt_platform.web.reports import Refusals, Reports
 from chatgpt_platform.web.scraping import Scraping
 from chatgpt_platform.wire.batch import Batch
 
@@ -53,6 +56,8 @@ class Service:
             )
         )
         self.scraping: Final = Scraping(self.metrics, self._snapshot)
+        self._inquiries: Final = Inquiries()
+        self._refusals: Final = Refusals()
         self.fronts: Final[list[Callable[[], int]]] = []
         """Each server that brings calls: how many connections it has open."""
         self._begun = 0
@@ -97,6 +102,13 @@ class Service:
             self.metrics.call(record, call.endpoint)
         self.logs.access(record)
 
+    async def settle_in(self) -> None:
+        """Load what will be wanted soon and would only have delayed the start."""
+        self.accounts.settle_in()
+        if self.scraping.wanted:
+            with contextlib.suppress(ImportError):  # which the first scrape will tell
+                await self.scraping.load()  # so that it need not wait for it
+
     def flush(self) -> None:
         """Put on their way to the disk what the ledger and the logs have been given; for the owner's timer."""
         self.accounts.flush()
@@ -105,6 +117,7 @@ class Service:
     async def close(self) -> None:
         """Let the upstream connections go, and what is stored."""
         await self.scraping.close()
+        await self._inquiries.close()
         await self.accounts.close()
         await asyncio.gather(self.fleet.close(), self.gateway.close(), *self._closing)
 
@@ -117,6 +130,7 @@ class Service:
             self.logs.logger,
         )  # fmt: skip
         self.accounts.note_calls_by(self.gateway.calls_so_far)
+        self.reports = Reports(settings, self.accounts, self._refusals, self._inquiries, self.logs.logger)
         self.scrapers = AddressBook((), settings.metrics.allow, ())
         """Who may read /metrics, by the addresses of clients; where it is served at all."""
         self.scraping.switch(on=bool(settings.metrics.allow or settings.metrics.port))

@@ -183,7 +183,7 @@ def test_a_damaged_file_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "accounts" / "prices.yaml").write_text("prices:\n  - {model: a, input: much, output: 1}\n")
     monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
     with pytest.raises(ValueError, match=r"^accounts/prices\.yaml:2: prices\[0\]\.input: found .*; install"):
-        shipped_prices()
+        shipped_prices.__wrapped__()
 
 
 def test_the_file_is_not_read_where_nobody_asks_for_prices() -> None:

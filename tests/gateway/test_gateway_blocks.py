@@ -14,13 +14,12 @@ from chatgpt_platform.upstream.sse import Framer
 TOLD = {"prompt_tokens": 3, "completion_tokens": 5}
 
 
-def event(end: str = "\n", name: str = "", **members: object) -> bytes:
-    head = f"event: {name}{end}" if name else ""
-    return f"{head}data: {json.dumps(members)}{end}{end}".encode()
+def event(**members: object) -> bytes:
+    return f"data: {json.dumps(members)}\n\n".encode()
 
 
-def piece(text: str = "a", end: str = "\n", **members: object) -> bytes:
-    return event(end, choices=[{"index": 0, "delta": {"content": text}, "finish_reason": None}], **members)
+def piece(text: str = "a", **members: object) -> bytes:
+    return event(choices=[{"index": 0, "delta": {"content": text}, "finish_reason": None}], **members)
 
 
 EXTRA = event(id="c-1", object="chat.completion.chunk", choices=[], usage=TOLD)
@@ -44,7 +43,7 @@ def removed(*pieces: bytes) -> bytes:
         event(choices=[], usage=TOLD, error=None, obfuscation="x", system_fingerprint=None, timings={"n": 1}),
         event(choices=[], usage=TOLD, prompt_filter_results=[]),
         event(choices=[], usage={"prompt_tokens": "many", "prompt_tokens_details": {"cached_tokens": 1.5}}),
-        event(name="chunk", choices=[], usage=TOLD),
+        b"event: chunk\n" + EXTRA,
         b"id: 7\nretry: 3000\n" + EXTRA,
         EXTRA.replace(b"data: ", b"data:"),
         EXTRA.replace(b"data: {", b"data: {\ndata: "),
@@ -69,7 +68,7 @@ def test_the_extra_event_is_taken_out(extra: bytes, end: bytes) -> None:
         event(choices=[], usage="none"),
         event(choices=[], usage=TOLD, error={"message": "no"}),
         event(choices=[], usage=TOLD, prompt_filter_results=[{"prompt_index": 0}]),
-        event(name="error", choices=[], usage=TOLD),
+        b"event: error\n" + EXTRA,
         event(type="response.completed", response={"usage": TOLD, "choices": []}),
         piece('{"choices": [], "usage": {}}'),
         b': "choices":[],"usage":{}\n\n',

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from chatgpt_platform.access.address import Client
-from chatgpt_platform.gateway import metering, endpoints, estimate
+from chatgpt_platform.gateway import endpoints, estimate, metering
 from chatgpt_platform.gateway.call import Call, HeadNotes
 from chatgpt_platform.gateway.endpoints import Endpoint
 from chatgpt_platform.gateway.source import EventSource
@@ -30,7 +30,10 @@ def call(endpoint: Endpoint = endpoints.CHAT) -> Call:
     return Call(endpoint, "POST", "", "", {}, client, record, 0.0, HeadNotes(), body=BODY)
 
 
-def told(of: Call) -> tuple[int | None, int | None, int | None, str]:
+Told = tuple[int | None, int | None, int | None, str]
+
+
+def told(of: Call) -> Told:
     record = of.record
     return record.prompt_tokens, record.completion_tokens, record.cached_tokens, record.usage
 
@@ -65,7 +68,7 @@ COUNTED = estimate.text_tokens(TEXT)
         (None, (PROMPT, COUNTED, None, "estimated")),
     ],
 )
-def test_a_json_answer(usage: object, expected: tuple[int | None, int | None, int | None, str]) -> None:
+def test_a_json_answer(usage: object, expected: Told) -> None:
     asked, body = call(), answer(usage=usage)
     metering.answered(asked, tokens_of(body), body)
     assert told(asked) == expected
@@ -110,7 +113,7 @@ ALL = estimate.completion_tokens(20, 100)
         (Ending(tokens=Tokens(9, 10**6)), 1, (9, 10**6, None, "estimated")),
     ],
 )
-def test_a_stream(ending: Ending, told_at: int, expected: tuple[int | None, ...]) -> None:
+def test_a_stream(ending: Ending, told_at: int, expected: Told) -> None:
     asked = call()
     metering.streamed(asked, source(20, 100, told_at), ending)
     assert told(asked) == expected
@@ -133,7 +136,7 @@ def test_a_stream_without_a_piece() -> None:
         (b'..."usage":{"prompt_tokens":9,"compl', (PROMPT, estimate.completion_tokens(0, 99), None, "estimated")),
     ],
 )
-def test_an_answer_that_was_too_long_to_be_held(tail: bytes, expected: tuple[int | None, ...]) -> None:
+def test_an_answer_that_was_too_long_to_be_held(tail: bytes, expected: Told) -> None:
     asked = call()
     metering.passed_on(asked, tail, 99)
     assert told(asked) == expected

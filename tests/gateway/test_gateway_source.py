@@ -269,3 +269,17 @@ def test_a_null_usage_with_a_space_is_plain_too() -> None:
     found = Pattern.of(spaced)
     assert found is not None
     assert found.frame == len(spaced) - 1
+
+
+class Left(Scripted):
+    """Its caller left while this was there to be read."""
+
+    def unread(self) -> bytes:
+        return event("b") + event("c") + event("half")[:20]
+
+
+def test_what_came_counts_though_nobody_was_there_to_take_it() -> None:
+    source = EventSource(cast("Response", Left([event("a")])), release_long=False)
+    assert asyncio.run(source.first()) == event("a")
+    source.count_rest()
+    assert (source.pieces, source.text_bytes) == (3, 3)

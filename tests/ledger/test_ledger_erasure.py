@@ -127,7 +127,9 @@ def test_a_file_that_is_locked_is_one_clear_line(tmp_path: Path, monkeypatch: py
     blocker = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     try:
         blocker.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LedgerError, match="locked; end the program that holds it locked; then say it again"):
+        with pytest.raises(
+            LedgerError, match="locked; wait for the program that holds it locked, or end it; then say it again"
+        ):
             erase(tmp_path, "ann")
     finally:
         blocker.close()

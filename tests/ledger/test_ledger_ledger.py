@@ -57,6 +57,18 @@ def test_states_are_written_with_the_rows_before_them(tmp_path: Path) -> None:
         assert ledger.states("other") == {}
 
 
+def test_many_states_and_one_that_does_not_fit(tmp_path: Path) -> None:
+    said = Said()
+    values = {f"192.0.2.{number}": str(number) for number in range(700)}
+    with opened(tmp_path, said) as ledger:
+        ledger.save("address", {**values, "half": "\ud800"})
+        assert ledger.settle(WITHIN)
+        assert ledger.lost == 1
+    assert len(said.lines) == 1
+    with opened(tmp_path) as ledger:
+        assert ledger.states("address") == values
+
+
 def test_what_was_said_is_kept(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         ledger.say("r1", "ann", "192.0.2.1", "Why?", "Because.\u2028")
@@ -134,17 +146,19 @@ def test_a_second_gateway_is_turned_away_and_the_first_goes_on(tmp_path: Path) -
 
 def test_a_batch_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails after the rows, in the same transaction, takes them back: they are written once, later."""
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
     said = Said()
     with opened(tmp_path, said) as ledger:
-        blocker = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-        blocker.execute("CREATE TRIGGER full BEFORE INSERT ON states BEGIN SELECT raise(ABORT, 'no'); END")
-        ledger.add(row())
-        ledger.save("key", {"ann": "1"})
-        assert not ledger.settle(0.5)
-        assert blocker.execute("SELECT count(*) FROM calls").fetchone() == (0,)
-        blocker.execute("DROP TRIGGER full")
-        blocker.close()
+        with monkeypatch.context() as broken:
+            broken.setattr("chatgpt_platform.ledger.writer.save", fail)
+            ledger.add(row())
+            ledger.save("key", {"ann": "1"})
+            assert not ledger.settle(0.5)
+            assert read(tmp_path, "SELECT count(*) FROM calls") == [(0,)]
         assert ledger.settle(WITHIN)
-    assert read(tmp_path, "SELECT count(*) FROM calls") == [(1,)]
-    assert [line.partition(":")[0].split()[0] for line in said.lines] == ["WARNING", "WARNING"]
+    assert read(tmp_path, "SELECT count(*), (SELECT count(*) FROM states) FROM calls") == [(1, 1)]
+    assert [line.split()[0] for line in said.lines] == ["WARNING", "WARNING"]
     assert said.lines[-1].endswith("is written again; rows lost: 0")

@@ -55,7 +55,8 @@ def test_a_locked_file_makes_rows_wait(tmp_path: Path) -> None:
     assert requests(tmp_path) == ["before", "during", "after"]
     assert levels(said) == ["WARNING", "WARNING"]
     assert (
-        "cannot be written: database is locked; end the program that holds it locked; rows wait" in said.lines[0]
+        "cannot be written: database is locked; wait for the program that holds it locked, or end it; rows wait"
+        in said.lines[0]
     )
     assert said.lines[1].endswith("ledger.db is written again; rows lost: 0")
 

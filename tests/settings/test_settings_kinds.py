@@ -135,6 +135,8 @@ def test_read(kind: Kind[Any], written: str, value: object) -> None:
         ),
         *((Route(), text) for text in ["a//b", "a b", "a?b", "//a", "..", "a/./b", "'%61'", "é", "a" * 201]),
         *((Route(), f"/{reserved}/x") for reserved in RESERVED),
+        (Route(), "/api/usage"),
+        (Route(), "API/usage/"),
         (Route(), "V1"),
         *((UserIds(), text) for text in ["root", "0", "0:0", "1:", ":1", "1:2:3", "-1", "01", "1 1", "٣", "~"]),
         *((UserIds(), text) for text in ["4294967295", "1:4294967295", "99999999999", "65532:nonroot", "[1, 1]"]),

@@ -40,9 +40,11 @@ def paths(running: Running) -> list[str]:
 
 def test_access_is_closed_by_default() -> None:
     """Every route but the public ones asks for an allowed address."""
-    with gateway({"CHATGPT_ACCESS__DENY": "127.0.0.1", "DAY_LIMIT": "1"}) as running:
+    owned = {"CHATGPT_ADMIN__TOKEN": "the-owner-of-the-tests", "CHATGPT_ADMIN__ALLOW": "192.0.2.1"}
+    with gateway({"CHATGPT_ACCESS__DENY": "127.0.0.1", "DAY_LIMIT": "1", **owned}) as running:
         checked = paths(running)
         assert {"/chatgpt", "/v1/chat/completions", "/v1/models/x", "/healthz", "/readyz"} <= set(checked)
+        assert {"/api/usage", "/admin/usage", "/admin/keys", "/admin/openapi.json"} <= set(checked)
         for path in [*checked, "/nowhere"]:
             for method in ("GET", "POST"):
                 status = requests.request(

@@ -75,7 +75,7 @@ def test_the_sdk_sees_no_usage_unless_it_asks() -> None:
 def test_the_body_is_changed_in_that_member_only() -> None:
     turns = b'[{"role":"user","content":"hi"}]'
     body = b'{ "stream":true, "model":"m","n":1.0, "x":[1e2,{"a" : null}], "messages":' + turns + b"%b}"
-    added = {"include_usage": True}
+    added: dict[str, object] = {"include_usage": True}
     with gateway() as running:
         for options, sent in (
             (b"", added),
@@ -101,7 +101,8 @@ TYPE = {"Content-Type": "application/json"}
 
 def test_options_of_a_wrong_type_are_the_upstreams_to_refuse() -> None:
     with gateway() as running:
-        for options in ("yes", [], {"include_usage": "yes"}):
+        wrong: list[Any] = ["yes", [], {"include_usage": "yes"}]
+        for options in wrong:
             outcome = ask(running, "openai", stream=True, stream_options=options)
             assert (outcome.status, outcome.failure) == (400, 400)
             assert seen(running)[-1]["stream_options"] == options
