@@ -22,7 +22,6 @@ from chatgpt_platform.accounts.account import Account, Hold, Item, Lack
 from chatgpt_platform.accounts.accounts import ROWS_AT_ONCE, Accounts
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.meter import Meter
-from chatgpt_platform.accounts.prices import Price
 from chatgpt_platform.accounts.ring import REVOKED
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import estimate, members, tokens
@@ -239,12 +238,10 @@ class Accounting:
         if meter is None:
             meter = call.meter = account.meter(call.record.model or "", self._price)
         prompt = estimate.most_prompt_tokens(call.body)
-        answer = cap = 0
+        cap = self._cap_to_add(call, account, meter, prompt) if self._hard else 0
+        answer = 0
         if call.endpoint.token_members:
-            answer = self._longest(call, meter)
-            if self._hard and call.most_completion <= 0:
-                answer = cap = self._answer(call, account, meter, prompt)
-            answer *= call.copies
+            answer = (cap or self._longest(call, meter)) * call.copies
         price = meter.price
         return _Reservation(prompt + answer, 0 if price is None else price.cost(prompt, 0, answer), cap)
 
@@ -270,7 +267,7 @@ class Accounting:
         if not self._hard:
             prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
             prompt = min(prompt, estimate.most_prompt_tokens(call.body))
-            answer = self._answer(call, account, meter, prompt) * call.copies
+            answer = self._likely(call, account, meter, prompt) * call.copies if call.endpoint.token_members else 0
             used = prompt + answer
             money = 0 if meter.price is None else meter.price.cost(prompt, 0, answer)
         lack = account.lack(used, money, time.time(), time.monotonic_ns())
@@ -279,22 +276,31 @@ class Accounting:
             raise self._refused(account, lack)
         return lack is None
 
-    def _answer(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
-        """Tokens of each answer that a call asks for: as many as it may have, or is likely to. Raises Problem for
-        a cap that means "no limit" to some services."""
-        names, hard = call.endpoint.token_members, self._hard
-        if not names or call.most_completion > 0:
-            return call.most_completion if names else 0
-        if hard and call.most_completion < 0:
+    def _cap_to_add(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
+        """Tokens that an answer is to have at most where allowances are hard and the call has no cap; else 0.
+        Raises Problem for a cap that means "no limit" to some services."""
+        names = call.endpoint.token_members
+        if not self._hard or not names or call.most_completion > 0:
+            return 0
+        if call.most_completion < 0:
             raise Problem(Kind.BAD_REQUEST, "out_of_range", param=names[0], member=names[0], low=1)
-        answer, wall, clock = self._cap if hard else meter.completion, time.time(), time.monotonic_ns()
+        answer, wall, clock = self._cap * call.copies, time.time(), time.monotonic_ns()
         for item in account.items:
-            allowance = item.allowance
-            # Hard: what is left once all others leave what they hold. Else a guess, by which the first call of a
-            # period must not be refused.
-            amount = allowance.room(wall, clock) + allowance.held if hard else allowance.amount
-            answer = min(answer, _longest(item, amount, meter.price, prompt, answer * call.copies) // call.copies)
-        return max(answer, 1)
+            # What is left once all others leave what they hold.
+            left = item.allowance.room(wall, clock) + item.allowance.held
+            answer = min(answer, _room(item, left, meter, prompt, answer))
+        return max(answer // call.copies, 1)
+
+    def _likely(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
+        """Tokens that an answer to a call will likely have. What is but a guess never keeps the first call of a
+        period from beginning."""
+        answer = self._longest(call, meter)
+        if call.most_completion > 0:
+            return answer
+        answer *= call.copies
+        for item in account.items:
+            answer = min(answer, _room(item, item.allowance.amount, meter, prompt, answer))
+        return max(answer // call.copies, 1)
 
     def _longest(self, call: Call, meter: Meter) -> int:
         """Tokens that an answer to a call has at most, or as a rule."""
@@ -325,13 +331,14 @@ class Accounting:
         return Problem(Kind.OVER_BUDGET, "budget_in_use", retry_after=seconds, seconds=seconds)
 
 
-def _longest(item: Item, amount: int, price: Price | None, prompt: int, most: int) -> int:
-    """Tokens of an answer, up to ``most``, for which an amount has room behind a question of so many."""
+def _room(item: Item, amount: int, meter: Meter, prompt: int, most: int) -> int:
+    """Tokens of an answer, ``most`` or fewer, for which so much of an allowance has room behind a question."""
     if item.unit == "tokens":
-        return min(amount - prompt, most)
+        return amount - prompt
+    price = meter.price
     if price is None or not price.output:
         return most
-    return min((amount - price.cost(prompt, 0, 0)) // price.output, most)
+    return (amount - price.cost(prompt, 0, 0)) // price.output
 
 
 def _put_cap(call: Call, cap: int) -> None:
