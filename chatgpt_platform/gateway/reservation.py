@@ -1,5 +1,4 @@
-"""What a call may use of its key's allowances, and is likely to: by its body, and by its account's calls before it.
-it.
+"""What a call may use of its key's allowances, and what it likely will: by its body, and by the calls before it.
 
 What it may use is held while it runs, so that calls side by side never use more than there is; see
 ``limits/allowance``. Where allowances are hard, a call may begin only if there is room for all of it, and one that
@@ -44,7 +43,7 @@ class Reservations:
         answer = (cap or longest(call, meter)) * call.copies if call.endpoint.token_members else 0
         used = prompt + answer
         money = 0 if meter.price is None else meter.price.cost(prompt, 0, answer)
-        if not account.begin(used, money, call.record.time, time.monotonic_ns()):
+        if not account.begin(used, money, time.time(), time.monotonic_ns()):
             lack = self._lack(call, account, meter, prompt, (used, money))
             if lack is not None:
                 return lack
