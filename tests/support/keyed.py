@@ -30,10 +30,12 @@ def virtual_key(name: str = "alice", key: str = ALICE, **options: Any) -> dict[s
 
 
 def sharing(*keys: Mapping[str, Any], directory: Path | None = None, **environment: str) -> dict[str, str]:
-    """The environment of a gateway with these keys. ``directory``: what is to be kept is kept there."""
+    """The environment of a gateway with these keys, which warns of no budget. ``directory``: what is to be kept is
+    kept there."""
     state = {} if directory is None else {"CHATGPT_STATE__DIRECTORY": str(directory)}
     given = {"CHATGPT_KEYS": json.dumps(keys)} if keys else {}
-    return {**given, **state, "CHATGPT_BUDGETS__TIME_ZONE": "UTC", **environment}
+    quiet = {"CHATGPT_BUDGETS__TIME_ZONE": "UTC", "CHATGPT_BUDGETS__WARN": "[]"}
+    return {**given, **state, **quiet, **environment}
 
 
 def bearer(key: str = ALICE) -> dict[str, str]:
