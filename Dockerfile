@@ -14,7 +14,7 @@ COPY . .
 ARG PIP_INDEX_URL
 # The commit that `chatgpt-platform version` tells: .git is not sent to the build.
 ARG COMMIT=unknown
-RUN python3 scripts/build.py && mkdir -p /image/logs
+RUN python3 scripts/build.py && mkdir -p /image/logs && mkdir -m 700 /image/state
 
 FROM ${RUNTIME_IMAGE}
 ARG COMMIT=unknown
@@ -24,15 +24,17 @@ LABEL org.opencontainers.image.title="chatgpt-platform" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="${COMMIT}"
 COPY --from=build /src/dist/chatgpt-platform /chatgpt-platform
-# For a start as 65532, and for a named volume, which takes this owner over.
+# For a start as 65532, and for named volumes, which take this owner over.
 COPY --from=build --chown=65532:65532 /image/logs /app/logs
+COPY --from=build --chown=65532:65532 /image/state /app/state
 WORKDIR /app
 # The drain ends within the 10 s that Docker waits before it kills.
 ENV CHATGPT_LOGGING__DIRECTORY=/app/logs \
+    CHATGPT_STATE__DIRECTORY=/app/state \
     CHATGPT_SERVER__USER=65532:65532 \
     CHATGPT_SERVER__TIMEOUTS__DRAIN=8s
-# Root only to make a bind-mounted /app/logs, which Docker makes as root, belong to 65532; then 65532 serves, with
-# no way back. With --user 65532:65532 nothing is ever root.
+# Root only to make bind-mounted /app/logs and /app/state, which Docker makes as root, belong to 65532; then 65532
+# serves, with no way back. With --user 65532:65532 nothing is ever root.
 USER 0
 EXPOSE 5000
 STOPSIGNAL SIGTERM

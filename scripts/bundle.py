@@ -18,6 +18,7 @@ from PyInstaller.archive.readers import ArchiveReadError, CArchiveReader
 
 import bench_report
 from chatgpt_platform.cli.unpacked import ONLINE_PARTS
+from chatgpt_platform.settings.dates import ZONES
 
 PACKAGE = "chatgpt_platform"
 
@@ -109,6 +110,10 @@ def _owner(name: str) -> str:
         return top.removesuffix("_core")
     if top.startswith(("libcrypto", "libssl")):
         return "OpenSSL"
+    if name == ZONES:
+        return "time zones"
+    if top.startswith(("libsqlite3", "sqlite3.", "_sqlite3")):
+        return "SQLite"
     return (
         "Python"
         if top.startswith(("libpython", "python")) or top in sys.stdlib_module_names

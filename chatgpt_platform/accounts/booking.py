@@ -22,10 +22,15 @@ def row(record: Record, *, truncated: bool) -> Row:
     model = record.model or ""
     return (
         record.time, record.request_id, record.key, truncate(record.client) if truncated else record.client,
-        record.endpoint, model if len(model) <= _LONGEST else model[:_LONGEST], record.upstream or "", record.status,
-        record.prompt_tokens or 0, record.cached_tokens or 0, record.completion_tokens or 0, record.cost,
-        record.priced, record.duration_ms, record.first_byte_ms, record.stream, record.outcome, record.usage,
-    )  # fmt: skip
+        record.endpoint, model if len(model) <= _LONGEST else model[:_LONGEST], record.upstream or "",
+        record.status, record.prompt_tokens or 0, record.cached_tokens or 0, record.completion_tokens or 0,
+        record.cost, record.priced, record.duration_ms, record.first_byte_ms, record.stream, record.outcome,
+        record.usage, )  # fmt: skip
+
+
+def id_of(row: Row) -> str:
+    """The id of its request."""
+    return str(row[1])
 
 
 def key_of(row: Row) -> str:

@@ -22,8 +22,8 @@ from chatgpt_platform.settings.schema import Settings
 _LOGS: Final = ("access.log", "app.log")
 """How the names of the log files begin, the rotated ones' too."""
 
-_STATE: Final = ("ledger.", "keys.", "lock")
-"""How those in the state directory begin: two databases with what SQLite lays beside them, and a secret."""
+_STATE: Final = ("ledger.", "keys.", "gateway.lock")
+"""How those in the state directory begin: two databases with what SQLite lays beside them, a secret, a lock."""
 
 _CAP_KILL, _CAP_SETGID, _CAP_SETUID = 1 << 5, 1 << 6, 1 << 7
 """Of linux/capability.h."""

@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 
 from msgspec import structs
 
-from chatgpt_platform.accounts.account import Account, Item, Lack
-from chatgpt_platform.accounts.accounts import Accounts
+from chatgpt_platform.accounts.account import Account, Hold, Item, Lack
+from chatgpt_platform.accounts.accounts import ROWS_AT_ONCE, Accounts
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.meter import Meter
 from chatgpt_platform.accounts.ring import REVOKED
@@ -34,8 +34,9 @@ _HARD_CAP: Final = 4096
 """Tokens that the answer to a call without a cap has at most, where allowances are hard and the owner has named no
 other figure."""
 
-_LASTS: Final = 1.0
-"""Seconds after which a call under way is worth to be noted: less than that a kill may take."""
+_LASTS: Final = 0.25
+"""Seconds after which a call under way is noted at the next opportunity. Both together are less than a second: no
+more may a kill take."""
 
 _CLIENT_LEFT: Final = 499
 
@@ -44,8 +45,8 @@ _UNHEARD: Final = ("client_left", "cut")
 
 
 class _Reservation(NamedTuple):
-    """What a call may use at most: tokens and picodollars. ``cap``: the tokens that each of its answers is to be told
-    to have at most; 0: it says so itself, or need not."""
+    """What a call may use at most: tokens and picodollars. ``cap``: the tokens that each of its answers is to be
+    told to have at most; 0: it says so itself, or need not."""
 
     tokens: int
     money: int
@@ -56,17 +57,22 @@ class Accounting:
     """The rules of one configuration."""
 
     def __init__(
-        self, accounts: Accounts, limiter: Store, *, hard: bool, cap: int, wait: float, most_waiting: float
-    ) -> None:
+        self, accounts: Accounts, limiter: Store, *, hard: bool, cap: int, wait: float, most_waiting: float,
+        log_prompts: bool,
+    ) -> None:  # fmt: skip
         """``limiter``: that of addresses. ``hard``: whether reservations are for the worst case; ``cap``: tokens
         of an answer to a call without a cap, then; 0: a default. ``wait``: seconds for which so many calls of a
         key may wait for what its others hold."""
         self._accounts: Final = accounts
+        self._anonymous: Final = accounts.anonymous
+        self._price: Final = accounts.price
+        self._records: Final = accounts.records if accounts.ledger is not None else None
         self._limiter: Final = limiter
         self._hard: Final = hard
         self._cap: Final = cap or _HARD_CAP
         self._wait: Final = wait
         self._most_waiting: Final = most_waiting
+        self._log_prompts: Final = log_prompts
 
     def look(self, call: Call, account: Account) -> None:
         """Raise Problem for a call that its key's limits would refuse, whatever its body. Takes nothing."""
@@ -104,27 +110,22 @@ class Accounting:
         account = call.account
         if account is None:
             self.count(call)
-            self._accounts.anonymous.under_way.add(call)
+            self._anonymous.under_way.add(call)
             return True
         if call.credential is not None and call.credential.until == REVOKED:  # since its head came
             raise Problem(Kind.KEY_REFUSED, "key_revoked")
         if len(account.under_way) >= account.concurrency:
             self.look(call, account)
             return False
-        if not account.items:
+        if account.items and not self._hold(call, account):
+            return False
+        try:
             self.count(call)
-        else:
-            reservation = self._reservation(call, account)
-            tokens_, money, cap = reservation
-            clock = time.monotonic_ns()
-            if not account.has_room(tokens_, money, call.record.time, clock) and not self._fits(
-                call, account, reservation
-            ):
-                return False
-            self.count(call)
-            call.hold = account.hold(tokens_, money)
-            if cap:
-                _put_cap(call, cap)
+        except Problem:
+            if call.hold is not None:
+                account.release(call.hold)
+                call.hold = None
+            raise
         account.under_way.add(call)
         return True
 
@@ -156,31 +157,48 @@ class Accounting:
 
     def settle(self, call: Call, status: int) -> None:
         """A call is over: what it used is its account's, and a row of the ledger."""
-        account, record = call.account or self._accounts.anonymous, call.record
+        account, record = call.account or self._anonymous, call.record
         account.under_way.discard(call)
-        outcome = record.outcome = record.outcome or _outcome(record, status)
-        meter = call.meter or account.meter(record.model or "", self._accounts.price)
-        if record.usage is ESTIMATED and outcome in _UNHEARD and record.completion_tokens is None:
-            record.completion_tokens = meter.told_by(record.duration_ms, self._longest(call, meter) * call.copies)
-        prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
+        outcome = record.outcome
+        if not outcome:
+            good = status < 400 and record.error is None
+            record.outcome = outcome = "complete" if good else _outcome(record, status)
+        meter = call.meter or account.meter(record.model or "", self._price)
+        prompt, completion = record.prompt_tokens or 0, record.completion_tokens
+        if completion is None:
+            completion = 0
+            if record.usage is ESTIMATED and outcome in _UNHEARD:
+                most = self._longest(call, meter) * call.copies
+                record.completion_tokens = completion = meter.told_by(record.duration_ms, most)
         price = meter.price
         if price is not None:
-            record.cost = price.cost(prompt, record.cached_tokens or 0, completion)
-        record.priced = price is not None or not (prompt or completion)  # of nothing no price is missing
+            record.cost = cost = price.cost(prompt, record.cached_tokens or 0, completion)
+            record.priced = True
+        else:
+            cost = 0
+            record.priced = not (prompt or completion)  # of nothing no price is missing
         hold = call.hold
         if hold is not None:
             call.hold = None
-            account.settle(hold, prompt + completion, record.cost, time.time(), time.monotonic_ns())
+            account.settle(hold, prompt + completion, cost, time.time(), time.monotonic_ns())
             if outcome == "complete" and record.usage is REPORTED:
                 meter.learn(len(call.body), prompt, completion, 0.0 if record.stream else record.duration_ms)
         if account.waiting:
             account.wake()
-        self._accounts.book(record)
+        records = self._records
+        if records is not None:
+            records.append(record)
+            if len(records) >= ROWS_AT_ONCE:
+                self._accounts.write_rows()
+        if account.keeps_prompts:
+            self._accounts.say(record)
+            if not self._log_prompts:
+                record.prompt = record.answer = None
 
     def so_far(self) -> list[Row]:
         """Rows of the calls under way that an upstream has been working on for a while, as if they ended now."""
         now, rows = time.monotonic(), []
-        for account in (self._accounts.anonymous, *self._accounts.ring.accounts.values()):
+        for account in (self._anonymous, *self._accounts.ring.accounts.values()):
             for call in account.under_way:
                 assert isinstance(call, Call)
                 if call.record.attempts and now - call.started >= _LASTS:
@@ -190,7 +208,7 @@ class Accounting:
     # Inside.
 
     def _row_so_far(self, call: Call, account: Account, ms: float) -> Row:
-        meter = account.meter(call.record.model or "", self._accounts.price)
+        meter = account.meter(call.record.model or "", self._price)
         prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
         most = self._longest(call, meter) * call.copies
         said = call.stream.pieces if call.stream is not None else meter.told_by(ms, most)
@@ -218,7 +236,7 @@ class Accounting:
         """What a call may use."""
         meter = call.meter
         if meter is None:
-            meter = call.meter = account.meter(call.record.model or "", self._accounts.price)
+            meter = call.meter = account.meter(call.record.model or "", self._price)
         prompt = estimate.most_prompt_tokens(call.body)
         cap = self._cap_to_add(call, account, meter, prompt) if self._hard else 0
         answer = 0
@@ -227,9 +245,22 @@ class Accounting:
         price = meter.price
         return _Reservation(prompt + answer, 0 if price is None else price.cost(prompt, 0, answer), cap)
 
+    def _hold(self, call: Call, account: Account) -> bool:
+        """Hold what a call may use; False where there will be room once others are settled. Raises Problem."""
+        reservation = self._reservation(call, account)
+        used, money, cap = reservation
+        if not account.begin(used, money, call.record.time, time.monotonic_ns()):
+            if not self._fits(call, account, reservation):
+                return False
+            account.hold(used, money)
+        call.hold = Hold(account.items, used, money)
+        if cap:
+            _put_cap(call, cap)
+        return True
+
     def _fits(self, call: Call, account: Account, most: _Reservation) -> bool:
-        """Whether there is room for what a call will likely use, though not for the most; False where there will be
-        once others are settled. Raises Problem."""
+        """Whether there is room for what a call will likely use, though not for the most; False where there will
+        be once others are settled. Raises Problem."""
         meter = call.meter
         assert meter is not None
         used, money = most.tokens, most.money
@@ -323,11 +354,9 @@ def denied(seconds: int, text: str = "too_many_requests") -> Problem:
 
 
 def _outcome(record: Record, status: int) -> str:
-    """How a call went, for the ledger; those that the gateway ended itself have it already."""
+    """How a call went that did not go well, for the ledger."""
     if status == _CLIENT_LEFT:
         return "client_left"
-    if status < 400 and record.error is None:
-        return "complete"
     return "upstream_failed" if record.attempts else "denied"
 
 

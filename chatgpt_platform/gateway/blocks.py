@@ -58,9 +58,11 @@ def texts_in(block: bytes) -> tuple[int, int]:
 class Remover:
     """Takes the events that are there for the usage alone out of a stream; all other bytes stay as they came."""
 
-    __slots__ = ("_half_end",)
+    __slots__ = ("_half_end", "removed")
 
     def __init__(self) -> None:
+        self.removed = 0
+        """Events that were taken out."""
         self._half_end = False
         """The last block's end was taken out, but for a LF that may follow its CR."""
 
@@ -77,6 +79,7 @@ class Remover:
             part, start = block[start : border.end()], border.end()
             extra = start > len(border[0]) and _is_extra(part)
             kept.append(_comments(part) if extra else part)
+            self.removed += extra
             self._half_end = extra and start == len(block) and part.endswith(b"\r")
         return b"".join([*kept, block[start:]])
 

@@ -22,7 +22,6 @@ from chatgpt_platform.upstream.fleet import Tiers
 from chatgpt_platform.upstream.keys import Key
 from chatgpt_platform.upstream.upstream import Upstream
 
-
 NO_CAP: Final = -1
 """Of a call whose cap on tokens is below 1, which to some services means that there is none."""
 

@@ -137,9 +137,7 @@ class Catalogue:
             if self._fleet.candidates(real) is not None
         }
         every = models | {name: each for name, each in aliases.items() if name not in models}
-        told = [
-            model for name, model in every.items() if may_use(name) or may_use(self._aliases.get(name, name))
-        ]
+        told = [model for name, model in every.items() if may_use(name) or may_use(self._aliases.get(name, name))]
         return msgspec.json.encode({"object": "list", "data": told})
 
 

@@ -58,7 +58,7 @@ class Gateway:
         self._identity: Final = Identity(accounts, require_key=settings.access.require_key)
         self._accounting: Final = Accounting(
             accounts, limiter, hard=settings.budgets.reserve == "worst", cap=models.max_tokens.default,
-            wait=settings.load.wait, most_waiting=settings.load.calls or math.inf,
+            wait=settings.load.wait, most_waiting=settings.load.calls or math.inf, log_prompts=prompts,
         )  # fmt: skip
         self._accounts: Final = accounts
         self._keyed: Final = accounts.on or settings.access.require_key
@@ -200,7 +200,7 @@ class Gateway:
 
     def account(self, call: Call, status: int) -> None:
         """Charge a call that is over; it must have been settled."""
-        if (self._keyed or call.account is not None) and _counts(call):
+        if (self._keyed or call.account is not None) and (call.endpoint.counted or _counts(call)):
             self._accounting.settle(call, status)
 
     def calls_so_far(self) -> list[Row]:

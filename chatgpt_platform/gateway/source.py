@@ -132,8 +132,8 @@ class EventSource:
 
     @property
     def events(self) -> int:
-        """Events that came."""
-        return self.pieces + self._others
+        """Events that came, less those that were taken out."""
+        return self.pieces + self._others - (0 if self._remover is None else self._remover.removed)
 
     async def first(self) -> bytes:
         """The blocks up to and with the first event that is not a comment; held events and all.

@@ -37,8 +37,8 @@ class Record(msgspec.Struct, gc=False, eq=False):
     ``attempts``: how often an upstream was asked. ``reason``: why more than once. ``trace_id``: of a W3C trace.
     ``prompt``, ``answer``: what was said; None unless the operator asked for prompts to be logged. ``key``: the
     name of the virtual key; empty: none. ``cost``: picodollars; ``priced``: whether its model has a price.
-    ``outcome``: as in the ledger; empty until it is known. ``endpoint``: its label. ``cached_tokens``: of those of the prompt. ``usage``:
-    where the figures come from.
+    ``outcome``: as in the ledger; empty until it is known. ``endpoint``: its label. ``cached_tokens``: of those of
+    the prompt. ``usage``: where the figures come from.
     """
 
     time: float

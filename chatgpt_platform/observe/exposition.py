@@ -142,7 +142,12 @@ def _of_upstreams(tallies: Sequence[Tally], now: Snapshot, metrics: Metrics) -> 
     for each in asked:
         tokens[each.upstream or "", "prompt"] += each.prompt_tokens
         tokens[each.upstream or "", "completion"] += each.completion_tokens
-    yield _counter("tokens_total", "Tokens, as upstreams tell them.", ("upstream", "kind"), tokens.items())
+    yield _counter(
+        "tokens_total",
+        "Tokens, as upstreams tell them or the gateway estimates them.",
+        ("upstream", "kind"),
+        tokens.items(),
+    )
     broken: Counter[tuple[str, ...]] = Counter({(each.name,): 0 for each in states})
     for each in tallies:
         broken[each.upstream or "",] += each.broken

@@ -22,7 +22,7 @@ from chatgpt_platform.simulator import service
 from chatgpt_platform.simulator.answer import Answer, End
 from chatgpt_platform.simulator.behaviour import Behaviour, Stats
 from chatgpt_platform.simulator.listening import Port
-from chatgpt_platform.simulator.request import Request
+from chatgpt_platform.simulator.request import Generated, Request
 
 # Seconds for what was sent to arrive: a reset throws away what is still on its way.
 _BEFORE_RESET = 0.05
@@ -111,7 +111,7 @@ class ApiHandler(RequestHandler):
         if answer.raw:
             self.detach().set_close_callback(self.on_connection_close)
         name = f"simulator {request.method} {request.path}"
-        self._task = asyncio.create_task(self._send_counted(answer, behaviour), name=name)
+        self._task = asyncio.create_task(self._send_counted(answer, behaviour, request.generated), name=name)
         self._host.under_way.add(self._task)
         try:
             await asyncio.wait({self._task})
@@ -137,11 +137,11 @@ class ApiHandler(RequestHandler):
         method, path = self.request.method or "", self.request.path
         return Request(method, path, self.request.headers, self.request.body, fault, time.time())
 
-    async def _send_counted(self, answer: Answer, behaviour: Behaviour) -> End:
+    async def _send_counted(self, answer: Answer, behaviour: Behaviour, generated: Generated) -> End:
         stats = self._host.stats
         stats.under_way += 1
         try:
-            await self._send(answer, behaviour)
+            await self._send(answer, behaviour, generated)
         except (asyncio.CancelledError, StreamClosedError):
             stats.cancelled += 1
             raise
@@ -153,7 +153,7 @@ class ApiHandler(RequestHandler):
             await _for_ever()
         return answer.end
 
-    async def _send(self, answer: Answer, behaviour: Behaviour) -> None:
+    async def _send(self, answer: Answer, behaviour: Behaviour, generated: Generated) -> None:
         await asyncio.sleep(behaviour.latency)
         if answer.status and not answer.raw:
             self._set_head(answer, behaviour)
@@ -161,6 +161,7 @@ class ApiHandler(RequestHandler):
         prompt_tokens = answer.prompt_tokens
         for event in answer.events:
             self._host.stats.prompt_tokens += prompt_tokens
+            generated.prompt_tokens += prompt_tokens
             prompt_tokens = 0
             if event.wait:
                 await asyncio.sleep(event.wait * behaviour.silence)
@@ -169,6 +170,7 @@ class ApiHandler(RequestHandler):
                     await asyncio.sleep(behaviour.interval)
                 started = True
                 self._host.stats.tokens += 1
+                generated.completion_tokens += 1
             await self._put(event.frame(answer.streamed), answer)
         await self._linger(answer.end)
 

@@ -22,11 +22,20 @@ _FOUND = {  # how a refusal calls what it found
 _NOT_JSON = "We could not parse the JSON body of your request. The API expects a JSON object in UTF-8."
 
 
+@dataclass(slots=True)
+class Generated:
+    """The tokens of one call, as far as it came: what its upstream would charge."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One call. ``path`` has no query; the names in ``headers`` are the same in either case.
 
     ``fault``: the kind that it met, empty where there was none. ``at``: Unix time in seconds, when it had come.
+    ``generated``: what was, so far.
     """
 
     method: str
@@ -35,6 +44,7 @@ class Request:
     body: bytes = field(repr=False, default=b"")
     fault: str = ""
     at: float = 0.0
+    generated: Generated = field(default_factory=Generated, compare=False)
 
     @property
     def key(self) -> str:

@@ -121,6 +121,8 @@ stage_program() {
 stage_config() {
     [ ! -e "$config" ] || return 0
     "$program.new" init "$config.new" >/dev/null || fail "$config.new cannot be written; see the line above"
+    # In the file, not in the unit: the command `keys`, which knows nothing of the unit, finds it there too.
+    sed -i "/^state:/,/directory:/s|  # directory: \"\"|  directory: /var/lib/$name|" "$config.new"
     # The service's own user reads it; the key stands in a file of its own.
     chmod 644 "$config.new"
 }

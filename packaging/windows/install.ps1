@@ -8,8 +8,8 @@ Run it in an elevated PowerShell (5.1 or newer), with chatgpt-platform.exe besid
     powershell -ExecutionPolicy Bypass -File install.ps1
 
 The service starts with the machine, is restarted when it fails, runs as a virtual account of its own with no rights
-but those given here, and keeps its configuration, key and logs in %ProgramData%\chatgpt-platform. Run it again to
-upgrade: configuration and key stay as they are.
+but those given here, and keeps its configuration, key, logs and state in %ProgramData%\chatgpt-platform. Run it
+again to upgrade: configuration, key and state stay as they are.
 
 .PARAMETER Executable
 The executable to install; by default chatgpt-platform.exe beside this script.
@@ -25,10 +25,11 @@ Ask for no key: each caller brings one, or the configuration holds it.
 Let other computers reach the configured port.
 
 .PARAMETER Remove
-Remove the service, the program and the firewall rule. Configuration, key and logs stay, unless -Purge is given too.
+Remove the service, the program and the firewall rule. Configuration, key, logs and state stay, unless -Purge is
+given too.
 
 .PARAMETER Purge
-With -Remove: delete configuration, key and logs too.
+With -Remove: delete configuration, key, logs and state too.
 
 .NOTES
 Exit codes: 0 done, 1 failed (one line on standard error says why), 2 wrong parameters or not elevated.
@@ -55,6 +56,7 @@ $Installed = Join-Path $Program 'chatgpt-platform.exe'
 $Config = Join-Path $Data 'chatgpt.yaml'
 $Key = Join-Path $Data 'api_key.txt'
 $Logs = Join-Path $Data 'logs'
+$State = Join-Path $Data 'state'
 $Temp = Join-Path $Data 'temp'
 $ServiceKey = "HKLM:\SYSTEM\CurrentControlSet\Services\$Name"
 $EventKey = "HKLM:\SYSTEM\CurrentControlSet\Services\EventLog\Application\$Name"
@@ -143,14 +145,14 @@ function Assert-Ours([string]$Path) {
     }
 }
 
-# No recursion: it would follow links that the service made below logs and temp. Files inherit from the folders.
+# No recursion: it would follow links that the service made below logs, state and temp. Files inherit from folders.
 function Initialize-Data {
     $rights = @("${System}:(OI)(CI)F", "${Administrators}:(OI)(CI)F")
     if (-not (Test-Path -LiteralPath $Data)) { [void](New-Item -ItemType Directory -Path $Data) }
     Assert-Ours $Data
     Set-Rights $Data $rights # from here on nobody else can add to it
     Get-ChildItem -LiteralPath $Data -Force | ForEach-Object { Assert-Ours $_.FullName }
-    foreach ($folder in @($Logs, $Temp)) {
+    foreach ($folder in @($Logs, $State, $Temp)) {
         if (-not (Test-Path -LiteralPath $folder)) { [void](New-Item -ItemType Directory -Path $folder) }
         Set-Rights $folder $rights
     }
@@ -163,7 +165,9 @@ function Initialize-Data {
 # The virtual account is there as soon as the service is.
 function Grant-Service {
     [void](Invoke-Tool 'icacls.exe' @($Data, '/grant:r', "${Account}:(OI)(CI)RX", '/q'))
-    $Logs, $Temp | ForEach-Object { [void](Invoke-Tool 'icacls.exe' @($_, '/grant:r', "${Account}:(OI)(CI)M", '/q')) }
+    $Logs, $State, $Temp | ForEach-Object {
+        [void](Invoke-Tool 'icacls.exe' @($_, '/grant:r', "${Account}:(OI)(CI)M", '/q'))
+    }
     if (Test-Path -LiteralPath $Key) { Set-Rights $Key @("${System}:F", "${Administrators}:F", "${Account}:R") }
 }
 
@@ -178,6 +182,9 @@ function Install-Program([string]$Source) {
 function Write-Config {
     if (Test-Path -LiteralPath $Config) { return }
     [void](Invoke-Tool $Installed @('init', $Config))
+    # In the file, not in a variable of the service: the command keys finds it there too.
+    $text = [IO.File]::ReadAllText($Config) -replace '(?s)(\nstate:.*?\n)  # directory: ""', "`${1}  directory: '$State'"
+    [IO.File]::WriteAllText($Config, $text)
     Write-Host "$Config is written; change what you like, then: Restart-Service $Name"
 }
 
@@ -315,7 +322,7 @@ function Install-All {
     if ($OpenFirewall) { Open-Firewall $port }
     Start-OurService
     Write-Host "$DisplayName is ready on port $port, http://127.0.0.1:$port unless TLS is set up"
-    Write-Host "configuration: $Config; logs: $Logs"
+    Write-Host "configuration: $Config; logs: $Logs; state: $State"
 }
 
 # Not Remove-Item -Recurse: that of 5.1 goes through a junction, and the service could have made one.
@@ -334,7 +341,7 @@ function Remove-All {
     Remove-Folder $Program
     if ($Purge) { Remove-Folder $Data }
     Write-Host "$DisplayName is removed"
-    if (Test-Path -LiteralPath $Data) { Write-Host "configuration, key and logs stay in $Data (-Purge deletes them)" }
+    if (Test-Path -LiteralPath $Data) { Write-Host "configuration, key, logs and state stay in $Data (-Purge deletes them)" }
 }
 
 if ($env:OS -ne 'Windows_NT') { Fail 'this is for Windows; on Linux use packaging/systemd/install.sh' 2 }

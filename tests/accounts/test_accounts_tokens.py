@@ -94,6 +94,6 @@ def test_what_a_configuration_may_hold() -> None:
     assert tokens.fingerprint(KNOWN) == f"sha256:{hashlib.sha256(KNOWN.encode()).hexdigest()}"
 
 
-@pytest.mark.parametrize("key", [tokens.make(), KNOWN])
+@pytest.mark.parametrize("key", [tokens.make(), KNOWN], ids=["new", "known"])
 def test_four_characters_are_shown(key: str) -> None:
     assert tokens.hint(key) == f"{key[:8]}…"

@@ -121,7 +121,9 @@ def test_the_state_directory_becomes_the_users_and_nobody_elses(folder: Path) ->
 def test_of_the_state_only_files_of_roots_are_given_away(folder: Path) -> None:
     state = folder / "state"
     state.mkdir(mode=0o750)
-    ours = {"ledger.db", "ledger.db-wal", "ledger.db-shm", "keys.db", "keys.db-journal", "keys.secret", "lock"}
+    ours = {
+        "ledger.db", "ledger.db-wal", "ledger.db-shm", "keys.db", "keys.db-journal", "keys.secret", "gateway.lock",
+    }  # fmt: skip
     for name in (*ours, "app.log", "notes.txt"):
         (state / name).touch(mode=0o600)
     (state / "ledger.db.1").symlink_to(state / "notes.txt")

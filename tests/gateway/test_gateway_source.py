@@ -193,7 +193,7 @@ def test_however_it_is_cut_nothing_is_lost_and_every_text_counts(said: list[str]
     assert source.pieces == len([text for text in said if text])
     assert source.text_bytes == sum(BYTES.get(text, len(text)) for text in said)
     assert source.told_at == source.pieces
-    assert source.events == len(said) + 2
+    assert source.events == len(said) + 2 - without_extra
     assert source.ending() == Ending(complete=True, tokens=Tokens(3, 5))
     assert all(json.loads(block[6:])["choices"][0]["delta"]["content"] for block in plain)
 

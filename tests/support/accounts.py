@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,7 +50,7 @@ class Planned:
 
     ``holder``: the key's name. ``kind``: of ``PATHS``. ``usage``: a stream is asked for it. ``most``: the cap on
     tokens; 0: none. ``leaves``: the caller does, after so many events of the answer, 0: after none; None: it
-    stays. ``moment``: seconds that it waits before it does.
+    stays. ``moment``: seconds that it waits before it does. ``addressed``: see ``says_address``.
     """
 
     number: int
@@ -63,6 +64,12 @@ class Planned:
     words: int = 0
     leaves: int | None = None
     moment: float = 0.0
+    addressed: bool = False
+
+    @property
+    def says_address(self) -> bool:
+        """Whether it goes out with ``address_of`` its number, because it may never learn its request id."""
+        return self.addressed or self.leaves is not None
 
 
 @dataclass(slots=True)
@@ -71,7 +78,8 @@ class Seen:
 
     ``prompt``, ``cached``, ``completion``: tokens as the answer reported them, None where it did not. ``pieces``:
     events that brought text; the simulator sends one for each token. ``whole``: it came to its end, as an answer
-    and as HTTP. ``left``: by the caller itself. ``failure``: the code or the words of an error.
+    and as HTTP. ``left``: by the caller itself. ``failure``: the code or the words of an error. ``began``,
+    ``ended``: epoch seconds; 0 where it did not.
     """
 
     planned: Planned
@@ -84,6 +92,8 @@ class Seen:
     whole: bool = False
     left: bool = False
     failure: str = ""
+    began: float = 0.0
+    ended: float = 0.0
 
 
 @dataclass(slots=True)
@@ -142,12 +152,16 @@ async def burst(port: int, plan: Sequence[Planned]) -> list[Seen]:
     return await make(port, plan, at_once=len(plan))
 
 
-async def make(port: int, plan: Sequence[Planned], at_once: int = 100) -> list[Seen]:
+async def make(
+    port: int, plan: Sequence[Planned], at_once: int = 100, seen: list[Seen] | None = None
+) -> list[Seen]:
     """Make the calls, so many at a time, in their order. What became of each, in the same order.
 
-    Raises TimeoutError where one has no end, OSError where nobody listens.
+    ``seen``: a list that has it while they are made. Raises TimeoutError where one has no end, OSError where
+    nobody listens; several of them as a group.
     """
-    seen = [Seen(planned) for planned in plan]
+    seen = [] if seen is None else seen
+    seen += [Seen(planned) for planned in plan]
     waiting = deque(seen)
     connections = [await _connect(port) for _ in range(min(at_once, len(plan)))]
     async with asyncio.TaskGroup() as group:
@@ -184,10 +198,17 @@ def number_of(body: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
+def address_of(number: int) -> str:
+    """Where a call that may leave says it comes from: a gateway that trusts 127.0.0.0/8 has it in its records."""
+    return f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+
+
 def request(planned: Planned) -> bytes:
     """The call as it goes over the wire."""
     body = json.dumps(_members(planned)).encode()
     key = f"Authorization: Bearer {planned.key}\r\n" if planned.key else ""
+    if planned.says_address:
+        key += f"X-Forwarded-For: {address_of(planned.number)}\r\n"
     return (
         f"POST {PATHS[planned.kind]} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n{key}"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -253,10 +274,12 @@ class _Connection(asyncio.Protocol):
         self._seen, self._body, self._events, self._streamed = seen, bytearray(), 0, False
         self._parser = httptools.HttpResponseParser(self)
         self._over = self._loop.create_future()
+        seen.began = time.time()
         self._transport.write(request(seen.planned))
         self._leave_perhaps()
         async with asyncio.timeout(PATIENCE):
             await self._over
+        seen.ended = time.time()
         if seen.left or not self._parser.should_keep_alive():
             self.close()
         _read(seen, bytes(self._body), streamed=self._streamed)

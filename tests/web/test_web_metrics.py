@@ -133,7 +133,9 @@ def test_calls_are_told_as_they_ended() -> None:
         assert told.value("chatgpt_stream_events_total") == events
         usage = whole.json()["usage"]
         tokens = "chatgpt_tokens_total"
-        assert told.value(tokens, upstream="openai", kind="prompt") == usage["prompt_tokens"] + 1, "of /chatgpt"
+        assert told.value(tokens, upstream="openai", kind="prompt") == 2 * usage["prompt_tokens"] + 1, (
+            "of /chatgpt"
+        )
         assert told.value(tokens, upstream="openai", kind="completion") > 2 * usage["completion_tokens"]
         assert told.value("chatgpt_calls_under_way") == 0
 

@@ -1,4 +1,4 @@
-"""Virtual keys: wherever one may stand, the owner's key pays; what does not count is refused, and nobody sees it."""
+"""Virtual keys: wherever one stands, the owner's key pays; what does not count is refused, and nobody sees it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHAT = {"model": "gpt-4o-mini", "messages": MESSAGES}
 PLACES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "openai-bearer": ("POST", "/v1/chat/completions", {"json": CHAT, "headers": bearer()}),
     "platform-bearer": ("POST", "/chatgpt", {"json": {"prompt": "x"}, "headers": bearer()}),
-    "lower-case": ("POST", "/chatgpt", {"json": {"prompt": "x"}, "headers": {"Authorization": f"bearer  {ALICE}"}}),
+    "lower": ("POST", "/chatgpt", {"json": {"prompt": "x"}, "headers": {"Authorization": f"bearer  {ALICE}"}}),
     "header": ("POST", "/chatgpt", {"json": {"prompt": "x"}, "headers": {"ApiKey": ALICE}}),
     "json": ("POST", "/chatgpt", {"json": {"prompt": "x", "api_key": ALICE}}),
     "form": ("POST", "/chatgpt", {"data": {"prompt": "x", "api_key": ALICE}}),
@@ -107,9 +107,7 @@ def test_one_that_does_not_count_says_why(api: str, stream: bool) -> None:
         virtual_key("here", "here-key-0123456789", addresses=["127.0.0.0/8"], expires="2999-12-31"),
     )
     with gateway(sharing(*keys, CHATGPT_SERVER__TRUSTED_PROXIES="127.0.0.1")) as running:
-        found = {
-            each["name"]: ask(running, api, stream=stream, headers=bearer(str(each["key"]))) for each in keys
-        }
+        found = {each["name"]: ask(running, api, stream=stream, headers=bearer(str(each["key"]))) for each in keys}
         assert {name: outcome.status for name, outcome in found.items()} == {
             "old": 401, "late": 401, "far": 403, "here": 200,
         }  # fmt: skip
@@ -216,9 +214,7 @@ def test_anything_as_a_key_is_an_answer(required: str) -> None:
         "пароль", "钥匙", "cgp_пароль", "cgp_" + "9" * 46, "' OR 1=1; --", "cgp_' OR '1'='1", "a\x00b", "\ud800",
         "x" * 1_000_000, "cgp_" + "x" * 1_000_000, " ", "", "\u2028", "sha256:" + "0" * 64, "cgp_\ud800",
     ]  # fmt: skip
-    environment = sharing(
-        virtual_key(), CHATGPT_ACCESS__REQUIRE_KEY=required, CHATGPT_ACCESS__CALLER_KEYS="true"
-    )
+    environment = sharing(virtual_key(), CHATGPT_ACCESS__REQUIRE_KEY=required, CHATGPT_ACCESS__CALLER_KEYS="true")
     with gateway(environment) as running:
         for key in odd:
             answer = requests.post(
