@@ -10,6 +10,7 @@ With a directory what was used outlives the gateway, and ``keys``, the key store
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +20,6 @@ from support.gateway import Running
 
 ALICE: Final = "class-key-0123456789abcdef"
 """The key of alice, who is the holder unless a test names others."""
-
-PROMPT_TOKENS: Final = 1
-"""What the simulator counts for the question of ``support.fleet``; the answers are as long as a test says."""
 
 
 def virtual_key(name: str = "alice", key: str = ALICE, **options: Any) -> dict[str, Any]:
@@ -50,4 +48,7 @@ def account(running: Running, name: str = "alice") -> Account:
 
 def spent(running: Running, name: str = "alice") -> dict[str, int]:
     """What is used of each allowance, by its name."""
-    return {item.name: item.allowance.spent for item in account(running, name).items}
+    items = account(running, name).items
+    for item in items:
+        item.allowance.turn(time.time(), time.monotonic_ns())
+    return {item.name: item.allowance.spent for item in items}

@@ -51,9 +51,10 @@ def asked(running: Running, api: str, key: str = ALICE, **how: Any) -> Iterator[
 def test_a_stream_of_a_key_that_goes_ends_with_an_error(api: str) -> None:
     environment = sharing(virtual_key(tokens=["100000/day"]), virtual_key("bob", BOBS))
     with gateway(environment, Behaviour(tokens=4000, interval=0.005)) as running:
-        with asked(running, api, stream=True, max_tokens=4000) as future, asked(
-            running, api, BOBS, stream=True, max_tokens=150
-        ) as other:
+        with (
+            asked(running, api, stream=True, max_tokens=4000) as future,
+            asked(running, api, BOBS, stream=True, max_tokens=150) as other,
+        ):
             wait_until(lambda: running.simulator.stats.tokens > 20)
             reload(running, virtual_key("bob", BOBS))
             outcome = future.result()
@@ -182,7 +183,9 @@ def test_where_there_is_more_those_who_wait_go_on(options: dict[str, Any]) -> No
         running.simulator.behaviour = Behaviour(tokens=1)
         with asked(running, "openai", max_tokens=8000) as future:
             wait_until(lambda: len(account(running).waiting) == 1)
-            reload(running, virtual_key(**{"concurrency": 2} if "concurrency" in options else {"tokens": ["90k/day"]}))
+            reload(
+                running, virtual_key(**{"concurrency": 2} if "concurrency" in options else {"tokens": ["90k/day"]})
+            )
             assert future.result().good
 
 
@@ -191,7 +194,10 @@ def test_where_there_is_more_those_who_wait_go_on(options: dict[str, Any]) -> No
 
 @EITHER
 def test_a_key_of_the_store_from_its_beginning_to_its_end(api: str, tmp_path: Path) -> None:
-    with closing(KeyStore(tmp_path)) as store, gateway(sharing(directory=tmp_path), Behaviour(tokens=3)) as running:
+    with (
+        closing(KeyStore(tmp_path)) as store,
+        gateway(sharing(directory=tmp_path), Behaviour(tokens=3)) as running,
+    ):
         carol = store.create("carol", "{}", time.time())
 
         def status(**how: Any) -> int:
@@ -217,7 +223,7 @@ def test_a_key_of_the_store_from_its_beginning_to_its_end(api: str, tmp_path: Pa
 def test_a_key_that_is_rotated(tmp_path: Path) -> None:
     with closing(KeyStore(tmp_path)) as store:
         first = store.create("carol", "{}", time.time())
-        with gateway(sharing(directory=tmp_path), Behaviour(tokens=400, interval=0.01)) as running:
+        with gateway(sharing(directory=tmp_path), Behaviour(tokens=150, interval=0.01)) as running:
 
             def status(key: str) -> int:
                 return ask(running, "openai", headers=bearer(key), max_tokens=1).status
