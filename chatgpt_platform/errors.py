@@ -115,3 +115,7 @@ class ConfigurationError(Exception):
     def __init__(self, lines: list[str]) -> None:
         self.lines: Final = lines
         super().__init__("\n".join(lines))
+
+
+class StartError(Exception):
+    """The gateway cannot start, though nothing is wrong with its settings; the text is one line with the cure."""

@@ -22,7 +22,7 @@ from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.accounts.prices import Price, PriceTable, price_table
 from chatgpt_platform.accounts.ring import KeyRing
 from chatgpt_platform.accounts.warnings import Warnings
-from chatgpt_platform.errors import ConfigurationError
+from chatgpt_platform.errors import ConfigurationError, StartError
 from chatgpt_platform.limits.kept import OVERFLOW
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
@@ -48,13 +48,13 @@ _KEYS: Final = "key"
 _OPEN: Final = "open"
 """Kinds of what the ledger remembers besides calls."""
 
-JOURNAL_EVERY: Final = 1.0
+JOURNAL_EVERY: Final = 0.5
 """Seconds between two notes of the calls under way, of which nothing else would be left after a kill."""
 
-BUCKETS_EVERY: Final = 5.0
+BUCKETS_EVERY: Final = 1.0
 """The same of how far callers have used their limits of an hour and a day."""
 
-_AT_ONCE: Final = 64
+ROWS_AT_ONCE: Final = 64
 """Records that become rows together, as in the access log."""
 
 
@@ -62,7 +62,8 @@ class Accounts:
     """Outlives a configuration; ``configure`` puts another in place."""
 
     def __init__(self, settings: Settings, logger: logging.Logger) -> None:
-        """Opens the key store and the ledger, where there is a ``state.directory``. Raises ConfigurationError."""
+        """Opens the key store and the ledger, where there is a ``state.directory``. Raises ConfigurationError, and
+        StartError where the directory is another gateway's or a newer program's."""
         self.ring: Final = KeyRing(logger.warning)
         self.anonymous: Final = Account("")
         self.zone: Final = zone_of(settings.budgets.time_zone)
@@ -71,9 +72,10 @@ class Accounts:
         self._store: Final[KeyStore | None] = self._open_store(settings.state.directory)
         self._secret: Final = bytes.fromhex(self._store.digest(_CLIENTS)) if self._store is not None else b""
         """For the digests of addresses that are kept."""
-        self._stored: Sequence[tuple[StoredKey, VirtualKey]] = self._read_keys(self._store) if self._store else ()
+        self._stored: Sequence[tuple[StoredKey, VirtualKey]] = self._keys_at_start()
         self.ledger: Final[Ledger | None] = self._open_ledger(settings)
-        self._records: list[Record] = []
+        self.records: Final[list[Record]] = []
+        """Of calls that are over, and have no rows yet."""
         self._day = self._today()
         self._prices: PriceTable | None = None
         """Read when one is first wanted."""
@@ -157,17 +159,18 @@ class Accounts:
         if not item.is_rate:
             self._note(account, item, refused=True)
 
-    def book(self, record: Record) -> None:
-        """Give a call that is over its row in the ledger."""
-        if self.ledger is None:
-            return
-        self._records.append(record)
-        if len(self._records) >= _AT_ONCE:
-            self._write_rows()
-
     def row(self, record: Record) -> Row:
         """What the ledger is told of a call."""
         return booking.row(record, truncated=self._settings.ledger.addresses == "truncated")
+
+    def write_rows(self) -> None:
+        """Give the calls that are over their rows in the ledger."""
+        ledger, records = self.ledger, self.records
+        if ledger is not None:
+            truncated = self._settings.ledger.addresses == "truncated"
+            for record in records:
+                ledger.add(booking.row(record, truncated=truncated))
+        records.clear()
 
     def say(self, record: Record) -> None:
         """Keep what was said in a call."""
@@ -183,7 +186,7 @@ class Accounts:
         if self._day != self._today():
             self._day = self._today()
             self._renew_prices()
-        self._write_rows()
+        self.write_rows()
         wall, clock = time.time(), time.monotonic_ns()
         touched = [account for account in self.ring.accounts.values() if account.touched]
         for account in touched:
@@ -237,14 +240,28 @@ class Accounts:
 
         return KeyStore(Path(directory))
 
+    def _keys_at_start(self) -> Sequence[tuple[StoredKey, VirtualKey]]:
+        if self._store is None:
+            return ()
+        from chatgpt_platform.accounts.keystore import StoreError  # noqa: PLC0415 - as above
+
+        try:
+            return self._read_keys(self._store)
+        except StoreError as error:
+            raise StartError(str(error)) from None
+
     def _open_ledger(self, settings: Settings) -> Ledger | None:
         if not settings.state.directory:
             return None
         from chatgpt_platform.ledger.ledger import Ledger  # noqa: PLC0415 - as above
+        from chatgpt_platform.ledger.trouble import LedgerError  # noqa: PLC0415
 
         keep, size = settings.ledger.keep, settings.ledger.size
         ledger = Ledger(Path(settings.state.directory), keep, size, self._shift(), self._log)
-        ledger.open()
+        try:
+            ledger.open()
+        except LedgerError as error:
+            raise StartError(str(error)) from None
         return ledger
 
     def _states(self, kind: str) -> dict[str, str]:
@@ -294,13 +311,6 @@ class Accounts:
                     self._log.error("the keys that are known stay in force: %s", error)
                 troubled = True
 
-    def _write_rows(self) -> None:
-        records, self._records = self._records, []
-        if self.ledger is not None:
-            truncated = self._settings.ledger.addresses == "truncated"
-            for record in records:
-                self.ledger.add(booking.row(record, truncated=truncated))
-
     def _note_calls(self, ledger: Ledger) -> None:
         """Write down the calls under way, in place of those of the last time."""
         rows = self._journal()
@@ -314,7 +324,12 @@ class Accounts:
         if ledger is None:
             return
         wall, clock = time.time(), time.monotonic_ns()
-        for row in _rows(ledger.states(_OPEN).get(_OPEN, "[]")):
+        rows = _rows(ledger.states(_OPEN).get(_OPEN, "[]"))
+        # Those that ended after they had been noted have their rows, and are charged.
+        ended = ledger.recorded([booking.id_of(row) for row in rows]) if rows else frozenset()
+        for row in rows:
+            if booking.id_of(row) in ended:
+                continue
             ledger.add(row)
             account = self.ring.accounts.get(booking.key_of(row))
             if account is not None:

@@ -28,6 +28,11 @@ def row(record: Record, *, truncated: bool) -> Row:
         record.usage, )  # fmt: skip
 
 
+def id_of(row: Row) -> str:
+    """The id of its request."""
+    return str(row[1])
+
+
 def key_of(row: Row) -> str:
     """The name of its virtual key."""
     return str(row[2])

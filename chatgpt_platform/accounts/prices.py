@@ -32,7 +32,9 @@ class Price(NamedTuple):
 
     def cost(self, prompt: int, cached: int, completion: int) -> int:
         """The picodollars of a call. ``cached``: how many of the ``prompt`` tokens were cached."""
-        cached = min(max(cached, 0), prompt)
+        if cached <= 0:
+            return prompt * self.input + completion * self.output
+        cached = min(cached, prompt)
         return (prompt - cached) * self.input + cached * self.cached_input + completion * self.output
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 from chatgpt_platform.cli import unpacked
-from chatgpt_platform.errors import ConfigurationError
+from chatgpt_platform.errors import ConfigurationError, StartError
 
 COMMANDS: Final = (
     "serve", "check", "init", "ask", "chat", "simulate", "keys", "usage", "healthcheck", "version",
@@ -83,6 +83,9 @@ def _run(argv: Sequence[str] | None, environment: Mapping[str, str] | None) -> i
     except ConfigurationError as error:
         print(*error.lines, sep="\n", file=sys.stderr)
         return 2
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the executable's launcher hands it on a second time
         return 130

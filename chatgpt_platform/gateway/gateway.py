@@ -200,7 +200,7 @@ class Gateway:
 
     def account(self, call: Call, status: int) -> None:
         """Charge a call that is over; it must have been settled."""
-        if (self._keyed or call.account is not None) and _counts(call):
+        if (self._keyed or call.account is not None) and (call.endpoint.counted or _counts(call)):
             self._accounting.settle(call, status)
 
     def calls_so_far(self) -> list[Row]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from chatgpt_platform.ledger.batch import Batch
+from chatgpt_platform.ledger.database import connect
 from chatgpt_platform.ledger.retention import Limits, Retention
 from chatgpt_platform.ledger.rows import Row
 from chatgpt_platform.ledger.store import Store
+from chatgpt_platform.ledger.trouble import LedgerError
 from chatgpt_platform.ledger.upkeep import Upkeep
 from chatgpt_platform.ledger.writer import Writer
 
@@ -20,6 +23,8 @@ ROWS_WAIT: Final = 50_000
 """Rows held at most while the disk does not take them: some 50 MB."""
 SAID_WAITS: Final = 16 * 1024 * 1024
 """Characters of said texts held at most."""
+_LAST_ROWS: Final = 50_000
+"""More than a gateway writes in a second."""
 
 
 class Ledger:
@@ -70,6 +75,16 @@ class Ledger:
             self._store.close()
             raise
         self._writer.start(failed)
+
+    def recorded(self, request_ids: Collection[str]) -> frozenset[str]:
+        """Which of these calls, of the last second before the start, have their rows; none where that cannot be
+        read. Before the first row is added."""
+        try:
+            with closing(connect(self._store.path.parent)) as connection:
+                last = connection.execute("SELECT request_id FROM calls ORDER BY id DESC LIMIT ?", (_LAST_ROWS,))
+                return frozenset(request_id for (request_id,) in last).intersection(request_ids)
+        except (LedgerError, sqlite3.Error):
+            return frozenset()
 
     def retain(self, keep: float, size: int) -> None:
         """Keep more or less from now on; as in ``__init__``."""

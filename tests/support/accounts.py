@@ -50,7 +50,7 @@ class Planned:
 
     ``holder``: the key's name. ``kind``: of ``PATHS``. ``usage``: a stream is asked for it. ``most``: the cap on
     tokens; 0: none. ``leaves``: the caller does, after so many events of the answer, 0: after none; None: it
-    stays. ``moment``: seconds that it waits before it does.
+    stays. ``moment``: seconds that it waits before it does. ``addressed``: see ``says_address``.
     """
 
     number: int
@@ -64,6 +64,12 @@ class Planned:
     words: int = 0
     leaves: int | None = None
     moment: float = 0.0
+    addressed: bool = False
+
+    @property
+    def says_address(self) -> bool:
+        """Whether it goes out with ``address_of`` its number, because it may never learn its request id."""
+        return self.addressed or self.leaves is not None
 
 
 @dataclass(slots=True)
@@ -201,7 +207,7 @@ def request(planned: Planned) -> bytes:
     """The call as it goes over the wire."""
     body = json.dumps(_members(planned)).encode()
     key = f"Authorization: Bearer {planned.key}\r\n" if planned.key else ""
-    if planned.leaves is not None:  # it may never learn its request id
+    if planned.says_address:
         key += f"X-Forwarded-For: {address_of(planned.number)}\r\n"
     return (
         f"POST {PATHS[planned.kind]} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n{key}"

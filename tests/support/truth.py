@@ -111,9 +111,9 @@ def compare(seen: Sequence[Seen], rows: Sequence[Row], simulators: Mapping[str, 
     for one in seen:
         mine = by_id.get(one.request_id) or by_client.get(address_of(one.planned.number), [])
         if len(mine) != 1:
-            compared.faults.append(f"{_name(one)} has {len(mine)} rows")
+            compared.faults.append(f"{name(one)} has {len(mine)} rows")
             continue
-        _compare_call(compared, one, mine[0], *generated.get(one.planned.number, (Generated(), "")))
+        compare_call(compared, one, mine[0], *generated.get(one.planned.number, (Generated(), "")))
     if len(rows) != len(seen):
         compared.faults.append(f"{len(seen)} calls, {len(rows)} rows")
     return compared
@@ -144,25 +144,26 @@ def check_reports(directory: Path, rows: Sequence[Row], faults: list[str]) -> No
                 _check_figures(f"{by} {figure.name}", [figure], mine, faults)
 
 
-def check_budgets(directory: Path, rows: Sequence[Row], faults: list[str]) -> None:
-    """What is remembered of each key's allowances, which must be for ever, must be the sum of its rows."""
+def check_budgets(directory: Path, rows: Sequence[Row], faults: list[str], *, held: bool = False) -> None:
+    """What is remembered of each key's allowances, which must be for ever, must be the sum of its rows. ``held``:
+    calls are under way that hold some of them."""
     with closing(reports.connect(directory)) as connection:
         states = dict(connection.execute("SELECT name, value FROM states WHERE kind = 'allowance'"))
     for key, text in states.items():
         mine = [row for row in rows if row["key"] == key]
         tokens = sum(row["prompt_tokens"] + row["completion_tokens"] for row in mine)
         cost = sum(row["cost"] for row in mine)
-        for name, state in json.loads(text).items():
-            expected = tokens if name.startswith("tokens/") else cost
+        for item, state in json.loads(text).items():
+            expected = tokens if item.startswith("tokens/") else cost
             if state["spent"] != expected:
-                faults.append(f"{key}: {name} has {state['spent']} spent, its rows say {expected}")
-            if state["held"]:
-                faults.append(f"{key}: {name} holds {state['held']} for nobody")
+                faults.append(f"{key}: {item} has {state['spent']} spent, its rows say {expected}")
+            if state["held"] and not held:
+                faults.append(f"{key}: {item} holds {state['held']} for nobody")
     unsaved = {row["key"] for row in rows if row["completion_tokens"]} - {"", *states}
     faults += [f"{key}: nothing is remembered of its allowances" for key in unsaved]
 
 
-def _check_figures(name: str, figures: Sequence[Figures], rows: Sequence[Row], faults: list[str]) -> None:
+def _check_figures(which: str, figures: Sequence[Figures], rows: Sequence[Row], faults: list[str]) -> None:
     outcomes = Counter(row["outcome"] for row in rows)
     expected = {
         "calls": len(rows), **{sum_: sum(row[sum_] for row in rows) for sum_ in SUMS},
@@ -171,7 +172,7 @@ def _check_figures(name: str, figures: Sequence[Figures], rows: Sequence[Row], f
     }  # fmt: skip
     told = {each: sum(getattr(figure, each) for figure in figures) for each in expected}
     if told != expected:
-        faults.append(f"{name}: reports tell {told}, rows {expected}")
+        faults.append(f"{which}: reports tell {told}, rows {expected}")
 
 
 def _sorted(rows: Sequence[Row]) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
@@ -183,7 +184,8 @@ def _sorted(rows: Sequence[Row]) -> tuple[dict[str, list[Row]], dict[str, list[R
     return by_id, by_client
 
 
-def _compare_call(compared: Compared, seen: Seen, row: Row, generated: Generated, fault: str) -> None:
+def compare_call(compared: Compared, seen: Seen, row: Row, generated: Generated, fault: str) -> None:
+    """Put the accounts of one call side by side."""
     shape = "stream" if seen.planned.stream else "json"
     group = compared.groups[row["usage"], row["outcome"], shape]
     group.calls += 1
@@ -197,20 +199,24 @@ def _compare_call(compared: Compared, seen: Seen, row: Row, generated: Generated
     prompts.callers += seen.prompt or 0
     wrong = [*_wrong_place(seen, row), *_wrong_outcome(seen, row, fault)]
     wrong += _wrong_tokens(compared, seen, row, generated, fault)
-    place = f"{_name(seen)} ({fault or 'no fault'}, {row['usage']}, {row['outcome']})"
+    place = f"{name(seen)} ({fault or 'no fault'}, {row['usage']}, {row['outcome']})"
     compared.faults += [f"{place}: {what}" for what in wrong]
 
 
 def _wrong_place(seen: Seen, row: Row) -> list[str]:
     planned = seen.planned
     wrong = [
-        name
-        for name, expected in (("key", planned.holder), ("model", planned.model), ("stream", int(planned.stream)))
-        if row[name] != expected
+        column
+        for column, expected in (
+            ("key", planned.holder),
+            ("model", planned.model),
+            ("stream", int(planned.stream)),
+        )
+        if row[column] != expected
     ]
     if seen.status and not seen.left and row["status"] != seen.status:
         wrong.append("status")
-    return [f"the row's {name} is {row[name]!r}" for name in wrong]
+    return [f"the row's {column} is {row[column]!r}" for column in wrong]
 
 
 def _wrong_outcome(seen: Seen, row: Row, fault: str) -> list[str]:
@@ -257,7 +263,8 @@ def _wrong_tokens(compared: Compared, seen: Seen, row: Row, generated: Generated
     return wrong
 
 
-def _name(seen: Seen) -> str:
+def name(seen: Seen) -> str:
+    """A call, for people."""
     planned: Planned = seen.planned
     shape = " stream" if planned.stream else ""
     return f"call {planned.number} of {planned.holder or 'nobody'}, {planned.kind}{shape} to {planned.model}"
