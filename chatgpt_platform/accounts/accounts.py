@@ -85,6 +85,7 @@ class Accounts:
         self._journal: Callable[[], Sequence[Row]] = tuple
         self._next_journal = self._next_buckets = 0.0
         self._open_calls = False
+        self._renewed = 0
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._watching: asyncio.Task[None] | None = None
         self._remembered: Final = self._states(_ALLOWANCES)
@@ -187,6 +188,8 @@ class Accounts:
             self._day = self._today()
             self._renew_prices()
         self.write_rows()
+        if self.ledger is not None:
+            self._look_after(self.ledger)
         wall, clock = time.time(), time.monotonic_ns()
         touched = [account for account in self.ring.accounts.values() if account.touched]
         for account in touched:
@@ -335,6 +338,23 @@ class Accounts:
             if account is not None:
                 account.settle(NO_HOLD, *booking.used_by(row), wall, clock)
         self._open_calls = True  # they are to be forgotten
+
+    def _look_after(self, ledger: Ledger) -> None:
+        """Go on from what a ledger knows that could not be read at the start; tell a new one all that is known."""
+        if ledger.take_late():
+            wall, clock = time.time(), time.monotonic_ns()
+            self._remembered.update(self._states(_ALLOWANCES))
+            for account in self.ring.accounts.values():
+                if account.name in self._remembered:
+                    account.add(_read(self._remembered.pop(account.name)), wall, clock)
+            self._warnings.restore(self._states(_WARNINGS))
+            self._charge_lost_calls()
+        elif ledger.renewed == self._renewed:
+            return
+        self._renewed = ledger.renewed
+        for account in self.ring.accounts.values():
+            account.touched = True
+        ledger.save(_WARNINGS, self._warnings.state())
 
     def _save_buckets(self, ledger: Ledger) -> None:
         clock, wall = time.monotonic_ns(), time.time_ns()
