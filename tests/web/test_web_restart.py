@@ -73,7 +73,7 @@ def test_budgets_of_every_period_go_on_where_they_stood(tmp_path: Path) -> None:
             assert ask(running, "openai", headers=bearer(), max_tokens=300).status == 429
     other = sharing(virtual_key(tokens=["2000/day", "900/30d"]), directory=tmp_path)
     with gateway(other, Behaviour(tokens=300)) as running:
-        assert spent(running) == {"tokens/day": before["tokens/day"], "tokens/30d": before["tokens/30d"]}
+        assert spent(running) == {"tokens/day": before["tokens/day"], "tokens/2592000s": before["tokens/2592000s"]}
 
 
 def test_a_calls_share_is_written_within_a_moment_while_it_runs(tmp_path: Path) -> None:
