@@ -11,13 +11,14 @@ import environment  # noqa: F401 - stands first: it turns away a Python that is 
 
 # isort: split
 import argparse
+import contextlib
 import http.client
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ class Trial:
             ("version --licenses", self.licenses),
             ("init, check", self.settings),
             ("serve --demo: every endpoint, streams, ask, healthcheck, the end", self.serve),
+            ("keys, and what is known of their use after a restart", self.keys),
             ("simulate, check --online", self.check_online),
             ("nothing is left unpacked", self.leaves_nothing),
         ]
@@ -96,9 +98,7 @@ class Trial:
         self._run("check", "--config", "nowhere.yaml", code=2)
 
     def serve(self) -> None:
-        command = [str(self.executable), "serve", "--demo", "--host", processes.LOOPBACK, "--port", str(self.port)]
-        with processes.Process(command, self.folder, self.folder / "output", self.env) as gateway:
-            gateway.wait_until_ready(self.port, "/readyz", PATIENCE)
+        with self._gateway() as gateway:
             for path, (body, member) in POSTS.items():
                 _require(path, self._call("POST", path, body), member)
             for path, member in GETS.items():
@@ -119,6 +119,21 @@ class Trial:
                 raise SelfTestError(f"serve ended with exit code {gateway.exit_code}")
         self._has_logged()
 
+    def keys(self) -> None:
+        self.env["CHATGPT_STATE__DIRECTORY"] = str(self.folder / "state")
+        key = self._run("keys", "create", "--name", "alice", "--budget", "1.00/month").strip()
+        for calls in (1, 2):
+            with self._gateway() as gateway:
+                self._call("GET", "/chatgpt?prompt=Hello", key=key)
+                gateway.stop(PATIENCE)
+            known = json.loads(self._run("usage", "--format", "json"))
+            if known["total"]["complete"] != calls:
+                raise SelfTestError(f"of {calls} calls usage says {known}")
+        if known["total"]["unpriced_calls"] != 0:
+            raise SelfTestError("the prices that come with the gateway are not there")
+        self._run("keys", "revoke", "alice")
+        del self.env["CHATGPT_STATE__DIRECTORY"]
+
     def check_online(self) -> None:
         port = processes.free_port()
         command = [str(self.executable), "simulate", "--port", str(port)]
@@ -133,6 +148,13 @@ class Trial:
         left = [path.name for path in self.unpacked.iterdir()]
         if left:
             raise SelfTestError(f"{', '.join(left)} still there")
+
+    @contextlib.contextmanager
+    def _gateway(self) -> Iterator[processes.Process]:
+        command = [str(self.executable), "serve", "--demo", "--host", processes.LOOPBACK, "--port", str(self.port)]
+        with processes.Process(command, self.folder, self.folder / "output", self.env) as gateway:
+            gateway.wait_until_ready(self.port, "/readyz", PATIENCE)
+            yield gateway
 
     def _has_logged(self) -> None:
         lines = (self.folder / "logs" / "access.log").read_text("utf-8").splitlines()
@@ -154,10 +176,12 @@ class Trial:
             raise SelfTestError(f"{arguments[0]} ended with exit code {done.returncode}: {words}")
         return done.stdout.decode("utf-8", "replace")
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> str:
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None, key: str = "") -> str:
         connection = http.client.HTTPConnection(processes.LOOPBACK, self.port, timeout=PATIENCE)
         try:
             headers = {"Content-Type": "application/json"} if body else {}
+            if key:
+                headers["ApiKey"] = key
             connection.request(method, path, json.dumps(body) if body else None, headers)
             answer = connection.getresponse()
             text = answer.read().decode("utf-8")

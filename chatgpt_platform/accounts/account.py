@@ -71,7 +71,7 @@ State = dict[str, Used]
 """By the names of items."""
 
 
-class Hold(NamedTuple):
+class Hold(msgspec.Struct, frozen=True):
     """What a call may use of its account's allowances, until it is settled."""
 
     items: tuple[Item, ...]
@@ -103,6 +103,8 @@ class Account:
         self.addresses: AddressBook | None = None
         self.concurrency: float = math.inf
         self.items: tuple[Item, ...] = ()
+        self._tallies: tuple[tuple[Allowance, bool], ...] = ()
+        """Of the items what each call needs."""
         self.under_way: Final[set[object]] = set()
         """Its calls that were admitted and are not settled."""
         self.waiting: Final[deque[tuple[Callable[[], bool], asyncio.Future[bool]]]] = deque()
@@ -128,9 +130,11 @@ class Account:
         self.addresses = AddressBook((), key.addresses, ()) if key.addresses else None
         limits = key.limits
         windows = windows_of(limits.second, limits.minute, limits.hour, limits.day)
-        if self.limiter is not None:
+        if not windows:
+            self.limiter = None
+        elif self.limiter is not None:
             self.limiter.reconfigure(windows, 1, clock)
-        elif windows:
+        else:
             self.limiter = Store(windows, 1, _nobody_else, secret=secret, prefix="key-")
         former = {item.name: item.allowance for item in self.items}
         given = (*(("tokens", one) for one in key.tokens), *(("dollars", one) for one in key.budget))
@@ -141,6 +145,7 @@ class Account:
             )
             for unit, each in given
         )  # fmt: skip
+        self._tallies = tuple((item.allowance, item.in_money) for item in self.items)
         self.key = key
 
     def may_use(self, model: str) -> bool:
@@ -167,14 +172,14 @@ class Account:
         for model, meter in self._meters.items():
             meter.price = price_of(model)
 
-    def has_room(self, tokens: int, money: int, wall: float, clock: int) -> bool:
-        """Whether a call may begin that uses so much: ``lack`` in one go, for most calls."""
-        for item in self.items:
-            allowance = item.allowance
+    def begin(self, tokens: int, money: int, wall: float, clock: int) -> bool:
+        """``hold``, if there is room for so much: in one go, for most calls."""
+        for allowance, in_money in self._tallies:
             if wall >= allowance.turns_at:
                 allowance.turn(wall, clock)
-            if allowance.amount - allowance.spent - allowance.held < (money if item.in_money else tokens):
+            if allowance.amount - allowance.spent - allowance.held < (money if in_money else tokens):
                 return False
+        self.hold(tokens, money)
         return True
 
     def lack(self, tokens: int, money: int, wall: float, clock: int) -> Lack | None:
@@ -187,25 +192,27 @@ class Account:
                 return Lack(item, item.allowance.wait(wanted, wall, clock), passing)
         return None
 
-    def hold(self, tokens: int, money: int) -> Hold:
+    def hold(self, tokens: int, money: int) -> None:
         """A call begins that may use up to so much."""
-        items = self.items
-        for item in items:
-            item.allowance.held += money if item.in_money else tokens
-        return Hold(items, tokens, money)
+        for allowance, in_money in self._tallies:
+            allowance.held += money if in_money else tokens
+
+    def release(self, hold: Hold) -> None:
+        """What a call held is free again."""
+        same = self.items is hold.items
+        for allowance, in_money in self._tallies:
+            # The settings may have changed since: what was not held cannot be given back.
+            if same or any(allowance is each.allowance for each in hold.items):
+                allowance.held -= hold.money if in_money else hold.tokens
 
     def settle(self, hold: Hold, tokens: int, money: int, wall: float, clock: int) -> None:
         """A call is over that has used so much."""
         self.touched = True
-        same = self.items is hold.items
-        for item in self.items:
-            allowance = item.allowance
-            # The settings may have changed since: what was not held cannot be given back.
-            if same or any(allowance is each.allowance for each in hold.items):
-                allowance.held -= hold.money if item.in_money else hold.tokens
+        self.release(hold)
+        for allowance, in_money in self._tallies:
             if wall >= allowance.turns_at:
                 allowance.turn(wall, clock)
-            allowance.spend(money if item.in_money else tokens, clock)
+            allowance.spend(money if in_money else tokens, clock)
 
     def wake(self) -> None:
         """Something is free again: those who can go on do so, in the order in which they came."""

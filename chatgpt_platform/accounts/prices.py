@@ -32,7 +32,9 @@ class Price(NamedTuple):
 
     def cost(self, prompt: int, cached: int, completion: int) -> int:
         """The picodollars of a call. ``cached``: how many of the ``prompt`` tokens were cached."""
-        cached = min(max(cached, 0), prompt)
+        if cached <= 0:
+            return prompt * self.input + completion * self.output
+        cached = min(cached, prompt)
         return (prompt - cached) * self.input + cached * self.cached_input + completion * self.output
 
 
@@ -90,12 +92,12 @@ def shipped_prices() -> tuple[Rule, ...]:
 
     Raises ``OSError`` or ``ValueError`` where the installation is damaged, naming what is wrong.
     """
-    # Only where something has a price: PyYAML takes a tenth of a start.
-    from importlib import resources  # noqa: PLC0415
-
-    from chatgpt_platform.settings.yaml_nodes import from_yaml  # noqa: PLC0415
+    from importlib import resources  # noqa: PLC0415 - only where something has a price
 
     text = (resources.files("chatgpt_platform") / "accounts" / "prices.yaml").read_text("utf-8")
+    # PyYAML takes a tenth of a start.
+    from chatgpt_platform.settings.yaml_nodes import from_yaml  # noqa: PLC0415
+
     findings = walk.read(TREE, from_yaml(text))
     if findings.troubles:
         path, text, line = findings.troubles[0]

@@ -63,14 +63,18 @@ def let_go(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
-def on_stop(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+def on_stop(loop: asyncio.AbstractEventLoop, stop: Callable[[], None], *, reloads: bool = False) -> None:
     """Call ``stop`` on the loop at each SIGTERM and Ctrl-C, and on Windows at each Ctrl-Break too.
 
     Also when the executable's launcher was killed: it is the process that people and supervisors know.
+    ``reloads``: ``on_reload`` will follow, and until then SIGHUP waits.
     """
     copy = unpacked.current()
     if copy is not None:
         copy.on_orphaned(loop, stop)
+        if sys.platform == "linux" and reloads:
+            # Before there are other threads: one that could take it would end the process.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     _on_signals(loop, ("SIGTERM", "SIGINT", "SIGBREAK"), stop)
 
 
@@ -84,8 +88,8 @@ class Manager:
     not be told."""
 
     def on_stop(self, loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-        """Call ``stop`` on the loop at each wish to stop."""
-        on_stop(loop, stop)
+        """Call ``stop`` on the loop at each wish to stop; to be called before any thread is started."""
+        on_stop(loop, stop, reloads=True)
 
     def on_reload(self, loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> None:
         """Call ``reload`` on the loop at each wish to read the settings again."""

@@ -49,12 +49,12 @@ _SYNCHRONIZE: Final = 0x0010_0000
 
 _WANTED_LATER: Final = (
     "encodings.idna", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8_sig", "stringprep",
-    "unicodedata", "chatgpt_platform.settings.yaml_nodes", "chatgpt_platform.upstream.proxies",
-    "chatgpt_platform.observe.exposition", "chatgpt_platform.accounts.webhook",
+    "unicodedata", "chatgpt_platform.upstream.proxies", "chatgpt_platform.observe.exposition",
+    "chatgpt_platform.accounts.webhook",
 )  # fmt: skip
-"""Modules that a gateway may need long after its start: a file of settings where there was none, a host name
-that is not ASCII, the first query with an escape, a file with a mark, a proxy, metrics or a webhook since a
-reload."""
+"""Modules that a gateway may need long after its start: for a host name that is not ASCII, the first query with an
+escape, a file with a mark, a proxy, metrics or a webhook since a reload. Those for a file of settings where there
+was none come with the prices."""
 
 
 class Copy:
@@ -81,7 +81,7 @@ class Copy:
                 importlib.import_module(name)
         from chatgpt_platform.accounts.prices import shipped_prices  # noqa: PLC0415 - as they are
 
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(ImportError, OSError, ValueError):
             shipped_prices()
 
     def on_orphaned(self, loop: AbstractEventLoop, act: Callable[[], None]) -> None:

@@ -3,8 +3,7 @@
 For a call with a virtual key all limits are taken together, once its body was read: those of its address, those of
 its key, and what it may use of the key's allowances. Where one of them refuses, none is taken.
 
-What it may use is reserved before it begins, and settled when it is over: see ``limits/allowance``. How much that
-is, its body tells (``gateway/estimate``) and the account's calls before it (``accounts/meter``).
+What it may use is held before it begins (``gateway/reservation``), and settled when it is over.
 """
 
 from __future__ import annotations
@@ -14,26 +13,21 @@ import contextlib
 import math
 import time
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import structs
 
-from chatgpt_platform.accounts.account import Account, Item, Lack
-from chatgpt_platform.accounts.accounts import Accounts
+from chatgpt_platform.accounts.account import Account, Lack
+from chatgpt_platform.accounts.accounts import ROWS_AT_ONCE, Accounts
 from chatgpt_platform.accounts.booking import Row
-from chatgpt_platform.accounts.meter import Meter
-from chatgpt_platform.accounts.prices import Price
 from chatgpt_platform.accounts.ring import REVOKED
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway import estimate, members, tokens
+from chatgpt_platform.gateway import estimate
 from chatgpt_platform.gateway.call import Call
+from chatgpt_platform.gateway.reservation import Reservations, longest
 from chatgpt_platform.limits.store import Decision, Store
 from chatgpt_platform.observe.access import ESTIMATED, REPORTED, Record
 from chatgpt_platform.wire.head import joined
-
-_HARD_CAP: Final = 4096
-"""Tokens that the answer to a call without a cap has at most, where allowances are hard and the owner has named no
-other figure."""
 
 _LASTS: Final = 0.25
 """Seconds after which a call under way is noted at the next opportunity. Both together are less than a second: no
@@ -43,15 +37,6 @@ _CLIENT_LEFT: Final = 499
 
 _UNHEARD: Final = ("client_left", "cut")
 """Outcomes of calls whose answers nobody waited for."""
-
-
-class _Reservation(NamedTuple):
-    """What a call may use at most: tokens and picodollars. ``cap``: the tokens that each of its answers is to be
-    told to have at most; 0: it says so itself, or need not."""
-
-    tokens: int
-    money: int
-    cap: int
 
 
 class Accounting:
@@ -65,9 +50,11 @@ class Accounting:
         of an answer to a call without a cap, then; 0: a default. ``wait``: seconds for which so many calls of a
         key may wait for what its others hold."""
         self._accounts: Final = accounts
+        self._anonymous: Final = accounts.anonymous
+        self._price: Final = accounts.price
+        self._records: Final = accounts.records if accounts.ledger is not None else None
         self._limiter: Final = limiter
-        self._hard: Final = hard
-        self._cap: Final = cap or _HARD_CAP
+        self._reservations: Final = Reservations(accounts.price, hard=hard, cap=cap)
         self._wait: Final = wait
         self._most_waiting: Final = most_waiting
         self._log_prompts: Final = log_prompts
@@ -108,27 +95,27 @@ class Accounting:
         account = call.account
         if account is None:
             self.count(call)
-            self._accounts.anonymous.under_way.add(call)
+            self._anonymous.under_way.add(call)
             return True
         if call.credential is not None and call.credential.until == REVOKED:  # since its head came
             raise Problem(Kind.KEY_REFUSED, "key_revoked")
         if len(account.under_way) >= account.concurrency:
             self.look(call, account)
             return False
-        if not account.items:
+        if account.items:
+            lack = self._reservations.hold(call, account)
+            if lack is not None:
+                if lack.passing:
+                    return False
+                self.tell_quota(call, time.monotonic_ns())
+                raise self._refused(account, lack)
+        try:
             self.count(call)
-        else:
-            reservation = self._reservation(call, account)
-            tokens_, money, cap = reservation
-            clock = time.monotonic_ns()
-            if not account.has_room(tokens_, money, call.record.time, clock) and not self._fits(
-                call, account, reservation
-            ):
-                return False
-            self.count(call)
-            call.hold = account.hold(tokens_, money)
-            if cap:
-                _put_cap(call, cap)
+        except Problem:
+            if call.hold is not None:
+                account.release(call.hold)
+                call.hold = None
+            raise
         account.under_way.add(call)
         return True
 
@@ -160,27 +147,39 @@ class Accounting:
 
     def settle(self, call: Call, status: int) -> None:
         """A call is over: what it used is its account's, and a row of the ledger."""
-        account, record = call.account or self._accounts.anonymous, call.record
+        account, record = call.account or self._anonymous, call.record
         account.under_way.discard(call)
-        outcome = record.outcome = record.outcome or _outcome(record, status)
-        meter = call.meter or account.meter(record.model or "", self._accounts.price)
-        unheard = outcome in _UNHEARD and not record.stream  # of a stream all that came is known
-        if unheard and record.usage is ESTIMATED and record.completion_tokens is None:
-            record.completion_tokens = meter.told_by(record.duration_ms, self._longest(call, meter) * call.copies)
-        prompt, completion = record.prompt_tokens or 0, record.completion_tokens or 0
+        outcome = record.outcome
+        if not outcome:
+            good = status < 400 and record.error is None
+            record.outcome = outcome = "complete" if good else _outcome(record, status)
+        meter = call.meter or account.meter(record.model or "", self._price)
+        prompt, completion = record.prompt_tokens or 0, record.completion_tokens
+        if completion is None:
+            completion = 0
+            if record.usage is ESTIMATED and outcome in _UNHEARD and not record.stream:
+                most = longest(call, meter) * call.copies
+                record.completion_tokens = completion = meter.told_by(record.duration_ms, most)
         price = meter.price
         if price is not None:
-            record.cost = price.cost(prompt, record.cached_tokens or 0, completion)
-        record.priced = price is not None or not (prompt or completion)  # of nothing no price is missing
+            record.cost = cost = price.cost(prompt, record.cached_tokens or 0, completion)
+            record.priced = True
+        else:
+            cost = 0
+            record.priced = not (prompt or completion)  # of nothing no price is missing
         hold = call.hold
         if hold is not None:
             call.hold = None
-            account.settle(hold, prompt + completion, record.cost, time.time(), time.monotonic_ns())
+            account.settle(hold, prompt + completion, cost, time.time(), time.monotonic_ns())
             if outcome == "complete" and record.usage is REPORTED:
                 meter.learn(len(call.body), prompt, completion, 0.0 if record.stream else record.duration_ms)
         if account.waiting:
             account.wake()
-        self._accounts.book(record)
+        records = self._records
+        if records is not None:
+            records.append(record)
+            if len(records) >= ROWS_AT_ONCE:
+                self._accounts.write_rows()
         if account.keeps_prompts:
             self._accounts.say(record)
             if not self._log_prompts:
@@ -189,7 +188,7 @@ class Accounting:
     def so_far(self) -> list[Row]:
         """Rows of the calls under way that an upstream has been working on for a while, as if they ended now."""
         now, rows = time.monotonic(), []
-        for account in (self._accounts.anonymous, *self._accounts.ring.accounts.values()):
+        for account in (self._anonymous, *self._accounts.ring.accounts.values()):
             for call in account.under_way:
                 assert isinstance(call, Call)
                 if call.record.attempts and now - call.started >= _LASTS:
@@ -199,9 +198,9 @@ class Accounting:
     # Inside.
 
     def _row_so_far(self, call: Call, account: Account, ms: float) -> Row:
-        meter = account.meter(call.record.model or "", self._accounts.price)
+        meter = account.meter(call.record.model or "", self._price)
         prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
-        most = self._longest(call, meter) * call.copies
+        most = longest(call, meter) * call.copies
         said = call.stream.pieces if call.stream is not None else meter.told_by(ms, most)
         cost = 0 if meter.price is None else meter.price.cost(prompt, 0, said)
         record = structs.replace(
@@ -222,60 +221,6 @@ class Accounting:
         clock = time.monotonic_ns()
         self.tell_quota(call, clock)
         return denied(limiter.look(account.name, clock).retry_after, "too_many_requests_of_key")
-
-    def _reservation(self, call: Call, account: Account) -> _Reservation:
-        """What a call may use."""
-        meter = call.meter
-        if meter is None:
-            meter = call.meter = account.meter(call.record.model or "", self._accounts.price)
-        prompt = estimate.most_prompt_tokens(call.body)
-        answer = cap = 0
-        if call.endpoint.token_members:
-            answer = self._longest(call, meter)
-            if self._hard and call.most_completion <= 0:
-                answer = cap = self._answer(call, account, meter, prompt)
-            answer *= call.copies
-        price = meter.price
-        return _Reservation(prompt + answer, 0 if price is None else price.cost(prompt, 0, answer), cap)
-
-    def _fits(self, call: Call, account: Account, most: _Reservation) -> bool:
-        """Whether there is room for what a call will likely use, though not for the most; False where there will
-        be once others are settled. Raises Problem."""
-        meter = call.meter
-        assert meter is not None
-        used, money = most.tokens, most.money
-        if not self._hard:
-            prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
-            prompt = min(prompt, estimate.most_prompt_tokens(call.body))
-            answer = self._answer(call, account, meter, prompt) * call.copies
-            used = prompt + answer
-            money = 0 if meter.price is None else meter.price.cost(prompt, 0, answer)
-        lack = account.lack(used, money, time.time(), time.monotonic_ns())
-        if lack is not None and not lack.passing:
-            self.tell_quota(call, time.monotonic_ns())
-            raise self._refused(account, lack)
-        return lack is None
-
-    def _answer(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
-        """Tokens of each answer that a call asks for: as many as it may have, or is likely to. Raises Problem for a
-        cap that means "no limit" to some services."""
-        names, hard = call.endpoint.token_members, self._hard
-        if not names or call.most_completion > 0:
-            return call.most_completion if names else 0
-        if hard and call.most_completion < 0:
-            raise Problem(Kind.BAD_REQUEST, "out_of_range", param=names[0], member=names[0], low=1)
-        answer, wall, clock = self._cap if hard else meter.completion, time.time(), time.monotonic_ns()
-        for item in account.items:
-            allowance = item.allowance
-            # Hard: what is left once all others leave what they hold. Else a guess, by which the first call of a
-            # period must not be refused.
-            amount = allowance.room(wall, clock) + allowance.held if hard else allowance.amount
-            answer = min(answer, _longest(item, amount, meter.price, prompt, answer * call.copies) // call.copies)
-        return max(answer, 1)
-
-    def _longest(self, call: Call, meter: Meter) -> int:
-        """Tokens that an answer to a call has at most, or as a rule."""
-        return call.most_completion if call.most_completion > 0 else meter.completion
 
     def _refused(self, account: Account, lack: Lack) -> Problem:
         """Why a call may not begin, whatever those under way leave of what they hold."""
@@ -302,33 +247,15 @@ class Accounting:
         return Problem(Kind.OVER_BUDGET, "budget_in_use", retry_after=seconds, seconds=seconds)
 
 
-def _longest(item: Item, amount: int, price: Price | None, prompt: int, most: int) -> int:
-    """Tokens of an answer, up to ``most``, for which an amount has room behind a question of so many."""
-    if item.unit == "tokens":
-        return min(amount - prompt, most)
-    if price is None or not price.output:
-        return most
-    return min((amount - price.cost(prompt, 0, 0)) // price.output, most)
-
-
-def _put_cap(call: Call, cap: int) -> None:
-    """Tell the upstream how many tokens each answer may have at most."""
-    name = tokens.token_member(call.endpoint.token_members, call.record.model or "")
-    call.body = members.rewrite(call.body, {name: cap})
-    call.most_completion = cap
-
-
 def denied(seconds: int, text: str = "too_many_requests") -> Problem:
     """The Problem of a call above a limit that has room again in so many seconds."""
     return Problem(Kind.TOO_MANY_REQUESTS, text, retry_after=seconds, seconds=seconds)
 
 
 def _outcome(record: Record, status: int) -> str:
-    """How a call went, for the ledger; those that the gateway ended itself have it already."""
+    """How a call went that did not go well, for the ledger."""
     if status == _CLIENT_LEFT:
         return "client_left"
-    if status < 400 and record.error is None:
-        return "complete"
     return "upstream_failed" if record.attempts else "denied"
 
 

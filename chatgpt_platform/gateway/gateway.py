@@ -203,7 +203,8 @@ class Gateway:
 
     def account(self, call: Call, status: int) -> None:
         """Charge a call that is over; it must have been settled."""
-        if (self._keyed or call.account is not None) and _counts(call) and status != _PREFLIGHT:
+        counts = (call.endpoint.counted or _counts(call)) and status != _PREFLIGHT
+        if counts and (self._keyed or call.account is not None):
             self._accounting.settle(call, status)
 
     def calls_so_far(self) -> list[Row]:

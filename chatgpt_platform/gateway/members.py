@@ -48,8 +48,8 @@ class OpenAIBody(msgspec.Struct):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
-    n: int | None = None
-    best_of: int | None = None
+    n: int | float | None = None
+    best_of: int | float | None = None
     api_base: msgspec.Raw = _ABSENT
     base_url: msgspec.Raw = _ABSENT
     api_key: msgspec.Raw = _ABSENT

@@ -145,9 +145,12 @@ class OpenAIApi:
 
     def _note_answers(self, call: Call, asked: members.OpenAIBody, changes: Mapping[str, int]) -> None:
         """How many answers a call asks for, and how long they may be. ``changes``: of the caps in its body."""
-        call.copies = max(asked.n or 1, asked.best_of or 1, 1)
+        if asked.n is not None or asked.best_of is not None:
+            call.copies = max(int(asked.n or 1), int(asked.best_of or 1), 1)
         if call.endpoint is _COMPLETIONS:
             call.copies *= members.prompts(call.body)
+        if asked.max_tokens is asked.max_completion_tokens is asked.max_output_tokens and not changes:
+            return  # there is none, as a rule
         given = [changes.get(name, getattr(asked, name)) for name in call.endpoint.token_members]
         caps = [cap for cap in given if cap is not None]
         if caps:

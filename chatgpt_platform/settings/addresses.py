@@ -14,7 +14,6 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 USAGE: Final = "api/usage"
 RESERVED: Final = ("v1", "healthz", "readyz", "metrics", "admin", "chatgpt")
-_RESERVED_BELOW: Final = ("api", "usage")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _HIDDEN: Final = "a value that is not shown"
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
@@ -150,10 +149,8 @@ class Route(_AddressKind):
             raise Mismatch
         if segments[0].lower() in RESERVED:
             raise Mismatch(f"a path that does not begin with one of {', '.join(RESERVED)}: they are in use")
-        if "/".join(segments).lower() == USAGE:
-            raise Mismatch(f"another path than /{USAGE}, which is in use")
-        if tuple(map(str.lower, segments[:2])) == _RESERVED_BELOW:
-            raise Mismatch("a path that does not begin with api/usage: it is in use")
+        if "/".join(segments[:2]).lower() == USAGE:
+            raise Mismatch(f"a path that does not begin with {USAGE}: it is in use")
         return "/" + "/".join(segments)
 
 

@@ -26,6 +26,12 @@ from support.program import PATIENCE, ROOT, Program, child_of, environment_of, s
 README: Final = (ROOT / "README.md").read_text("utf-8")
 CHAT: Final = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "one two three"}]}
 HEADERS: Final = {"Authorization": "Bearer placeholder"}
+SHARED: Final = """
+logging: {level: debug}
+keys: [{name: alice, key: kkkkkkkkkkkkkkkk, budget: [0.000001/total]}]
+budgets: {webhook: {url: "http://127.0.0.1:9/hook", secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}}
+"""
+"""Settings that need what was not needed without them."""
 # Windows has none of them, and runs none of these tests.
 KILL, STOP, HUP = (getattr(signal, name, signal.SIGTERM) for name in ("SIGKILL", "SIGSTOP", "SIGHUP"))
 
@@ -196,9 +202,11 @@ def test_it_goes_on_when_its_files_are_cleaned_away(executable: Path, unpacked: 
             (tmp_path / "newer").rename(program_file)
             _ask_everything(program)
             settings.parent.mkdir()
-            settings.write_text("logging: {level: debug}\n")
+            settings.write_text(SHARED)
             os.kill(program.process.pid, HUP)
-            program.wait_for("changed: logging.level")
+            program.wait_for("changed: ")
+            answer = requests.get(f"{program.url}/chatgpt", {"prompt": "x", "api_key": "k" * 16}, timeout=PATIENCE)
+            assert answer.status_code == 429, "a budget of nothing: what a model costs is known"
             settings.write_text("nonsense: [\n")
             os.kill(program.process.pid, HUP)
             program.wait_for("reload refused: the former settings stay in force")
@@ -247,7 +255,7 @@ def _ask_everything(program: Program) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_its_processes_is_one(executable: Path, unpacked: Path, number: signal.Signals) -> None:
     """From a terminal, pkill, a supervisor: both processes get it, and the launcher hands its own on."""
-    with served(executable, unpacked, "--demo") as program:
+    with served(executable, unpacked, "--demo", environment={"CHATGPT_STATE__DIRECTORY": "state"}) as program:
         service = child_of(program)
         with stream(program) as lines:
             for pid in (service, program.process.pid):
@@ -257,8 +265,10 @@ def test_a_signal_to_all_its_processes_is_one(executable: Path, unpacked: Path, 
     assert sum("stopping:" in line for line in program.lines) == 1
 
 
-def test_a_reload_for_all_its_processes_is_one(executable: Path, unpacked: Path) -> None:
-    with served(executable, unpacked, "--demo") as program:
+@pytest.mark.parametrize("state", ["", "state"], ids=["without state", "with state"])
+def test_a_reload_for_all_its_processes_is_one(executable: Path, unpacked: Path, state: str) -> None:
+    """The ledger has a thread of its own, which must not take the signal."""
+    with served(executable, unpacked, "--demo", environment={"CHATGPT_STATE__DIRECTORY": state}) as program:
         for pid in (child_of(program), program.process.pid):
             os.kill(pid, HUP)
         program.wait_for("read again")
@@ -315,8 +325,10 @@ def test_a_temporary_directory_that_is_full(executable: Path, unpacked: Path) ->
         # The launcher leaves what it had unpacked until then; the next one that starts clears it.
         subprocess.run(["mount", "-o", "remount,size=100m", str(unpacked)], check=True)
         (rest,) = unpacked.iterdir()
-        with served(executable, unpacked, "--demo"):
+        with served(executable, unpacked, "--demo") as program:
             assert not rest.exists()
+            program.process.terminate()
+            assert program.end() == 0  # killed, it would leave a child that ends a moment later than its output
 
 
 @root_only

@@ -90,8 +90,8 @@ class Running:
         self.container: Final = container
         self.url: Final = f"http://127.0.0.1:{port}"
 
-    def ask(self, path: str = "/chatgpt") -> dict[str, Any]:
-        answer = requests.get(self.url + path, params={"prompt": "Hello"}, timeout=PATIENCE)
+    def ask(self, path: str = "/chatgpt", **more: str) -> dict[str, Any]:
+        answer = requests.get(self.url + path, params={"prompt": "Hello", **more}, timeout=PATIENCE)
         body: dict[str, Any] = answer.json()
         return body
 
@@ -111,11 +111,11 @@ def running(
         yield Running(container, port)
 
 
-def root_owned(tmp_path: Path) -> Path:
+def root_owned(tmp_path: Path, name: str = "logs") -> Path:
     """The folder that Docker makes for a bind mount whose source is not there."""
-    logs = tmp_path / "logs"
-    logs.mkdir(mode=0o755)
-    return logs
+    folder = tmp_path / name
+    folder.mkdir(mode=0o755)
+    return folder
 
 
 def served_by(container: Container) -> tuple[set[int], set[int], int]:
@@ -150,8 +150,8 @@ def test_it_holds_the_executable_and_nothing_else(engine: Engine, built: Built) 
         added = {str(path.relative_to(image)) for path in image.rglob("*")} - {
             str(path.relative_to(base)) for path in base.rglob("*")
         }
-        assert added == {"chatgpt-platform", "app", "app/logs"}
-        assert (image / "app/logs").stat().st_uid == debian.NONROOT
+        assert added == {"chatgpt-platform", "app", "app/logs", "app/state"}
+        assert {(image / name).stat().st_uid for name in ("app/logs", "app/state")} == {debian.NONROOT}
         assert (image / "chatgpt-platform").stat().st_uid == 0
         shells = [name for name in ("sh", "bash", "dash", "busybox") if (image / "bin" / name).exists()]
         assert shells == []
@@ -168,7 +168,10 @@ def test_it_says_what_docker_has_to_know(engine: Engine, built: Built) -> None:
     assert said["HealthCheck" if "HealthCheck" in said else "Healthcheck"]["Test"] == [
         "CMD", "/chatgpt-platform", "healthcheck",
     ]  # fmt: skip
-    assert {"CHATGPT_LOGGING__DIRECTORY=/app/logs", f"CHATGPT_SERVER__USER={USER}"} <= set(config["Env"])
+    assert {
+        "CHATGPT_LOGGING__DIRECTORY=/app/logs", "CHATGPT_STATE__DIRECTORY=/app/state",
+        f"CHATGPT_SERVER__USER={USER}",
+    } <= set(config["Env"])  # fmt: skip
     labels = config["Labels"]
     assert labels["org.opencontainers.image.version"] == __version__
     assert labels["org.opencontainers.image.revision"] == COMMIT
@@ -235,8 +238,9 @@ def test_started_with_a_user_nothing_is_ever_root(engine: Engine, built: Built, 
 
 
 def test_without_capabilities_it_warns_and_serves(engine: Engine, built: Built, tmp_path: Path) -> None:
-    logs = root_owned(tmp_path)
-    with running(engine, built, "--cap-drop", "all", "--volume", f"{logs}:/app/logs") as gateway:
+    logs, state = root_owned(tmp_path), root_owned(tmp_path, "state")
+    mounts = ("--volume", f"{logs}:/app/logs", "--volume", f"{state}:/app/state")
+    with running(engine, built, "--cap-drop", "all", *mounts) as gateway:
         assert gateway.ask()["code"] == 200
         (warning,) = gateway.warnings()
         assert "server.user" in warning
@@ -250,7 +254,9 @@ def test_with_the_few_capabilities_it_needs_it_serves_as_nobody(
     engine: Engine, built: Built, tmp_path: Path
 ) -> None:
     some = [part for name in ("CHOWN", "SETUID", "SETGID") for part in ("--cap-add", name)]
-    options = ("--cap-drop", "all", *some, "--volume", f"{root_owned(tmp_path)}:/app/logs")
+    state = root_owned(tmp_path, "state")
+    mounts = ("--volume", f"{root_owned(tmp_path)}:/app/logs", "--volume", f"{state}:/app/state")
+    options = ("--cap-drop", "all", *some, *mounts)
     with running(engine, built, *options) as gateway:
         (warning,) = gateway.warnings()
         assert "hand signals on" in warning
@@ -260,6 +266,54 @@ def test_with_the_few_capabilities_it_needs_it_serves_as_nobody(
         assert gateway.warnings() == []
         assert served_by(gateway.container) == ({65532}, {65532}, 0)
         assert gateway.container.stop() == 0
+    # What root wrote before is the user's now.
+    assert {each.stat().st_uid for each in (state, *state.iterdir())} == {65532}
+
+
+# --- keys, and what is known of their use
+
+
+@pytest.mark.parametrize("user", ["", USER], ids=["started as root", "never root"])
+def test_keys_are_made_in_it_and_outlive_it(engine: Engine, built: Built, tmp_path: Path, user: str) -> None:
+    state = root_owned(tmp_path, "state")
+    options: tuple[str, ...] = ("--volume", f"{state}:/app/state", "--env", "CHATGPT_ACCESS__REQUIRE_KEY=true")
+    if user:
+        shutil.chown(state, debian.NONROOT, debian.NONROOT)
+        options += ("--user", user)
+    with running(engine, built, *options) as gateway:
+        assert gateway.ask()["code"] == 400
+        key = in_container(gateway, "keys", "create", "--name", "alice", "--budget", "5.00/month").strip()
+        wait_until(lambda: gateway.ask(api_key=key)["code"] == 200)
+        assert gateway.warnings() == []
+        assert gateway.container.stop() == 0
+    with running(engine, built, *options) as gateway:
+        engine.podman("kill", gateway.container.id)
+        engine.podman("start", gateway.container.id)
+        wait_until(lambda: gateway.container.logs.count(" serves http") == 2, PATIENCE)
+        assert gateway.ask(api_key=key)["code"] == 200
+        wait_until(lambda: in_container(gateway, "usage", "--format", "csv").count("\nalice,2,2,") == 1)
+        in_container(gateway, "keys", "revoke", "alice")
+        wait_until(lambda: gateway.ask(api_key=key)["code"] == 401)
+        assert gateway.container.stop() == 0
+    files = [state, *state.iterdir()]
+    assert {each.stat().st_uid for each in files} == {65532}
+    assert {each.stat().st_mode & 0o777 for each in files[1:]} == {0o600}
+    assert [each for each in files[1:] if key.encode() in each.read_bytes()] == []
+
+
+def test_a_state_directory_of_somebody_else_s_is_one_line(engine: Engine, built: Built, tmp_path: Path) -> None:
+    mount = f"{root_owned(tmp_path, 'state')}:/app/state"
+    with pytest.raises(Failed) as failed:
+        engine.podman("run", "--rm", "--user", USER, "--volume", mount, built.image)
+    said = [line for line in str(failed.value).splitlines() if "/app/state" in line and "podman" not in line]
+    assert len(said) == 1
+    assert "the cure" in said[0].lower()
+    assert "exit code 2" in str(failed.value)
+
+
+def in_container(gateway: Running, *command: str) -> str:
+    """What a command that ``docker exec`` starts prints, as README.md has it."""
+    return gateway.container.execute("/chatgpt-platform", *command)
 
 
 def test_what_a_kill_has_left_is_cleared_though_it_is_roots(engine: Engine, built: Built) -> None:
@@ -328,7 +382,7 @@ def test_one_line_builds_it_wherever_it_is_told() -> None:
     assert told == [[line]] * len(places)
 
 
-def test_the_compose_file_is_the_original_one_but_for_the_image() -> None:
+def test_the_compose_file_is_the_original_one_but_for_image_and_state() -> None:
     assert yaml.safe_load((compose.FILES / "compose.yaml").read_text("utf-8")) == {
         "version": "3",
         "services": {
@@ -343,7 +397,7 @@ def test_the_compose_file_is_the_original_one_but_for_the_image() -> None:
                     "SECOND_LIMIT": 1,
                     "ROUTE": "api",
                 },
-                "volumes": ["./logs:/app/logs"],
+                "volumes": ["./logs:/app/logs", "./state:/app/state"],
             }
         },
     }
@@ -358,7 +412,7 @@ def command() -> list[str]:
 
 
 def test_the_compose_file_brought_up(engine: Engine, built: Built, command: list[str], tmp_path: Path) -> None:
-    logs = tmp_path / "logs"
+    logs, state = tmp_path / "logs", tmp_path / "state"
     with compose.up(engine, command, tmp_path, "compose.yaml") as made:
         assert made.ask()["code"] == 200
         assert made.ask()["code"] == 429, "SECOND_LIMIT"
@@ -368,6 +422,8 @@ def test_the_compose_file_brought_up(engine: Engine, built: Built, command: list
         assert made.ask()["code"] == 200
         container = made.container()
         assert container.inspect()["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    assert {each.stat().st_uid for each in (state, *state.iterdir())} == {65532}
+    assert (state / "ledger.db").exists()
     text = (logs / "app.log").read_text("utf-8")
     assert (text.count(" serves http"), text.count("stopped")) == (2, 2)
     assert KEY not in text
@@ -396,5 +452,6 @@ def test_the_hardened_compose_file_brought_up(
         assert KEY not in json.dumps(said)
         assert [line for line in container.logs.splitlines() if "cannot be written" in line] == []
         engine.podman("healthcheck", "run", container.id)
-        volume = next(each["Source"] for each in said["Mounts"] if each["Destination"] == "/app/logs")
-        wait_until(lambda: '"path":"/api"' in Path(volume, "access.log").read_text("utf-8"))
+        mounts = {each["Destination"]: Path(each["Source"]) for each in said["Mounts"]}
+        wait_until(lambda: '"path":"/api"' in (mounts["/app/logs"] / "access.log").read_text("utf-8"))
+        assert (mounts["/app/state"] / "ledger.db").stat().st_uid == debian.NONROOT

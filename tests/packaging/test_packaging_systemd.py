@@ -51,6 +51,27 @@ def test_a_process_of_it_can_do_nothing_else(service: Service) -> None:
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
 
 
+def test_keys_are_made_beside_it_by_root_and_outlive_a_kill(service: Service) -> None:
+    def command(*arguments: str) -> str:
+        return service.machine.run(f"/{PROGRAM}", *arguments, environment={"TMPDIR": "/opt"})
+
+    said = command("keys", "create", "--name", "alice")
+    key = next(line for line in said.splitlines() if line.startswith("cgp_"))
+    until(lambda: service.ask(api_key=key).status_code == 200)
+    until(lambda: "\nalice,1,1," in command("usage", "--format", "csv"))
+    first, program = sorted(service.processes())
+    service.kill("KILL", program)
+    service.wait_for_restart(first)
+    assert service.ask(api_key=key).status_code == 200
+    until(lambda: "\nalice,2,2," in command("usage", "--format", "csv"))
+    command("keys", "revoke", "alice")
+    until(lambda: service.ask(api_key=key).status_code == 401)
+    state = service.machine.root / "var/lib/private" / NAME
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_mode & 0o777 for each in state.iterdir()} == {0o600}
+    assert {each.stat().st_uid for each in state.iterdir()} == {state.stat().st_uid} != {0}
+
+
 def test_no_request_fails_while_it_is_reloaded(service: Service) -> None:
     config = service.machine.root / SETTINGS
     former = config.read_text("utf-8")

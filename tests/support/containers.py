@@ -144,6 +144,10 @@ class Container:
         first = int(self.inspect()["State"]["Pid"])
         return [Process(first), *(each for each in map(Process, _numbers()) if each.parent == first)]
 
+    def execute(self, *command: str) -> str:
+        """What a command in it writes to standard output. Raises ``Failed``."""
+        return self._engine.podman("exec", self.id, *command)
+
     def stop(self) -> int:
         """Stop it as ``docker stop`` does: SIGTERM, SIGKILL after 10 seconds. The exit code."""
         self._engine.podman("stop", "--time", "10", self.id)

@@ -1,4 +1,4 @@
-"""Virtual keys: wherever one may stand, the owner's key pays; what does not count is refused, and nobody sees it."""
+"""Virtual keys: wherever one stands, the owner's key pays; what does not count is refused, and nobody sees it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHAT = {"model": "gpt-4o-mini", "messages": MESSAGES}
 PLACES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "openai-bearer": ("POST", "/v1/chat/completions", {"json": CHAT, "headers": bearer()}),
     "platform-bearer": ("POST", "/chatgpt", {"json": {"prompt": "x"}, "headers": bearer()}),
-    "lower-case": ("POST", "/chatgpt", {"json": {"prompt": "x"}, "headers": {"Authorization": f"bearer  {ALICE}"}}),
+    "lower": ("POST", "/chatgpt", {"json": {"prompt": "x"}, "headers": {"Authorization": f"bearer  {ALICE}"}}),
     "header": ("POST", "/chatgpt", {"json": {"prompt": "x"}, "headers": {"ApiKey": ALICE}}),
     "json": ("POST", "/chatgpt", {"json": {"prompt": "x", "api_key": ALICE}}),
     "form": ("POST", "/chatgpt", {"data": {"prompt": "x", "api_key": ALICE}}),
