@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +26,7 @@ from chatgpt_platform.errors import ConfigurationError, StartError
 from chatgpt_platform.limits.kept import OVERFLOW
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
-from chatgpt_platform.settings.dates import zone_of
+from chatgpt_platform.settings.dates import hours_begin, zone_of
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.settings.sharing import VirtualKey
 from chatgpt_platform.settings.virtual_keys import key_from
@@ -260,7 +260,7 @@ class Accounts:
         from chatgpt_platform.ledger.trouble import LedgerError  # noqa: PLC0415
 
         keep, size = settings.ledger.keep, settings.ledger.size
-        ledger = Ledger(Path(settings.state.directory), keep, size, self._shift(), self._log)
+        ledger = Ledger(Path(settings.state.directory), keep, size, hours_begin(time.time(), self.zone), self._log)
         try:
             ledger.open()
         except LedgerError as error:
@@ -392,11 +392,6 @@ class Accounts:
 
     def _today(self) -> date:
         return datetime.fromtimestamp(time.time(), self.zone).date()
-
-    def _shift(self) -> int:
-        """By how many seconds the owner's hours begin after those of UTC."""
-        offset = datetime.fromtimestamp(time.time(), self.zone).astimezone(self.zone).utcoffset() or timedelta()
-        return int(offset.total_seconds()) % 3600
 
     def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

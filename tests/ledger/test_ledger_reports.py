@@ -27,7 +27,7 @@ from support.ledgers import MIDNIGHT, mixed, rolled_up, row, written
 
 ALWAYS = (-math.inf, math.inf)
 WAYS: tuple[By, ...] = get_args(By)
-ZONES = {0: datetime.UTC, 1800: ZoneInfo("Asia/Kolkata"), 2700: ZoneInfo("Asia/Kathmandu")}
+ZONES = {0: datetime.UTC, 1800: ZoneInfo("Asia/Kolkata"), 900: ZoneInfo("Asia/Kathmandu")}
 
 
 def counted(rows: Iterable[Row], query: Query, zone: datetime.tzinfo, shift: int) -> dict[str, tuple[int, ...]]:
@@ -147,7 +147,7 @@ def test_the_dearest_come_first_and_then_the_busiest(tmp_path: Path) -> None:
 
 
 def test_what_a_report_covers_is_whole_hours_that_there_is_something_of(tmp_path: Path) -> None:
-    written(tmp_path, row(time=MIDNIGHT + 1900), row(time=MIDNIGHT + 5 * HOUR), zone_shift=19_800)
+    written(tmp_path, row(time=MIDNIGHT + 1900), row(time=MIDNIGHT + 5 * HOUR), shift=1800)
     connection = connect(tmp_path)
     try:
         assert covered(connection, Query(*ALWAYS, "key")) == (MIDNIGHT + 1800, MIDNIGHT + 5.5 * HOUR)
