@@ -66,7 +66,10 @@ class Accounts:
         StartError where the directory is another gateway's or a newer program's."""
         self.ring: Final = KeyRing(logger.warning)
         self.anonymous: Final = Account("")
-        self.zone: Final = zone_of(settings.budgets.time_zone)
+        self.directory: Final = settings.state.directory
+        self.time_zone: Final = settings.budgets.time_zone
+        """As they are until the next start, whatever a reload says."""
+        self.zone: Final = zone_of(self.time_zone)
         self._settings = settings
         self._log = logger
         self._store: Final[KeyStore | None] = self._open_store(settings.state.directory)
@@ -301,17 +304,19 @@ class Accounts:
     async def _watch(self, store: KeyStore) -> None:
         from chatgpt_platform.accounts.keystore import StoreError  # noqa: PLC0415 - as in ``_open``
 
-        troubled = False
+        stale = troubled = False
         while True:
             await asyncio.sleep(WATCH_EVERY)
             try:
-                if await asyncio.to_thread(store.changed):
+                stale = await asyncio.to_thread(store.changed) or stale  # which it tells but once
+                if stale:
                     self._stored = await asyncio.to_thread(self._read_keys, store)
                     self._take_keys()
-                troubled = False
-            except (ConfigurationError, StoreError) as error:
+                stale = troubled = False
+            except Exception as error:  # noqa: BLE001 - whatever it is, a key that is revoked later is to stop
                 if not troubled:
-                    self._log.error("the keys that are known stay in force: %s", error)
+                    fault = None if isinstance(error, (ConfigurationError, StoreError)) else error
+                    self._log.error("the keys that are known stay in force: %s", error, exc_info=fault)
                 troubled = True
 
     def _note_calls(self, ledger: Ledger) -> None:

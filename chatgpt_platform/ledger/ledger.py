@@ -118,7 +118,7 @@ class Ledger:
         self._rest.said_size += size
 
     def save(self, kind: str, values: Mapping[str, str]) -> None:
-        """Lay running state over what is stored: texts by name.
+        """Lay running state over what is stored: texts by name, "" for what is to be deleted.
 
         It is written in one transaction with all rows up to the next ``flush``: save it just before that.
         """
