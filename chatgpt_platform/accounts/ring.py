@@ -91,7 +91,7 @@ class KeyRing:
             if each.former_until is not None:
                 self._put(former, each.former_digest, each.name, min(each.former_until, until))
         for known, credential in former.items():
-            if known not in self._credentials:
+            if self._credentials.get(known) is not credential:
                 credential.revoke()
 
     def _account(self, name: str) -> Account:

@@ -157,7 +157,7 @@ class Accounting:
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens
         if completion is None:
             completion = 0
-            if record.usage is ESTIMATED and outcome in _UNHEARD:
+            if record.usage is ESTIMATED and outcome in _UNHEARD and not record.stream:
                 completion = meter.told_by(record.duration_ms, longest(call, meter)) * call.copies
                 record.completion_tokens = completion
         price = meter.price

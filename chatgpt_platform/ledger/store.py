@@ -49,6 +49,11 @@ class Store:
                     "%s was removed or replaced while it was open; the ledger goes on in what lies there now, "
                     "without what was recorded before", self.path,
                 )  # fmt: skip
+                self.let_go()
+                if identity[1] is not None and identity[1] == self._identity[1]:
+                    # Of the file before. SQLite would lay it over the one that lies there now.
+                    for companion in database.COMPANIONS:
+                        self.path.with_name(self.path.name + companion).unlink(missing_ok=True)
             self.let_go()
         return self._open()
 
