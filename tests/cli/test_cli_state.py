@@ -1,7 +1,7 @@
-"""``state.directory`` and a disk that is pulled away: the start says what is wrong, and a gateway that runs goes on.
+"""``state.directory``, and a disk that is pulled away: the start says what is wrong, a running gateway goes on.
 
-What the ledger's thread does is tested in tests/ledger; here it is the whole program. Its answers must not wait for
-the disk, budgets must hold, and rows must be there when the disk is.
+What the ledger's thread does is tested in tests/ledger; here it is the whole program. Its answers must not wait
+for the disk, budgets must hold, and rows must be there when the disk is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def environment(state: Path, tokens: str = "100k/total", **more: str) -> Mapping
         {"name": "bob", "key": KEY + "-2", "tokens": ["1k/total"]},
     ]
     return {
-        "CHATGPT_STATE__DIRECTORY": str(state), "CHATGPT_KEYS": json.dumps(keys), "CHATGPT_BUDGETS__WARN": "[]", **more,
+        "CHATGPT_STATE__DIRECTORY": str(state), "CHATGPT_KEYS": json.dumps(keys), "CHATGPT_BUDGETS__WARN": "[]",
+        **more,
     }  # fmt: skip
 
 
@@ -334,17 +335,17 @@ def test_rights_that_are_taken_away(tmp_path: Path) -> None:
         folder.chmod(folder.stat().st_mode | 0o755)
     state = tmp_path / "state"
     state.mkdir()
-    os.chown(state, 65534, 65534)
+    shutil.chown(state, 65534, 65534)
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *PROGRAM]
     with serving("--demo", directory=tmp_path, environment=environment(state), command=command) as program:
         used = ask(program, 2)
         wait_until(lambda: rows(state) == 2, PATIENCE)
-        os.chown(state, 0, 0)
+        shutil.chown(state, 0, 0)
         state.chmod(0o700)
         used += ask(program, 5)
         program.wait_for(" WARNING ")
         used += ask(program, 5)
-        os.chown(state, 65534, 65534)
+        shutil.chown(state, 65534, 65534)
         program.wait_for("is written again; rows lost: 0")
         said = ended(program)
     assert sum("let the gateway's user write" in line for line in said) == 1, said
