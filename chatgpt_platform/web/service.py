@@ -113,7 +113,7 @@ class Service:
         """Put on their way to the disk what the ledger and the logs have been given; for the owner's timer."""
         try:
             self.accounts.flush()
-        except Exception as error:  # noqa: BLE001 - the timer must go on, for the logs and for the next time
+        except Exception as error:
             self.logs.logger.error("the accounts met a fault of this gateway", exc_info=error)
         self.logs.flush()
 
