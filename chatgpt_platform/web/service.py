@@ -111,7 +111,10 @@ class Service:
 
     def flush(self) -> None:
         """Put on their way to the disk what the ledger and the logs have been given; for the owner's timer."""
-        self.accounts.flush()
+        try:
+            self.accounts.flush()
+        except Exception as error:
+            self.logs.logger.error("the accounts met a fault of this gateway", exc_info=error)
         self.logs.flush()
 
     async def close(self) -> None:

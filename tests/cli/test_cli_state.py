@@ -1,4 +1,4 @@
-"""``state.directory`` and a disk that is pulled away: a start says what is wrong, a gateway that runs goes on.
+"""``state.directory``, and a disk that is pulled away: the start says what is wrong, a running gateway goes on.
 
 What the ledger's thread does is tested in tests/ledger; here it is the whole program. Its answers must not wait
 for the disk, budgets must hold, and rows must be there when the disk is.
@@ -40,10 +40,9 @@ def environment(state: Path, tokens: str = "100k/total") -> Mapping[str, str]:
         {"name": "bob", "key": KEY + "-2", "tokens": ["1k/total"]},
     ]
     return {
-        "CHATGPT_STATE__DIRECTORY": str(state),
-        "CHATGPT_KEYS": json.dumps(keys),
-        "CHATGPT_BUDGETS__WARN": "[]",
-    }
+        "CHATGPT_STATE__DIRECTORY": str(state), "CHATGPT_KEYS": json.dumps(keys), "CHATGPT_BUDGETS__WARN": "[]",
+        **more,
+    }  # fmt: skip
 
 
 def ask(program: Program, count: int = 1, key: str = KEY, status: int = 200) -> int:

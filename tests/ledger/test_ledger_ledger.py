@@ -57,6 +57,17 @@ def test_states_are_written_with_the_rows_before_them(tmp_path: Path) -> None:
         assert ledger.states("other") == {}
 
 
+def test_an_empty_state_goes(tmp_path: Path) -> None:
+    values = {str(number): "1" for number in range(300)}
+    with opened(tmp_path) as ledger:
+        ledger.save("client", values)
+        ledger.save("key", {"1": "1"})
+        assert ledger.settle(WITHIN)
+        ledger.save("client", {**dict.fromkeys(values, ""), "7": "2", "never there": ""})
+    found = read(tmp_path, "SELECT kind, name, value FROM states WHERE kind IN ('client', 'key')")
+    assert found == [("client", "7", "2"), ("key", "1", "1")]
+
+
 def test_many_states_and_one_that_does_not_fit(tmp_path: Path) -> None:
     said = Said()
     values = {f"192.0.2.{number}": str(number) for number in range(700)}
