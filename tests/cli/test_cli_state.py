@@ -41,7 +41,6 @@ def environment(state: Path, tokens: str = "100k/total") -> Mapping[str, str]:
     ]
     return {
         "CHATGPT_STATE__DIRECTORY": str(state), "CHATGPT_KEYS": json.dumps(keys), "CHATGPT_BUDGETS__WARN": "[]",
-        **more,
     }  # fmt: skip
 
 
