@@ -200,7 +200,9 @@ class Gateway:
 
     def account(self, call: Call, status: int) -> None:
         """Charge a call that is over; it must have been settled."""
-        if (self._keyed or call.account is not None) and (call.endpoint.counted or _counts(call)):
+        # One that began without a key may end after all keys were taken out of the settings.
+        keyed = self._keyed or call.account is not None or call in self._accounts.anonymous.under_way
+        if keyed and (call.endpoint.counted or _counts(call)):
             self._accounting.settle(call, status)
 
     def calls_so_far(self) -> list[Row]:

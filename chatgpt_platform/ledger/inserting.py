@@ -42,8 +42,11 @@ def insert(
 def save(
     connection: sqlite3.Connection, kind: str, values: Mapping[str, str], on_unfit: Callable[[str], None]
 ) -> None:
-    """Lay states of a kind over what is there. Inside a transaction; ``on_unfit`` as in ``insert``."""
-    for _, part in _parts([(kind, name, value) for name, value in values.items()]):
+    """Lay states of a kind over what is there; an empty one is deleted. Inside a transaction; ``on_unfit`` as in
+    ``insert``."""
+    for _, names in _parts([(name,) for name, value in values.items() if not value]):
+        connection.execute(_delete(len(names)), [kind, *chain.from_iterable(names)])
+    for _, part in _parts([(kind, name, value) for name, value in values.items() if value]):
         try:
             connection.execute(_upsert(len(part)), [*chain.from_iterable(part)])
         except UNFIT:
@@ -84,6 +87,12 @@ def _statement(table: str, size: int) -> str:
     values = ", ?" * _WIDTHS[table] + ")"
     lines = [f"(?{values}", *[f"(NULL{values}"] * (size - 1)]
     return f"INSERT INTO {table} VALUES {', '.join(lines)}"  # noqa: S608 - of our own names
+
+
+@cache
+def _delete(size: int) -> str:
+    marks = ", ".join(["?"] * size)
+    return f"DELETE FROM states WHERE kind = ? AND name IN ({marks})"  # noqa: S608 - of question marks only
 
 
 @cache

@@ -57,6 +57,18 @@ def test_states_are_written_with_the_rows_before_them(tmp_path: Path) -> None:
         assert ledger.states("other") == {}
 
 
+def test_an_empty_state_is_none(tmp_path: Path) -> None:
+    values = {f"192.0.2.{number}": str(number) for number in range(200)}
+    with opened(tmp_path) as ledger:
+        ledger.save("address", values)
+        ledger.save("key", {"192.0.2.1": "1"})
+        assert ledger.settle(WITHIN)
+        ledger.save("address", {**dict.fromkeys(list(values)[1:], ""), "unknown": "", "new": "1"})
+        assert ledger.settle(WITHIN)
+    found = [("address", "192.0.2.0", "0"), ("address", "new", "1"), ("key", "192.0.2.1", "1")]
+    assert read(tmp_path, "SELECT kind, name, value FROM states ORDER BY 1, 2") == found
+
+
 def test_many_states_and_one_that_does_not_fit(tmp_path: Path) -> None:
     said = Said()
     values = {f"192.0.2.{number}": str(number) for number in range(700)}
