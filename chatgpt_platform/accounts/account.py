@@ -246,6 +246,15 @@ class Account:
             except (LookupError, TypeError, ValueError):
                 continue
 
+    def add(self, state: State, wall: float, clock: int) -> None:
+        """Go on from a ``state`` that could not be had at the start: what was used since comes on top."""
+        since = {item.name: item.allowance.spent for item in self.items if not item.is_rate}
+        current = {name: used for name, used in state.items() if used.resets is None or used.resets > wall}
+        self.restore(current, wall, clock)
+        for item in self.items:
+            if item.name in current and since.get(item.name):
+                item.allowance.settle(0, since[item.name], wall, clock)
+
 
 def _used(allowance: Allowance, wall: float, clock: int) -> Used:
     state = allowance.state(wall, clock)

@@ -1,4 +1,4 @@
-"""All accounts of a running gateway, with what is remembered of them over a restart, and the ledger.
+"""All accounts of a running gateway: their keys, their prices, their ledger.
 
 Belongs to one event loop. What touches a disk is done in threads, but for the opening at the start.
 """
@@ -6,7 +6,6 @@ Belongs to one event loop. What touches a disk is done in threads, but for the o
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -14,45 +13,28 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from chatgpt_platform.accounts import booking, told
-from chatgpt_platform.accounts.account import NO_HOLD, Account, Item, State
+from chatgpt_platform.accounts.account import Account, Item
 from chatgpt_platform.accounts.booking import Row
+from chatgpt_platform.accounts.memory import Memory
 from chatgpt_platform.accounts.prices import Price, PriceTable, price_table
 from chatgpt_platform.accounts.ring import KeyRing
+from chatgpt_platform.accounts.stored import StoredKeys
 from chatgpt_platform.accounts.warnings import Warnings
-from chatgpt_platform.errors import ConfigurationError, StartError
-from chatgpt_platform.limits.kept import OVERFLOW
+from chatgpt_platform.errors import StartError
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
 from chatgpt_platform.settings.dates import zone_of
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.settings.sharing import VirtualKey
-from chatgpt_platform.settings.virtual_keys import key_from
 
 if TYPE_CHECKING:
-    from chatgpt_platform.accounts.keystore import KeyStore, StoredKey
+    from chatgpt_platform.accounts.keystore import StoredKey
     from chatgpt_platform.accounts.webhook import Webhook
     from chatgpt_platform.ledger.ledger import Ledger
 
-WATCH_EVERY: Final = 0.4
-"""Seconds between two looks at the key store: a revoked key stops within a second."""
-
-_state_decoder: Final = msgspec.json.Decoder(State)
-_rows_decoder: Final = msgspec.json.Decoder(list[Row])
-_ALLOWANCES: Final = "allowance"
-_WARNINGS: Final = "warning"
-_CLIENTS: Final = "client"
-_KEYS: Final = "key"
-_OPEN: Final = "open"
-"""Kinds of what the ledger remembers besides calls."""
-
-JOURNAL_EVERY: Final = 0.5
-"""Seconds between two notes of the calls under way, of which nothing else would be left after a kill."""
-
-BUCKETS_EVERY: Final = 1.0
-"""The same of how far callers have used their limits of an hour and a day."""
+_ADDRESSES: Final = "client"
+"""What the secret for their digests is made of."""
 
 ROWS_AT_ONCE: Final = 64
 """Records that become rows together, as in the access log."""
@@ -69,11 +51,12 @@ class Accounts:
         self.zone: Final = zone_of(settings.budgets.time_zone)
         self._settings = settings
         self._log = logger
-        self._store: Final[KeyStore | None] = self._open_store(settings.state.directory)
-        self._secret: Final = bytes.fromhex(self._store.digest(_CLIENTS)) if self._store is not None else b""
+        directory = Path(settings.state.directory) if settings.state.directory else None
+        self._stored: Final = StoredKeys(directory, logger) if directory else None
+        self._secret: Final = bytes.fromhex(self._stored.digest(_ADDRESSES)) if self._stored else b""
         """For the digests of addresses that are kept."""
-        self._stored: Sequence[tuple[StoredKey, VirtualKey]] = self._keys_at_start()
-        self.ledger: Final[Ledger | None] = self._open_ledger(settings)
+        self.ledger: Final[Ledger | None] = self._open_ledger(directory, settings) if directory else None
+        self._memory: Final = Memory(self.ledger, self.ring.accounts) if self.ledger else None
         self.records: Final[list[Record]] = []
         """Of calls that are over, and have no rows yet."""
         self._models: Final = booking.Models()
@@ -82,20 +65,14 @@ class Accounts:
         """Read when one is first wanted."""
         self._webhook = _webhook(settings, logger)
         self._warnings = self._new_warnings()
-        self._limiter: Store | None = None
-        self._journal: Callable[[], Sequence[Row]] = tuple
-        self._next_journal = self._next_buckets = 0.0
-        self._open_calls = False
         self._tasks: Final[set[asyncio.Task[None]]] = set()
-        self._watching: asyncio.Task[None] | None = None
-        self._remembered: Final = self._states(_ALLOWANCES)
-        """What accounts had used before the start, until they are met; and of their calls' limits."""
-        self._remembered_calls: Final = self._states(_KEYS)
-        self._warnings.restore(self._states(_WARNINGS))
+        if self._memory is not None:
+            self._memory.restore_warnings(self._warnings)
         self._take_keys()
-        self._charge_lost_calls()
-        if self._store is not None:
-            self._watching = asyncio.create_task(self._watch(self._store), name="watch the key store")
+        if self._memory is not None:
+            self._memory.charge_lost_calls()
+        if self._stored is not None:
+            self._stored.watch(self._take_keys)
 
     @property
     def on(self) -> bool:
@@ -105,15 +82,16 @@ class Accounts:
     def limiter(self, make: Callable[[bytes], Store]) -> Store:
         """The limiter of addresses, which goes on where it stood at the last end. ``make``: see ``limits.store``
         for the secret; empty: nothing is kept."""
-        self._limiter = limiter = make(self._secret)
-        if self.ledger is not None:
-            limiter.restore(self._states(_CLIENTS), time.monotonic_ns(), time.time_ns())
+        limiter = make(self._secret)
+        if self._memory is not None:
+            self._memory.keep(limiter)
         return limiter
 
     def note_calls_by(self, journal: Callable[[], Sequence[Row]]) -> None:
         """``journal`` tells of the calls under way, as rows, what is to be remembered of them if this is the
         end."""
-        self._journal = journal
+        if self._memory is not None:
+            self._memory.note_calls_by(journal)
 
     def configure(self, settings: Settings, logger: logging.Logger) -> None:
         """Go on under these settings; what was used stays used."""
@@ -143,7 +121,7 @@ class Accounts:
         wall, clock = time.time(), time.monotonic_ns()
         configured = {key.name for key in self._settings.keys}
         keys: list[tuple[VirtualKey, StoredKey | None]] = [(key, None) for key in self._settings.keys]
-        keys += [(key, stored) for stored, key in self._stored if key.name not in configured]
+        keys += [(key, stored) for stored, key in self._stored_keys() if key.name not in configured]
         accounts = self.ring.accounts
         return [
             told.key(key, stored, accounts[key.name].items if key.name in accounts else (), self.zone, wall, clock)
@@ -189,167 +167,61 @@ class Accounts:
             self._models.clear()
             self._renew_prices()
         self.write_rows()
-        wall, clock = time.time(), time.monotonic_ns()
         touched = [account for account in self.ring.accounts.values() if account.touched]
         for account in touched:
             account.touched = False
             for item in account.items:
                 if item.allowance.spent >= item.loud_at:
                     self._note(account, item, refused=False)
-        ledger = self.ledger
-        if ledger is None:
-            return
-        if touched:
-            ledger.save(_ALLOWANCES, {each.name: _text(each.state(wall, clock)) for each in touched})
-        told = self._warnings.changes()
-        if told:
-            ledger.save(_WARNINGS, told)
-        now = time.monotonic()
-        if now >= self._next_journal:
-            self._next_journal = now + JOURNAL_EVERY
-            self._note_calls(ledger)
-        if now >= self._next_buckets:
-            self._save_buckets(ledger)
-            more = self._limiter is not None and self._limiter.unsaved
-            self._next_buckets = now if more else now + BUCKETS_EVERY  # so many in one go hold up nobody
-        ledger.flush()
+        if self.ledger is not None and self._memory is not None:
+            self._memory.save(touched, self._warnings)
+            self.ledger.flush()
 
     async def close(self) -> None:
         """Write what is left, and let go of the files."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait((self._watching,))
         if self._webhook is not None:
             await self._webhook.close()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        self._next_journal = self._next_buckets = 0.0
-        while self._limiter is not None and self._limiter.unsaved and self.ledger is not None:
-            self._save_buckets(self.ledger)
+        if self._stored is not None:
+            await self._stored.close()
+        if self._memory is not None:
+            self._memory.save_rest()
         self.flush()
-        if self._store is not None:
-            self._store.close()
         if self.ledger is not None:
             await asyncio.to_thread(self.ledger.close)
 
     # Inside.
 
-    def _open_store(self, directory: str) -> KeyStore | None:
-        if not directory:
-            return None
-        # SQLite is a twentieth of a start: only those who keep something pay for it.
-        from chatgpt_platform.accounts.keystore import KeyStore  # noqa: PLC0415
-
-        return KeyStore(Path(directory))
-
-    def _keys_at_start(self) -> Sequence[tuple[StoredKey, VirtualKey]]:
-        if self._store is None:
-            return ()
-        from chatgpt_platform.accounts.keystore import StoreError  # noqa: PLC0415 - as above
-
-        try:
-            return self._read_keys(self._store)
-        except StoreError as error:
-            raise StartError(str(error)) from None
-
-    def _open_ledger(self, settings: Settings) -> Ledger | None:
-        if not settings.state.directory:
-            return None
-        from chatgpt_platform.ledger.ledger import Ledger  # noqa: PLC0415 - as above
+    def _open_ledger(self, directory: Path, settings: Settings) -> Ledger:
+        from chatgpt_platform.ledger.ledger import Ledger  # noqa: PLC0415 - as in ``stored``
         from chatgpt_platform.ledger.trouble import LedgerError  # noqa: PLC0415
 
         keep, size = settings.ledger.keep, settings.ledger.size
-        ledger = Ledger(Path(settings.state.directory), keep, size, self._shift(), self._log)
+        ledger = Ledger(directory, keep, size, self._shift(), self._log)
         try:
             ledger.open()
         except LedgerError as error:
             raise StartError(str(error)) from None
         return ledger
 
-    def _states(self, kind: str) -> dict[str, str]:
-        """What the ledger was told to remember before the start."""
-        return self.ledger.states(kind) if self.ledger is not None else {}
-
-    def _read_keys(self, store: KeyStore) -> Sequence[tuple[StoredKey, VirtualKey]]:
-        found = []
-        for each in store.all():
-            try:
-                options = json.loads(each.options)
-                found.append((each, key_from(options, f"key {each.name}", name=each.name)))
-            except (ConfigurationError, ValueError, RecursionError) as error:
-                self._log.error("the key %s does not count: %s", each.name, error)
-        return found
+    def _stored_keys(self) -> Sequence[tuple[StoredKey, VirtualKey]]:
+        return self._stored.keys if self._stored is not None else ()
 
     def _take_keys(self) -> None:
         """Let the keys of the settings and of the store be in force."""
-        digest = self._store.digest if self._store is not None else None
+        digest = self._stored.digest if self._stored is not None else None
         wall, clock = time.time(), time.monotonic_ns()
         share = min(self._settings.budgets.warn, default=0)
 
         def set_up(account: Account, key: VirtualKey) -> None:
             account.configure(key, self.zone, share, self._secret, wall, clock)
-            if account.name in self._remembered:
-                account.restore(_read(self._remembered.pop(account.name)), wall, clock)
-            if account.name in self._remembered_calls:
-                account.restore_limiter(self._remembered_calls.pop(account.name), clock, time.time_ns())
+            if self._memory is not None:
+                self._memory.meet(account, wall, clock)
 
-        self.ring.configure(self._settings.keys, self._stored, digest, self.zone, set_up)
+        self.ring.configure(self._settings.keys, self._stored_keys(), digest, self.zone, set_up)
         for account in self.ring.accounts.values():
             account.wake()  # there may be more room now
-
-    async def _watch(self, store: KeyStore) -> None:
-        from chatgpt_platform.accounts.keystore import StoreError  # noqa: PLC0415 - as in ``_open``
-
-        troubled = False
-        while True:
-            await asyncio.sleep(WATCH_EVERY)
-            try:
-                if await asyncio.to_thread(store.changed):
-                    self._stored = await asyncio.to_thread(self._read_keys, store)
-                    self._take_keys()
-                troubled = False
-            except (ConfigurationError, StoreError) as error:
-                if not troubled:
-                    self._log.error("the keys that are known stay in force: %s", error)
-                troubled = True
-
-    def _note_calls(self, ledger: Ledger) -> None:
-        """Write down the calls under way, in place of those of the last time."""
-        rows = self._journal()
-        if rows or self._open_calls:
-            self._open_calls = bool(rows)
-            ledger.replace(_OPEN, {_OPEN: msgspec.json.encode(rows).decode()} if rows else {})
-
-    def _charge_lost_calls(self) -> None:
-        """Give the calls that were under way when the gateway was killed their rows, and charge their accounts."""
-        ledger = self.ledger
-        if ledger is None:
-            return
-        wall, clock = time.time(), time.monotonic_ns()
-        rows = _rows(ledger.states(_OPEN).get(_OPEN, "[]"))
-        # Those that ended after they had been noted have their rows, and are charged.
-        ended = ledger.recorded([booking.id_of(row) for row in rows]) if rows else frozenset()
-        for row in rows:
-            if booking.id_of(row) in ended:
-                continue
-            ledger.add(row)
-            account = self.ring.accounts.get(booking.key_of(row))
-            if account is not None:
-                account.settle(NO_HOLD, *booking.used_by(row), wall, clock)
-        self._open_calls = True  # they are to be forgotten
-
-    def _save_buckets(self, ledger: Ledger) -> None:
-        clock, wall = time.monotonic_ns(), time.time_ns()
-        if self._limiter is not None:
-            ledger.save(_CLIENTS, self._limiter.changes(clock, wall))
-        texts: dict[str, str] = {}
-        for account in self.ring.accounts.values():
-            if account.limiter is not None:
-                for name, text in account.limiter.changes(clock, wall).items():
-                    if name != OVERFLOW:
-                        texts[account.name] = text
-        if texts:
-            ledger.save(_KEYS, texts)
 
     def _note(self, account: Account, item: Item, *, refused: bool) -> None:
         allowance = item.allowance
@@ -393,22 +265,3 @@ def _webhook(settings: Settings, logger: logging.Logger) -> Webhook | None:
     from chatgpt_platform.accounts.webhook import Webhook  # noqa: PLC0415 - few have one
 
     return Webhook(webhook.url, webhook.secret.reveal(), logger)
-
-
-def _text(state: State) -> str:
-    return msgspec.json.encode(state).decode()
-
-
-def _read(text: str) -> State:
-    """What cannot be read is nothing: another version may have written it."""
-    try:
-        return _state_decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-
-
-def _rows(text: str) -> list[Row]:
-    try:
-        return _rows_decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return []

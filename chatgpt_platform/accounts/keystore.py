@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -188,10 +189,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, bytes]:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> bytes:
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":
-        # Each process may find it otherwise at first; only one can change it at a time.
-        connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")  # what is revoked stays so
     if _version(connection) != len(_MIGRATIONS):
         with _transaction(connection):
@@ -203,6 +201,19 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> bytes:
                 pepper = keyfiles.read_secret(secret_file) or keyfiles.write_secret(secret_file)
                 connection.execute("INSERT INTO facts VALUES (?, ?)", (_CHECK, tokens.digest(_CHECK, pepper)))
     return _checked_secret(connection, secret_file)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Each process may find it otherwise at first; only one can change it at a time, and SQLite does not wait."""
+    deadline = time.monotonic() + PATIENCE
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    while mode != "wal":
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -3,8 +3,7 @@
 For a call with a virtual key all limits are taken together, once its body was read: those of its address, those of
 its key, and what it may use of the key's allowances. Where one of them refuses, none is taken.
 
-What it may use is reserved before it begins, and settled when it is over: see ``limits/allowance``. How much that
-is, its body tells (``gateway/estimate``) and the account's calls before it (``accounts/meter``).
+What it may use is held before it begins (``gateway/reservation``), and settled when it is over.
 """
 
 from __future__ import annotations
@@ -14,25 +13,21 @@ import contextlib
 import math
 import time
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import structs
 
-from chatgpt_platform.accounts.account import Account, Hold, Item, Lack
+from chatgpt_platform.accounts.account import Account, Lack
 from chatgpt_platform.accounts.accounts import ROWS_AT_ONCE, Accounts
 from chatgpt_platform.accounts.booking import Row
-from chatgpt_platform.accounts.meter import Meter
 from chatgpt_platform.accounts.ring import REVOKED
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway import estimate, members, tokens
+from chatgpt_platform.gateway import estimate
 from chatgpt_platform.gateway.call import Call
+from chatgpt_platform.gateway.reservation import Reservations, longest
 from chatgpt_platform.limits.store import Decision, Store
 from chatgpt_platform.observe.access import ESTIMATED, REPORTED, Record
 from chatgpt_platform.wire.head import joined
-
-_HARD_CAP: Final = 4096
-"""Tokens that the answer to a call without a cap has at most, where allowances are hard and the owner has named no
-other figure."""
 
 _LASTS: Final = 0.25
 """Seconds after which a call under way is noted at the next opportunity. Both together are less than a second: no
@@ -42,15 +37,6 @@ _CLIENT_LEFT: Final = 499
 
 _UNHEARD: Final = ("client_left", "cut")
 """Outcomes of calls whose answers nobody waited for."""
-
-
-class _Reservation(NamedTuple):
-    """What a call may use at most: tokens and picodollars. ``cap``: the tokens that each of its answers is to be
-    told to have at most; 0: it says so itself, or need not."""
-
-    tokens: int
-    money: int
-    cap: int
 
 
 class Accounting:
@@ -68,8 +54,7 @@ class Accounting:
         self._price: Final = accounts.price
         self._records: Final = accounts.records if accounts.ledger is not None else None
         self._limiter: Final = limiter
-        self._hard: Final = hard
-        self._cap: Final = cap or _HARD_CAP
+        self._reservations: Final = Reservations(accounts.price, hard=hard, cap=cap)
         self._wait: Final = wait
         self._most_waiting: Final = most_waiting
         self._log_prompts: Final = log_prompts
@@ -117,8 +102,13 @@ class Accounting:
         if len(account.under_way) >= account.concurrency:
             self.look(call, account)
             return False
-        if account.items and not self._hold(call, account):
-            return False
+        if account.items:
+            lack = self._reservations.hold(call, account)
+            if lack is not None:
+                if lack.passing:
+                    return False
+                self.tell_quota(call, time.monotonic_ns())
+                raise self._refused(account, lack)
         try:
             self.count(call)
         except Problem:
@@ -167,8 +157,8 @@ class Accounting:
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens
         if completion is None:
             completion = 0
-            if record.usage is ESTIMATED and outcome in _UNHEARD:
-                most = self._longest(call, meter) * call.copies
+            if record.usage is ESTIMATED and outcome in _UNHEARD and not record.stream:
+                most = longest(call, meter) * call.copies
                 record.completion_tokens = completion = meter.told_by(record.duration_ms, most)
         price = meter.price
         if price is not None:
@@ -210,7 +200,7 @@ class Accounting:
     def _row_so_far(self, call: Call, account: Account, ms: float) -> Row:
         meter = account.meter(call.record.model or "", self._price)
         prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
-        most = self._longest(call, meter) * call.copies
+        most = longest(call, meter) * call.copies
         said = call.stream.pieces if call.stream is not None else meter.told_by(ms, most)
         cost = 0 if meter.price is None else meter.price.cost(prompt, 0, said)
         record = structs.replace(
@@ -231,80 +221,6 @@ class Accounting:
         clock = time.monotonic_ns()
         self.tell_quota(call, clock)
         return denied(limiter.look(account.name, clock).retry_after, "too_many_requests_of_key")
-
-    def _reservation(self, call: Call, account: Account) -> _Reservation:
-        """What a call may use."""
-        meter = call.meter
-        if meter is None:
-            meter = call.meter = account.meter(call.record.model or "", self._price)
-        prompt = estimate.most_prompt_tokens(call.body)
-        cap = self._cap_to_add(call, account, meter, prompt) if self._hard else 0
-        answer = 0
-        if call.endpoint.token_members:
-            answer = (cap or self._longest(call, meter)) * call.copies
-        price = meter.price
-        return _Reservation(prompt + answer, 0 if price is None else price.cost(prompt, 0, answer), cap)
-
-    def _hold(self, call: Call, account: Account) -> bool:
-        """Hold what a call may use; False where there will be room once others are settled. Raises Problem."""
-        reservation = self._reservation(call, account)
-        used, money, cap = reservation
-        if not account.begin(used, money, call.record.time, time.monotonic_ns()):
-            if not self._fits(call, account, reservation):
-                return False
-            account.hold(used, money)
-        call.hold = Hold(account.items, used, money)
-        if cap:
-            _put_cap(call, cap)
-        return True
-
-    def _fits(self, call: Call, account: Account, most: _Reservation) -> bool:
-        """Whether there is room for what a call will likely use, though not for the most; False where there will
-        be once others are settled. Raises Problem."""
-        meter = call.meter
-        assert meter is not None
-        used, money = most.tokens, most.money
-        if not self._hard:
-            prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
-            prompt = min(prompt, estimate.most_prompt_tokens(call.body))
-            answer = self._likely(call, account, meter, prompt) * call.copies if call.endpoint.token_members else 0
-            used = prompt + answer
-            money = 0 if meter.price is None else meter.price.cost(prompt, 0, answer)
-        lack = account.lack(used, money, time.time(), time.monotonic_ns())
-        if lack is not None and not lack.passing:
-            self.tell_quota(call, time.monotonic_ns())
-            raise self._refused(account, lack)
-        return lack is None
-
-    def _cap_to_add(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
-        """Tokens that an answer is to have at most where allowances are hard and the call has no cap; else 0.
-        Raises Problem for a cap that means "no limit" to some services."""
-        names = call.endpoint.token_members
-        if not self._hard or not names or call.most_completion > 0:
-            return 0
-        if call.most_completion < 0:
-            raise Problem(Kind.BAD_REQUEST, "out_of_range", param=names[0], member=names[0], low=1)
-        answer, wall, clock = self._cap * call.copies, time.time(), time.monotonic_ns()
-        for item in account.items:
-            # What is left once all others leave what they hold.
-            left = item.allowance.room(wall, clock) + item.allowance.held
-            answer = min(answer, _room(item, left, meter, prompt, answer))
-        return max(answer // call.copies, 1)
-
-    def _likely(self, call: Call, account: Account, meter: Meter, prompt: int) -> int:
-        """Tokens that an answer to a call will likely have. What is but a guess never keeps the first call of a
-        period from beginning."""
-        answer = self._longest(call, meter)
-        if call.most_completion > 0:
-            return answer
-        answer *= call.copies
-        for item in account.items:
-            answer = min(answer, _room(item, item.allowance.amount, meter, prompt, answer))
-        return max(answer // call.copies, 1)
-
-    def _longest(self, call: Call, meter: Meter) -> int:
-        """Tokens that an answer to a call has at most, or as a rule."""
-        return call.most_completion if call.most_completion > 0 else meter.completion
 
     def _refused(self, account: Account, lack: Lack) -> Problem:
         """Why a call may not begin, whatever those under way leave of what they hold."""
@@ -329,23 +245,6 @@ class Accounting:
         if len(account.under_way) >= account.concurrency:
             return Problem(Kind.TOO_MANY_REQUESTS, "key_busy", retry_after=seconds, seconds=seconds)
         return Problem(Kind.OVER_BUDGET, "budget_in_use", retry_after=seconds, seconds=seconds)
-
-
-def _room(item: Item, amount: int, meter: Meter, prompt: int, most: int) -> int:
-    """Tokens of an answer, ``most`` or fewer, for which so much of an allowance has room behind a question."""
-    if item.unit == "tokens":
-        return amount - prompt
-    price = meter.price
-    if price is None or not price.output:
-        return most
-    return (amount - price.cost(prompt, 0, 0)) // price.output
-
-
-def _put_cap(call: Call, cap: int) -> None:
-    """Tell the upstream how many tokens each answer may have at most."""
-    name = tokens.token_member(call.endpoint.token_members, call.record.model or "")
-    call.body = members.rewrite(call.body, {name: cap})
-    call.most_completion = cap
 
 
 def denied(seconds: int, text: str = "too_many_requests") -> Problem:

@@ -17,7 +17,7 @@ from chatgpt_platform.ledger.rows import Row
 from chatgpt_platform.ledger.store import Store
 from chatgpt_platform.ledger.trouble import LedgerError
 from chatgpt_platform.ledger.upkeep import Upkeep
-from chatgpt_platform.ledger.writer import Writer
+from chatgpt_platform.ledger.writer import Writer, states_in
 
 ROWS_WAIT: Final = 50_000
 """Rows held at most while the disk does not take them: some 50 MB."""
@@ -66,8 +66,7 @@ class Ledger:
         failed: Exception | None = None
         try:
             connection = self._store.connection()
-            for kind, name, value in connection.execute("SELECT kind, name, value FROM states"):
-                self._states.setdefault(kind, {})[name] = value
+            self._states = states_in(connection)
             self.opened = True
         except (sqlite3.Error, OSError) as error:
             failed = error
@@ -75,6 +74,21 @@ class Ledger:
             self._store.close()
             raise
         self._writer.start(failed)
+
+    @property
+    def renewed(self) -> int:
+        """How often another file has taken the place of that which was written before: in it nothing is saved."""
+        return self._store.renewed
+
+    def take_late(self) -> bool:
+        """Whether a file that could not be read at the start has been read since; then ``states`` has its own.
+
+        True once. What was saved before that is not stored.
+        """
+        late, self._writer.late = self._writer.late, None
+        if late is not None:
+            self._states, self.opened = late, True
+        return late is not None
 
     def recorded(self, request_ids: Collection[str]) -> frozenset[str]:
         """Which of these calls, of the last second before the start, have their rows; none where that cannot be

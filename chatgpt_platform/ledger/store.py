@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import sqlite3
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -14,6 +15,8 @@ from chatgpt_platform.ledger.lock import Lock
 from chatgpt_platform.ledger.transactions import transaction
 
 _Identity: TypeAlias = tuple[int, int] | None
+_BIRTH: Final = ("file", "#birth")
+"""The kind and the name of a state that no key and no client has."""
 
 
 class Store:
@@ -30,6 +33,10 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[_Identity, _Identity] = (None, None)
         self._last = 0
+        self._birth = ""
+        """What tells the file that was open last from any other."""
+        self.renewed = 0
+        """How often the file was another one than before."""
 
     def connection(self) -> sqlite3.Connection:
         """The connection to the file at the path. Raises one of ``trouble.PASSING``."""
@@ -42,6 +49,11 @@ class Store:
                     "%s was removed or replaced while it was open; the ledger goes on in what lies there now, "
                     "without what was recorded before", self.path,
                 )  # fmt: skip
+                self.let_go()
+                if identity[1] is not None and identity[1] == self._identity[1]:
+                    # Of the file before. SQLite would lay it over the one that lies there now.
+                    for companion in database.COMPANIONS:
+                        self.path.with_name(self.path.name + companion).unlink(missing_ok=True)
             self.let_go()
         return self._open()
 
@@ -85,6 +97,7 @@ class Store:
 
     def _adopt(self, connection: sqlite3.Connection) -> None:
         """Go on behind the last id, and with the owner's hours."""
+        self._recognise(connection)
         marks = totals.marks(connection)
         for (last,) in connection.execute("SELECT max(id) FROM calls UNION ALL SELECT max(id) FROM said"):
             self._last = max(self._last, last or 0, *marks.values())
@@ -94,6 +107,16 @@ class Store:
                 connection.execute("DELETE FROM client_totals")
                 totals.mark(connection, totals.CLIENTS.mark, 0)
                 totals.mark(connection, "shift", self._shift)
+
+    def _recognise(self, connection: sqlite3.Connection) -> None:
+        """Numbers of files are used again at once, so each file gets a mark of its own."""
+        known = connection.execute("SELECT value FROM states WHERE kind = ? AND name = ?", _BIRTH).fetchone()
+        birth = known[0] if known is not None else secrets.token_hex(8)
+        if known is None:
+            with transaction(connection):
+                connection.execute("INSERT INTO states VALUES (?, ?, ?)", (*_BIRTH, birth))
+        self.renewed += bool(self._birth) and birth != self._birth
+        self._birth = birth
 
     def _identify(self) -> tuple[_Identity, _Identity]:
         return _of(self.path), _of(self.path.with_name(self.path.name + "-wal"))

@@ -24,6 +24,14 @@ _ENDS_WITHIN: Final = 5.0
 """Seconds to wait for the thread's end: a disk that does not even fail must not hold up the gateway's."""
 
 
+def states_in(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
+    """All that is stored, by kind and name."""
+    found: dict[str, dict[str, str]] = {}
+    for kind, name, value in connection.execute("SELECT kind, name, value FROM states"):
+        found.setdefault(kind, {})[name] = value
+    return found
+
+
 class Writer:
     """``give`` and ``close`` belong to the event loop's thread, all else to the writer's own."""
 
@@ -40,6 +48,10 @@ class Writer:
         self._failing_since_lost = 0
         self.lost = 0
         """Rows and said texts that did not fit, or could not be written until the end."""
+        self._unread = False
+        """The states of the file are not known yet."""
+        self.late: dict[str, dict[str, str]] | None = None
+        """Those of a file that could only be opened after the start."""
         self.overflow = 0
         """Of the event loop's counting: what it had no room for."""
         self._thread: Final = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -47,6 +59,7 @@ class Writer:
     def start(self, failed: Exception | None = None) -> None:
         """Begin. ``failed``: the store could not be opened yet, which is said and tried again."""
         if failed is not None:
+            self._unread = True
             self._failed(failed)
         self._thread.start()
 
@@ -113,6 +126,10 @@ class Writer:
         """Write what waits, then one piece of upkeep; whether the disk let it."""
         try:
             connection = self._store.connection()
+            if self._unread:
+                self.late = states_in(connection)
+                self._unread = False
+                self._pending.states.clear()  # they were made without these
             if self._pending:
                 self._put(connection)
             if not self._closing:

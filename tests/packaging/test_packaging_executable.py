@@ -325,8 +325,10 @@ def test_a_temporary_directory_that_is_full(executable: Path, unpacked: Path) ->
         # The launcher leaves what it had unpacked until then; the next one that starts clears it.
         subprocess.run(["mount", "-o", "remount,size=100m", str(unpacked)], check=True)
         (rest,) = unpacked.iterdir()
-        with served(executable, unpacked, "--demo"):
+        with served(executable, unpacked, "--demo") as program:
             assert not rest.exists()
+            program.process.terminate()
+            assert program.end() == 0  # killed, it would leave a child that ends a moment later than its output
 
 
 @root_only

@@ -132,6 +132,7 @@ def written(upstream: int, port: int, more: str = "") -> None:
     data().mkdir(exist_ok=True)
     (data() / "chatgpt.yaml").write_text(
         f"server: {{host: 127.0.0.1, port: {port}{more}}}\n"
+        f"state: {{directory: '{data() / 'state'}'}}\n"
         f"upstreams: [{{base_url: 'http://127.0.0.1:{upstream}/v1'}}]\n",
         "utf-8",
     )
@@ -156,6 +157,7 @@ def test_the_life_of_the_service(executable: Path, tmp_path: Path, upstream: int
     assert KEY not in shell("sc.exe", "qc", NAME).stdout
 
     reloads(upstream, port)
+    keeps_keys(port)
     comes_back(port)
     upgrades(executable, port)
     drains(port)
@@ -167,6 +169,25 @@ def reloads(upstream: int, port: int) -> None:
     shell("sc.exe", "control", NAME, "paramchange")
     url = f"http://127.0.0.1:{port}/talk"
     until(lambda: requests.get(url, params={"prompt": "x"}, timeout=PATIENCE).status_code == 200)
+
+
+def keeps_keys(port: int) -> None:
+    """A key that the administrator makes is known to the service, also after a restart."""
+    program = str(Path(os.environ["PROGRAMFILES"]) / NAME / f"{NAME}.exe")
+    key = shell(program, "keys", "create", "--name", "alice").stdout.strip()
+
+    def ask() -> int:
+        answer = requests.get(
+            f"http://127.0.0.1:{port}/chatgpt", params={"prompt": "x", "api_key": key}, timeout=PATIENCE
+        )
+        return answer.status_code
+
+    until(lambda: ask() == 200)
+    assert shell("powershell", "-NoProfile", "-Command", f"Restart-Service {NAME}").returncode == 0
+    until(lambda: answers(port))
+    assert ask() == 200
+    assert "\nalice," in shell(program, "usage", "--format", "csv").stdout
+    assert "BUILTIN\\Users" not in shell("icacls", str(data() / "state" / "keys.secret")).stdout
 
 
 def comes_back(port: int) -> None:
@@ -198,7 +219,7 @@ def removes(folder: Path) -> None:
     kept = folder / "kept"
     kept.mkdir()
     (kept / "file").touch()
-    for place in ("logs", "temp"):
+    for place in ("logs", "state", "temp"):
         assert shell("cmd", "/c", "mklink", "/J", str(data() / place / "link"), str(kept)).returncode == 0
     done = install("-Remove")
     assert done.returncode == 0, done.stderr

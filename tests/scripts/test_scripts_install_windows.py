@@ -89,6 +89,19 @@ def test_it_agrees_with_the_program(tmp_path: Path) -> None:
         assert name in ("TEMP", "TMP") or f"environment variable {name}" in given.stdout or name in given.stderr
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_the_settings_that_it_writes_name_the_state(newline: str, tmp_path: Path) -> None:
+    pattern = re.search(r"-replace '(.*?)',", SCRIPT)
+    assert pattern
+    example = (ROOT / "config" / "chatgpt.yaml").read_text("utf-8").replace("\n", newline)
+    changed, times = re.subn(pattern[1], r"\1  directory: 'C:\\state'", example)
+    assert times == 1
+    (tmp_path / "chatgpt.yaml").write_bytes(changed.encode())
+    listing = run("check", "--config", "chatgpt.yaml", directory=tmp_path).stdout
+    (from_file,) = re.findall(r"^.*\(chatgpt\.yaml:.*$", listing, re.MULTILINE)
+    assert re.match(r'state\.directory = "C:\\\\state" ', from_file)
+
+
 def test_the_key_is_on_no_command_line() -> None:
     for line in SCRIPT.splitlines():
         assert not re.search(r"\[(string|securestring)\]\$(Api)?Key\b(?!File)", line, re.IGNORECASE)

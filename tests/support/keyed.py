@@ -10,6 +10,7 @@ With a directory what was used outlives the gateway, and ``keys``, the key store
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +21,6 @@ from support.gateway import Running
 ALICE: Final = "class-key-0123456789abcdef"
 """The key of alice, who is the holder unless a test names others."""
 
-PROMPT_TOKENS: Final = 1
-"""What the simulator counts for the question of ``support.fleet``; the answers are as long as a test says."""
-
 
 def virtual_key(name: str = "alice", key: str = ALICE, **options: Any) -> dict[str, Any]:
     """One key of the settings; ``options`` as in the file."""
@@ -30,10 +28,12 @@ def virtual_key(name: str = "alice", key: str = ALICE, **options: Any) -> dict[s
 
 
 def sharing(*keys: Mapping[str, Any], directory: Path | None = None, **environment: str) -> dict[str, str]:
-    """The environment of a gateway with these keys. ``directory``: what is to be kept is kept there."""
+    """The environment of a gateway with these keys, which warns of no budget. ``directory``: what is to be kept is
+    kept there."""
     state = {} if directory is None else {"CHATGPT_STATE__DIRECTORY": str(directory)}
     given = {"CHATGPT_KEYS": json.dumps(keys)} if keys else {}
-    return {**given, **state, "CHATGPT_BUDGETS__TIME_ZONE": "UTC", **environment}
+    quiet = {"CHATGPT_BUDGETS__TIME_ZONE": "UTC", "CHATGPT_BUDGETS__WARN": "[]"}
+    return {**given, **state, **quiet, **environment}
 
 
 def bearer(key: str = ALICE) -> dict[str, str]:
@@ -48,4 +48,7 @@ def account(running: Running, name: str = "alice") -> Account:
 
 def spent(running: Running, name: str = "alice") -> dict[str, int]:
     """What is used of each allowance, by its name."""
-    return {item.name: item.allowance.spent for item in account(running, name).items}
+    items = account(running, name).items
+    for item in items:
+        item.allowance.turn(time.time(), time.monotonic_ns())
+    return {item.name: item.allowance.spent for item in items}

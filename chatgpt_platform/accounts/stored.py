@@ -1,0 +1,75 @@
+"""The keys of the key store as the running gateway has them, and the watch on what others change of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from chatgpt_platform.errors import ConfigurationError, StartError
+from chatgpt_platform.settings.sharing import VirtualKey
+from chatgpt_platform.settings.virtual_keys import key_from
+
+if TYPE_CHECKING:
+    from chatgpt_platform.accounts.keystore import StoredKey
+
+WATCH_EVERY: Final = 0.4
+"""Seconds between two looks at the key store: a revoked key stops within a second."""
+
+
+class StoredKeys:
+    """All keys of one directory, the revoked ones too."""
+
+    def __init__(self, directory: Path, logger: logging.Logger) -> None:
+        """Raises ConfigurationError, and StartError where the keys cannot be read."""
+        # SQLite is a twentieth of a start: only those who keep something pay for it.
+        from chatgpt_platform.accounts.keystore import KeyStore, StoreError  # noqa: PLC0415
+
+        self._passing: Final = (StoreError, ConfigurationError)
+        self._log: Final = logger
+        self._store: Final = KeyStore(directory)
+        self.digest: Final = self._store.digest
+        """Under which a key stands in the store."""
+        self._watching: asyncio.Task[None] | None = None
+        try:
+            self.keys: Sequence[tuple[StoredKey, VirtualKey]] = self._read()
+        except StoreError as error:
+            raise StartError(str(error)) from None
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Call ``on_change`` from now on whenever ``keys`` are others."""
+        self._watching = asyncio.create_task(self._watch(on_change), name="watch the key store")
+
+    async def close(self) -> None:
+        """Let go of the files."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait((self._watching,))
+        self._store.close()
+
+    async def _watch(self, on_change: Callable[[], None]) -> None:
+        troubled = False
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            try:
+                if await asyncio.to_thread(self._store.changed):
+                    self.keys = await asyncio.to_thread(self._read)
+                    on_change()
+                troubled = False
+            except self._passing as error:
+                if not troubled:
+                    self._log.error("the keys that are known stay in force: %s", error)
+                troubled = True
+
+    def _read(self) -> Sequence[tuple[StoredKey, VirtualKey]]:
+        found = []
+        for each in self._store.all():
+            try:
+                options = json.loads(each.options)
+                found.append((each, key_from(options, f"key {each.name}", name=each.name)))
+            except (ConfigurationError, ValueError, RecursionError) as error:
+                self._log.error("the key %s does not count: %s", each.name, error)
+        return found
