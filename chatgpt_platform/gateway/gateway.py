@@ -204,7 +204,8 @@ class Gateway:
     def account(self, call: Call, status: int) -> None:
         """Charge a call that is over; it must have been settled."""
         counts = (call.endpoint.counted or _counts(call)) and status != _PREFLIGHT
-        if counts and (self._keyed or call.account is not None):
+        # One that began without a key may end after all keys were taken out of the settings.
+        if counts and (self._keyed or call.account is not None or call in self._accounts.anonymous.under_way):
             self._accounting.settle(call, status)
 
     def calls_so_far(self) -> list[Row]:
