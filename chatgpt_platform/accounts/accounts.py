@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +24,7 @@ from chatgpt_platform.accounts.warnings import Warnings
 from chatgpt_platform.errors import StartError
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
-from chatgpt_platform.settings.dates import zone_of
+from chatgpt_platform.settings.dates import hours_begin, zone_of
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.settings.sharing import VirtualKey
 
@@ -48,7 +48,10 @@ class Accounts:
         StartError where the directory is another gateway's or a newer program's."""
         self.ring: Final = KeyRing(logger.warning)
         self.anonymous: Final = Account("")
-        self.zone: Final = zone_of(settings.budgets.time_zone)
+        self.directory: Final = settings.state.directory
+        self.time_zone: Final = settings.budgets.time_zone
+        """As they are until the next start, whatever a reload says."""
+        self.zone: Final = zone_of(self.time_zone)
         self._settings = settings
         self._log = logger
         directory = Path(settings.state.directory) if settings.state.directory else None
@@ -59,6 +62,7 @@ class Accounts:
         self._memory: Final = Memory(self.ledger, self.ring.accounts) if self.ledger else None
         self.records: Final[list[Record]] = []
         """Of calls that are over, and have no rows yet."""
+        self._models: Final = booking.Models()
         self._day = self._today()
         self._prices: PriceTable | None = None
         """Read when one is first wanted."""
@@ -139,7 +143,7 @@ class Accounts:
 
     def row(self, record: Record) -> Row:
         """What the ledger is told of a call."""
-        return booking.row(record, truncated=self._settings.ledger.addresses == "truncated")
+        return booking.row(record, self._models, truncated=self._settings.ledger.addresses == "truncated")
 
     def write_rows(self) -> None:
         """Give the calls that are over their rows in the ledger."""
@@ -147,7 +151,7 @@ class Accounts:
         if ledger is not None:
             truncated = self._settings.ledger.addresses == "truncated"
             for record in records:
-                ledger.add(booking.row(record, truncated=truncated))
+                ledger.add(booking.row(record, self._models, truncated=truncated))
         records.clear()
 
     def say(self, record: Record) -> None:
@@ -163,6 +167,7 @@ class Accounts:
         """Hand what happened since the last time to the ledger, all in one piece; for the owner's timer."""
         if self._day != self._today():
             self._day = self._today()
+            self._models.clear()
             self._renew_prices()
         self.write_rows()
         touched = [account for account in self.ring.accounts.values() if account.touched]
@@ -196,7 +201,7 @@ class Accounts:
         from chatgpt_platform.ledger.trouble import LedgerError  # noqa: PLC0415
 
         keep, size = settings.ledger.keep, settings.ledger.size
-        ledger = Ledger(directory, keep, size, self._shift(), self._log)
+        ledger = Ledger(directory, keep, size, hours_begin(time.time(), self.zone), self._log)
         try:
             ledger.open()
         except LedgerError as error:
@@ -244,11 +249,6 @@ class Accounts:
 
     def _today(self) -> date:
         return datetime.fromtimestamp(time.time(), self.zone).date()
-
-    def _shift(self) -> int:
-        """By how many seconds the owner's hours begin after those of UTC."""
-        offset = datetime.fromtimestamp(time.time(), self.zone).astimezone(self.zone).utcoffset() or timedelta()
-        return int(offset.total_seconds()) % 3600
 
     def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Final
+from typing import Final, TypeAlias
 
 from chatgpt_platform.observe.access import Record
 
@@ -14,15 +14,48 @@ _LONGEST: Final = 256
 _KEPT_BITS: Final = {4: 24, 6: 48}
 """Of an address, where the owner wants them truncated: as many as a provider or a company has, not one person."""
 
-Row = tuple[object, ...]
+Row: TypeAlias = tuple[
+    float, str, str, str, str, str, str, int, int, int, int, int, bool, float, float | None, bool, str, str
+]
+"""In the order of the ledger's columns but for the id."""
 
 
-def row(record: Record, *, truncated: bool) -> Row:
-    """A call's row, in the order of the ledger's columns but for the id. ``truncated``: its client is."""
-    model = record.model or ""
+MOST_MODELS: Final = 1000
+MOST_REFUSED: Final = 100
+"""Names of models in a day, in all and of calls that went wrong: callers choose them, and sums by them stay."""
+
+OTHER_MODELS: Final = "(others)"
+"""All further ones."""
+
+
+class Models:
+    """The names of models that the ledger has heard of since ``clear``; a bounded number."""
+
+    def __init__(self) -> None:
+        self._known: Final[set[str]] = set()
+
+    def clear(self) -> None:
+        self._known.clear()
+
+    def name(self, record: Record) -> str:
+        """What a call's row has for its model."""
+        model = record.model or ""
+        known = self._known
+        if model in known or not model:
+            return model
+        if len(model) > _LONGEST:
+            model = model[:_LONGEST]
+        if len(known) >= (MOST_MODELS if record.status < 400 else MOST_REFUSED) and model not in known:
+            return OTHER_MODELS
+        known.add(model)
+        return model
+
+
+def row(record: Record, models: Models, *, truncated: bool) -> Row:
+    """A call's row. ``truncated``: its client is."""
     return (
         record.time, record.request_id, record.key, truncate(record.client) if truncated else record.client,
-        record.endpoint, model if len(model) <= _LONGEST else model[:_LONGEST], record.upstream or "",
+        record.endpoint, models.name(record), record.upstream or "",
         record.status, record.prompt_tokens or 0, record.cached_tokens or 0, record.completion_tokens or 0,
         record.cost, record.priced, record.duration_ms, record.first_byte_ms, record.stream, record.outcome,
         record.usage, )  # fmt: skip
@@ -30,18 +63,17 @@ def row(record: Record, *, truncated: bool) -> Row:
 
 def id_of(row: Row) -> str:
     """The id of its request."""
-    return str(row[1])
+    return row[1]
 
 
 def key_of(row: Row) -> str:
     """The name of its virtual key."""
-    return str(row[2])
+    return row[2]
 
 
 def used_by(row: Row) -> tuple[int, int]:
-    """Its tokens, and picodollars. Raises ValueError and IndexError for what is no row."""
-    prompt, _, completion, cost = (int(str(figure)) for figure in row[8:12])
-    return prompt + completion, cost
+    """Its tokens, and picodollars."""
+    return row[8] + row[10], row[11]
 
 
 @lru_cache(maxsize=4096)

@@ -11,13 +11,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from chatgpt_platform.accounts.keystore import KeyStore
 from chatgpt_platform.ledger import reports as ledger_reports
 from chatgpt_platform.web import inquiries
 from chatgpt_platform.web.reports import REFUSALS_A_MINUTE
@@ -267,11 +268,10 @@ def test_pages_of_other_origins(tmp_path: Path) -> None:
 
 def test_keys_are_told_without_the_keys(tmp_path: Path) -> None:
     with kept(tmp_path) as running:
-        store = running.service.accounts._store
-        assert store is not None
-        text = store.create("carl", json.dumps({"models": ["gpt-*"], "concurrency": 2}), 1_790_000_000.0)
-        store.create("dora", "{}", 1_790_000_001.0)
-        store.revoke("dora", 1_790_000_002.0)
+        with closing(KeyStore(tmp_path / "state")) as store:
+            text = store.create("carl", json.dumps({"models": ["gpt-*"], "concurrency": 2}), 1_790_000_000.0)
+            store.create("dora", "{}", 1_790_000_001.0)
+            store.revoke("dora", 1_790_000_002.0)
         ask(running, ANNA)
         wait_until(lambda: len(get(running, "/admin/keys", TOKEN).json()["data"]) == 4)
         answer = get(running, "/admin/keys", TOKEN)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from chatgpt_platform.accounts.keystore import KeyStore
+from chatgpt_platform.accounts.keystore import KeyStore, StoredKey, StoreError
 from chatgpt_platform.simulator.server import Behaviour
 from support.fleet import MESSAGES, PATHS, SHAPE_NAMES, SHAPES, Outcome, ask, call, fleet, scripted, up
 from support.gateway import Running, gateway, settings_of, wait_until
@@ -261,6 +261,29 @@ def test_a_key_of_the_store_from_its_beginning_to_its_end(api: str, tmp_path: Pa
         assert (outcome.whole, outcome.reason) == (False, REVOKED)
         assert status(model="gpt-4o") == 401
         assert 0 < spent(running, "carol")["tokens/day"] < 4000
+
+
+def test_a_change_that_cannot_be_read_at_first_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(KeyStore(tmp_path)) as store:
+        carol = store.create("carol", "{}", time.time())
+        with gateway(sharing(directory=tmp_path)) as running:
+            running.expected = ["the keys that are known stay in force: "]
+            assert ask(running, "openai", headers=bearer(carol)).good
+            faults = [StoreError("the disk is slow"), RuntimeError("a fault of ours")]
+
+            def read(store: KeyStore) -> list[StoredKey]:
+                if faults:
+                    raise faults.pop()
+                return all_(store)
+
+            all_ = KeyStore.all
+            monkeypatch.setattr(KeyStore, "all", read)
+            store.revoke("carol", time.time())
+            wait_until(lambda: ask(running, "openai", headers=bearer(carol)).status == 401, pause=0.05)
+            assert not faults
+            assert running.output().count("stay in force: a fault of ours") == 1, "of one trouble one line"
 
 
 def test_a_key_that_is_rotated(tmp_path: Path) -> None:
