@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 import msgspec
@@ -42,6 +42,7 @@ _ABSENT: Final = msgspec.Raw()
 _LARGE: Final = 16_384  # bytes; up to there no picture or sound is worth looking for
 _MOST_PAYLOADS: Final = 1000
 _MOST_QUOTES: Final = 100_000
+_MOST_NAMES: Final = 10_000  # of references, and letters of them written as escapes; nobody means so many
 _BYTES_A_PIECE: Final = 8  # of an answer's text; with more, a piece is several tokens in any language
 _BYTES_A_TOKEN: Final = 4
 _OWN_TOOLS: Final = ("function", "custom")  # their answers come from the caller
@@ -211,8 +212,10 @@ def _payloads(body: bytes) -> tuple[int, int]:
 
 def _most_with_references(body: bytes) -> int:
     # A name may be written with escapes, so that it is not seen.
-    plain = _ESCAPED_LETTER.sub(_letter, body) if b"\\u00" in body else body
-    found = Counter(_REFERENCE.findall(plain))
+    plain, escapes = _ESCAPED_LETTER.subn(_letter, body, _MOST_NAMES) if b"\\u00" in body else (body, 0)
+    found = Counter(name[1] for name in islice(_REFERENCE.finditer(plain), _MOST_NAMES))
+    if _MOST_NAMES in (escapes, found.total()):
+        return len(body) * HELD  # to look at all would hold up everybody else
     most = len(body) + TEMPLATE + found[b"image_url"] * IMAGE_MOST
     most += (sum(found[name] for name in _FILES) + sum(name in found for name in _HELD_ELSEWHERE)) * HELD
     if _is_vast(body):

@@ -244,6 +244,18 @@ def test_references_add_up(one: tuple[bytes, int], other: tuple[bytes, int]) -> 
     assert most_prompt_tokens(body) == len(body) + TEMPLATE + named * HELD
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        encoded(input=[{"id": "msg_1"}] * 20_000),
+        asked([{"image_url": "http://a"}] * 20_000),
+        b'{"input":"%b"}' % (rb"\u0061" * 20_000),
+    ],
+)
+def test_more_references_than_can_be_looked_at_have_more_than_anybody_may_use(body: bytes) -> None:
+    assert most_prompt_tokens(body) > 10_000 * IMAGE_MOST
+
+
 def test_a_picture_in_the_body_has_the_most_of_one_and_not_its_bytes() -> None:
     body = asked([{"type": "image_url", "image_url": {"url": PICTURE}}, {"type": "text", "text": "What is it?"}])
     assert IMAGE_MOST < most_prompt_tokens(body) < IMAGE_MOST + TEMPLATE + 200

@@ -17,6 +17,7 @@ from chatgpt_platform.gateway.members import (
     FORBIDDEN,
     MAX_MEMBERS,
     OpenAIBody,
+    prompts,
     read_openai,
     rewrite,
     stream_options,
@@ -336,3 +337,25 @@ def test_how_a_stream_is_asked_for_its_usage(body: object, options: object) -> N
     for written in (json.dumps(body), json.dumps(body).replace("stream_options", "stream\\u005foptions")):
         asked = stream_options(written.encode())
         assert (json.loads(asked) if asked else None) == options
+
+
+@pytest.mark.parametrize(
+    ("prompt", "figure"),
+    [
+        ("a", 1),
+        ("a," * 200_000, 1),
+        ([], 1),
+        (["a", "b"], 2),
+        ([1, 2], 1),
+        ([[1, 2], [3]], 2),
+        ([1] * 200_000, 1),
+        (["a"] * 50_000, 50_000),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_how_many_prompts_there_are(prompt: object, figure: int) -> None:
+    assert prompts(json.dumps({"prompt": prompt}).encode()) == figure
+
+
+def test_of_very_many_prompts_there_are_at_least_so_many() -> None:
+    assert prompts(b'{"prompt":[%b""]}' % (b'"",' * 200_000)) > 200_000
