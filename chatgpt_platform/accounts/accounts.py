@@ -62,6 +62,7 @@ class Accounts:
         self._memory: Final = Memory(self.ledger, self.ring.accounts) if self.ledger else None
         self.records: Final[list[Record]] = []
         """Of calls that are over, and have no rows yet."""
+        self._models: Final = booking.Models()
         self._day = self._today()
         self._prices: PriceTable | None = None
         """Read when one is first wanted."""
@@ -142,7 +143,7 @@ class Accounts:
 
     def row(self, record: Record) -> Row:
         """What the ledger is told of a call."""
-        return booking.row(record, truncated=self._settings.ledger.addresses == "truncated")
+        return booking.row(record, self._models, truncated=self._settings.ledger.addresses == "truncated")
 
     def write_rows(self) -> None:
         """Give the calls that are over their rows in the ledger."""
@@ -150,7 +151,7 @@ class Accounts:
         if ledger is not None:
             truncated = self._settings.ledger.addresses == "truncated"
             for record in records:
-                ledger.add(booking.row(record, truncated=truncated))
+                ledger.add(booking.row(record, self._models, truncated=truncated))
         records.clear()
 
     def say(self, record: Record) -> None:
@@ -166,6 +167,7 @@ class Accounts:
         """Hand what happened since the last time to the ledger, all in one piece; for the owner's timer."""
         if self._day != self._today():
             self._day = self._today()
+            self._models.clear()
             self._renew_prices()
         self.write_rows()
         touched = [account for account in self.ring.accounts.values() if account.touched]

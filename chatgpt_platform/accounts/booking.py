@@ -20,12 +20,42 @@ Row: TypeAlias = tuple[
 """In the order of the ledger's columns but for the id."""
 
 
-def row(record: Record, *, truncated: bool) -> Row:
+MOST_MODELS: Final = 1000
+MOST_REFUSED: Final = 100
+"""Names of models in a day, in all and of calls that went wrong: callers choose them, and sums by them stay."""
+
+OTHER_MODELS: Final = "(others)"
+"""All further ones."""
+
+
+class Models:
+    """The names of models that the ledger has heard of since ``clear``; a bounded number."""
+
+    def __init__(self) -> None:
+        self._known: Final[set[str]] = set()
+
+    def clear(self) -> None:
+        self._known.clear()
+
+    def name(self, record: Record) -> str:
+        """What a call's row has for its model."""
+        model = record.model or ""
+        known = self._known
+        if model in known or not model:
+            return model
+        if len(model) > _LONGEST:
+            model = model[:_LONGEST]
+        if len(known) >= (MOST_MODELS if record.status < 400 else MOST_REFUSED) and model not in known:
+            return OTHER_MODELS
+        known.add(model)
+        return model
+
+
+def row(record: Record, models: Models, *, truncated: bool) -> Row:
     """A call's row. ``truncated``: its client is."""
-    model = record.model or ""
     return (
         record.time, record.request_id, record.key, truncate(record.client) if truncated else record.client,
-        record.endpoint, model if len(model) <= _LONGEST else model[:_LONGEST], record.upstream or "",
+        record.endpoint, models.name(record), record.upstream or "",
         record.status, record.prompt_tokens or 0, record.cached_tokens or 0, record.completion_tokens or 0,
         record.cost, record.priced, record.duration_ms, record.first_byte_ms, record.stream, record.outcome,
         record.usage, )  # fmt: skip

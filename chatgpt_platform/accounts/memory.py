@@ -95,7 +95,8 @@ class Memory:
 
     def save(self, touched: Iterable[Account], warnings: Warnings) -> None:
         """Write down what has changed, all in one piece with the rows before it."""
-        self._look_after(warnings)
+        if self._look_after(warnings):
+            touched = self._accounts.values()
         ledger, wall, clock = self._ledger, time.time(), time.monotonic_ns()
         allowances = {each.name: msgspec.json.encode(each.state(wall, clock)).decode() for each in touched}
         if allowances:
@@ -138,8 +139,9 @@ class Memory:
         if texts:
             self._ledger.save(_KEYS, texts)
 
-    def _look_after(self, warnings: Warnings) -> None:
-        """Go on from what a ledger knows that could not be read at the start; tell a new one all that is known."""
+    def _look_after(self, warnings: Warnings) -> bool:
+        """Go on from what a ledger knows that could not be read at the start. Whether all that is known is to be
+        written down: because of that, or since another file has taken its place."""
         ledger = self._ledger
         if ledger.take_late():
             wall, clock = time.time(), time.monotonic_ns()
@@ -150,11 +152,10 @@ class Memory:
             self.restore_warnings(warnings)
             self.charge_lost_calls()
         elif ledger.renewed == self._renewed:
-            return
+            return False
         self._renewed = ledger.renewed
-        for account in self._accounts.values():
-            account.touched = True
         ledger.save(_WARNINGS, warnings.state())
+        return True
 
 
 def _read(text: str) -> State:

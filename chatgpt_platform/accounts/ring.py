@@ -54,6 +54,8 @@ class KeyRing:
         self._warn: Final = warn
         self._digest_stored: Callable[[str], str] | None = None
         self._credentials: dict[str, Credential] = {}
+        self._ended: dict[str, Credential] = {}
+        """Those that are no key's any more: one may come back, as from a backup of the key store."""
         self.accounts: Final[dict[str, Account]] = {}
         """By the names of their keys; those whose keys are gone, too."""
         self._told: Final[set[str]] = set()
@@ -78,7 +80,7 @@ class KeyRing:
         gives an account its settings. A key that is gone ends, and so do its calls under way.
         """
         self._digest_stored = digest
-        former, self._credentials = self._credentials, {}
+        former, self._credentials = {**self._ended, **self._credentials}, {}
         for key in configured:
             set_up(self._account(key.name), key)
             self._put(former, f"sha256:{digest_of(key.key)}", key.name, end_of(key.expires, zone))
@@ -90,9 +92,9 @@ class KeyRing:
             self._put(former, each.digest, each.name, until)
             if each.former_until is not None:
                 self._put(former, each.former_digest, each.name, min(each.former_until, until))
-        for known, credential in former.items():
-            if self._credentials.get(known) is not credential:
-                credential.revoke()
+        self._ended = {known: each for known, each in former.items() if self._credentials.get(known) is not each}
+        for credential in self._ended.values():
+            credential.revoke()
 
     def _account(self, name: str) -> Account:
         account = self.accounts.get(name)

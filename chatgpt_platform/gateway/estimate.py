@@ -62,6 +62,7 @@ class _Part(msgspec.Struct):
     tool_calls: msgspec.Raw = _ABSENT
     function_call: msgspec.Raw = _ABSENT
     image_url: msgspec.Raw = _ABSENT
+    audio: msgspec.Raw = _ABSENT
 
     def parts(self) -> list[_Part]:
         return [part for inside in (self.content, self.output) if isinstance(inside, list) for part in inside]
@@ -223,7 +224,8 @@ def _most_with_references(body: bytes) -> int:
     except _UNREADABLE:
         return most + HELD  # of another shape than OpenAI's; it may refer to anything
     parts = [item for item in listed if isinstance(item, _Part)]
-    if bytes(members.prompt).startswith(b"{") or any(map(_is_reference, parts)):
+    spoken = any(bytes(turn.audio).startswith(b"{") for turn in members.messages or ())  # in an earlier answer
+    if spoken or bytes(members.prompt).startswith(b"{") or any(map(_is_reference, parts)):
         most += HELD
     if _has_tools_elsewhere(bytes(members.tools)):
         most += HELD

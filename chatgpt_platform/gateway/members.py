@@ -50,6 +50,7 @@ class OpenAIBody(msgspec.Struct):
     max_output_tokens: int | None = None
     n: int | float | None = None
     best_of: int | float | None = None
+    background: msgspec.Raw = _ABSENT
     api_base: msgspec.Raw = _ABSENT
     base_url: msgspec.Raw = _ABSENT
     api_key: msgspec.Raw = _ABSENT
@@ -112,6 +113,11 @@ def read_openai(body: bytes) -> OpenAIBody:
         if bytes(getattr(members, name)):
             raise Problem(Kind.BAD_REQUEST, "forbidden_member", param=name, member=name)
     return members
+
+
+def in_background(asked: OpenAIBody) -> bool:
+    """Whether the upstream is to go on by itself, and to tell later what came of it (Responses API)."""
+    return asked.background is not _ABSENT and bytes(asked.background) not in (b"null", b"false")
 
 
 def stream_options(body: bytes) -> bytes:

@@ -139,7 +139,10 @@ class OpenAIApi:
             figures = {name: getattr(asked, name) for name in call.endpoint.token_members}
             changes = self._cap.changes(figures, call.endpoint.token_members, real)
             call.body = members.rewrite(call.body, {"model": real, **changes} if real != model else changes)
-        if call.credential is not None:
+        if call.account is not None:
+            if call.account.items and members.in_background(asked):
+                # It would go on, and be paid, when nobody here sees any more what it uses.
+                raise Problem(Kind.BAD_REQUEST, "forbidden_member", param="background", member="background")
             self._note_answers(call, asked, changes)
         return model
 
@@ -149,7 +152,7 @@ class OpenAIApi:
             call.copies = max(int(asked.n or 1), int(asked.best_of or 1), 1)
         if call.endpoint is _COMPLETIONS:
             call.copies *= members.prompts(call.body)
-        if asked.max_tokens is asked.max_completion_tokens is asked.max_output_tokens and not changes:
+        if asked.max_tokens is asked.max_completion_tokens is asked.max_output_tokens is None and not changes:
             return  # there is none, as a rule
         given = [changes.get(name, getattr(asked, name)) for name in call.endpoint.token_members]
         caps = [cap for cap in given if cap is not None]

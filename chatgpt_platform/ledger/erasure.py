@@ -71,7 +71,12 @@ def _erase_rest(connection: sqlite3.Connection, named: dict[str, str]) -> None:
         if len(named) > 1:
             return
         ((name, value),) = named.items()
-        connection.execute("DELETE FROM states WHERE name = ?", (value,))
+        # A name of several parts is a list, as JSON; that of a key comes first.
+        connection.execute(
+            "DELETE FROM states WHERE CASE WHEN name LIKE '[%' AND json_valid(name) "
+            "THEN json_extract(name, '$[0]') ELSE name END = ?",
+            (value,),
+        )
         connection.execute(f"DELETE FROM client_totals WHERE {name} = ?", (value,))  # noqa: S608
         if name == "key":
             sets = ", ".join(f"{column} = max(hours.{column} - gone.{column}, 0)" for column in SUMS)

@@ -1,7 +1,7 @@
 """Putting rows in, many a statement.
 
 SQLite's binding lets go of the interpreter's lock once a statement and must then wait for it, up to 5 ms beside a
-busy event loop: so a statement takes 128 rows. With ``executemany`` that would be each row's fate.
+busy event loop: so a statement takes up to 512 rows. With ``executemany`` that would be each row's fate.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from chatgpt_platform.ledger import rows
 from chatgpt_platform.ledger.rows import Row
 
-SIZES: Final = (128, 16, 4, 1)
+SIZES: Final = (512, 64, 8, 1)
 """Rows a statement: few sizes, so that all of them stay prepared."""
 UNFIT: Final = (
     sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError,

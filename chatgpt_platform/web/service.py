@@ -149,6 +149,7 @@ class Service:
             denied=limiter.denied,
             connections=sum(count() for count in self.fronts),
             lost_lines=self._lost_lines + self.logs.lost,
+            lost_rows=0 if self.accounts.ledger is None else self.accounts.ledger.lost,
         )
 
     def _say_overflow(self, newcomers: int) -> None:

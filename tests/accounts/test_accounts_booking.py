@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from chatgpt_platform.accounts import booking
+from chatgpt_platform.accounts.booking import MOST_MODELS, MOST_REFUSED, OTHER_MODELS, Models
 from chatgpt_platform.ledger import rows
 from chatgpt_platform.observe.access import Record
 
@@ -22,7 +23,7 @@ def record() -> Record:
 
 
 def test_a_row_has_the_ledger_s_columns() -> None:
-    row = booking.row(record(), truncated=False)
+    row = booking.row(record(), Models(), truncated=False)
     assert row == (
         7.5, "req_1", "alice", "192.0.2.77", "chatgpt", "m", "openai", 200, 10, 4, 5, 99, True, 1.5, 0.5, True,
         "complete", "reported",
@@ -32,7 +33,7 @@ def test_a_row_has_the_ledger_s_columns() -> None:
 
 
 def test_what_is_not_known_is_nothing() -> None:
-    row = booking.row(Record(7.5, "req_1", "::1", "POST", "/x"), truncated=True)
+    row = booking.row(Record(7.5, "req_1", "::1", "POST", "/x"), Models(), truncated=True)
     assert row[2:12] == ("", "::/48", "", "", "", 0, 0, 0, 0, 0)
     assert booking.used_by(row) == (0, 0)
 
@@ -40,7 +41,25 @@ def test_what_is_not_known_is_nothing() -> None:
 def test_a_name_of_any_length_is_cut() -> None:
     made = record()
     made.model = "m" * 100_000
-    assert booking.row(made, truncated=False)[5] == "m" * 256
+    assert booking.row(made, Models(), truncated=False)[5] == "m" * 256
+
+
+def test_callers_cannot_make_up_models_without_end() -> None:
+    def name(model: str, status: int = 200) -> str:
+        made = record()
+        made.model, made.status = model, status
+        return models.name(made)
+
+    models = Models()
+    refused = [name(f"wrong-{number}", 404) for number in range(500)]
+    assert refused[:MOST_REFUSED] == [f"wrong-{number}" for number in range(MOST_REFUSED)]
+    assert set(refused[MOST_REFUSED:]) == {OTHER_MODELS}
+    answered = [name(f"right-{number}") for number in range(MOST_MODELS)]
+    assert answered.index(OTHER_MODELS) == MOST_MODELS - MOST_REFUSED, "names that nobody has leave room"
+    assert name("right-0", 502) == "right-0"
+    assert name("", 401) == ""
+    models.clear()
+    assert name("wrong-499", 404) == "wrong-499"
 
 
 @pytest.mark.parametrize(

@@ -34,14 +34,13 @@ ROOT_OF_LINUX: Final = pytest.mark.skipif(
 )
 
 
-def environment(state: Path, tokens: str = "100k/total", **more: str) -> Mapping[str, str]:
+def environment(state: Path, tokens: str = "100k/total") -> Mapping[str, str]:
     keys = [
         {"name": "alice", "key": KEY, "tokens": [tokens]},
         {"name": "bob", "key": KEY + "-2", "tokens": ["1k/total"]},
     ]
     return {
         "CHATGPT_STATE__DIRECTORY": str(state), "CHATGPT_KEYS": json.dumps(keys), "CHATGPT_BUDGETS__WARN": "[]",
-        **more,
     }  # fmt: skip
 
 
@@ -310,6 +309,26 @@ def test_garbage_in_place_of_the_ledger_while_it_is_open(tmp_path: Path) -> None
         ended(program)
     assert (spent(state), spent(state, "bob")) == (used, bobs)
     assert list(state.glob("ledger.db.broken-*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file stays where it is")
+def test_a_backup_in_place_of_the_ledger_while_it_is_open(tmp_path: Path) -> None:
+    """What SQLite keeps beside the file must not be laid over another."""
+    state = tmp_path / "state"
+    with serving("--demo", directory=tmp_path, environment=environment(state)) as program:
+        used = ask(program, 2)
+        wait_until(lambda: rows(state) == 2, PATIENCE)
+        with closing(sqlite3.connect(state / "ledger.db")) as connection:
+            connection.execute("VACUUM INTO ?", (str(tmp_path / "backup"),))
+        used += ask(program, 200)
+        wait_until(lambda: rows(state) == 202, PATIENCE)
+        (tmp_path / "backup").replace(state / "ledger.db")
+        used += ask(program, 5)
+        wait_until(lambda: rows(state) == 7, PATIENCE)
+        ended(program)
+    with closing(sqlite3.connect(state / "ledger.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert spent(state) == used
 
 
 def test_garbage_written_over_the_ledger_is_seen_at_the_next_start(tmp_path: Path) -> None:

@@ -220,6 +220,7 @@ REFERENCES: list[tuple[bytes, int]] = [
     (encoded(input=[{"content": [{"type": "input_file", "file_id": "file_1"}]}] * 2), 2 * HELD),
     (encoded(input=[{"content": [{"type": "input_file", "file_url": "http://127.0.0.1/a.pdf"}]}]), HELD),
     (encoded(input=[{"content": [{"type": "input_file", "file_data": "JVBERi0"}]}]), HELD),
+    (encoded(messages=[{"role": "assistant", "audio": {"id": "audio_1"}}]), HELD),
     (encoded(input="a", tools=[{"type": "web_search"}]), HELD),
     (encoded(input="a", tools="none"), HELD),
     (asked("a", web_search_options={}), HELD),
@@ -236,7 +237,7 @@ def test_what_a_body_refers_to_has_the_most_of_it(body: bytes, figure: int) -> N
     assert most_prompt_tokens(body) == len(body) + TEMPLATE + figure
 
 
-@pytest.mark.parametrize(("one", "other"), list(combinations(REFERENCES[:2] + REFERENCES[9:12], 2)))
+@pytest.mark.parametrize(("one", "other"), list(combinations(REFERENCES[:2] + REFERENCES[10:13], 2)))
 def test_references_add_up(one: tuple[bytes, int], other: tuple[bytes, int]) -> None:
     body = json.dumps(json.loads(one[0]) | json.loads(other[0])).encode()
     named = len({"previous_response_id", "conversation", "tools", "web_search_options"} & set(json.loads(body)))

@@ -88,6 +88,17 @@ def test_no_byte_of_a_client_is_left(tmp_path: Path) -> None:
     assert lines(tmp_path, "key")["later"] == 1
 
 
+def test_states_of_a_key_go_by_whatever_name(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.save("key", {"ann": "1", "bob": "1", "[": "1"})
+        ledger.save("warning", {'["ann", "tokens", "9/day"]': "1", '["bob", "tokens", "ann"]': "1"})
+        assert ledger.settle(WITHIN)
+    erase(tmp_path, "ann")
+    with opened(tmp_path) as ledger:
+        assert ledger.states("key") == {"bob": "1", "[": "1"}
+        assert ledger.states("warning") == {'["bob", "tokens", "ann"]': "1"}
+
+
 def test_totals_of_a_key_go_even_where_its_rows_went_before(tmp_path: Path) -> None:
     written(tmp_path, *[row(key="ann")] * 3, *[row(key="bob")] * 2)
     rolled_up(tmp_path)

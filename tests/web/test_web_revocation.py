@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import requests
 
 from chatgpt_platform.accounts.keystore import KeyStore, StoredKey, StoreError
 from chatgpt_platform.simulator.server import Behaviour
-from support.fleet import MESSAGES, PATHS, SHAPE_NAMES, SHAPES, Outcome, ask, call
+from support.fleet import MESSAGES, PATHS, SHAPE_NAMES, SHAPES, Outcome, ask, call, fleet, scripted, up
 from support.gateway import Running, gateway, settings_of, wait_until
 from support.keyed import ALICE, account, bearer, sharing, spent, virtual_key
+from support.scripted import Peer
 from support.ways import WAYS as ALL_WAYS
 
 WAYS = ALL_WAYS[:1]  # what is tested is the same on all
@@ -121,6 +122,46 @@ def test_one_whose_stream_has_begun_with_heartbeats_only(api: str) -> None:
                     got += piece
         assert REVOKED.encode() in got
         wait_until(lambda: running.simulator.stats.cancelled == 1)
+
+
+def test_a_stream_that_is_cut_within_an_event() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        await peer.send(b'data: {"choices":[]}\n\ndata: {"choices":[{"delta":{"content":"' + b"x" * 500_000)
+        await peer.gone()
+
+    with (
+        scripted(script) as server,
+        fleet(up("only", url=server.url), **sharing(virtual_key())) as running,
+        call(running, stream=True, headers=bearer()) as client,
+    ):
+        got = b""
+        while len(got) < 200_000:
+            got += client.recv(65536)
+        reload(running)
+        with suppress(ConnectionResetError):
+            while piece := client.recv(65536):
+                got += piece
+        assert got.count(b"xxx\n\ndata: ") + got.count(b"\n\n\r\n") >= 1, "the event that was begun is ended"
+        last = got[got.rindex(b"data: ") + 6 :]
+        assert json.loads(last[: last.index(b"\n")])["error"]["message"] == REVOKED
+        assert not got.endswith(b"0\r\n\r\n")
+
+
+def test_one_whose_caller_does_not_read() -> None:
+    environment = sharing(virtual_key())
+    with gateway(environment, Behaviour(tokens=100_000)) as running, call(running, stream=True, headers=bearer()):
+        stats = running.simulator.stats
+        wait_until(lambda: stats.tokens > 0)
+        seen = 0
+        while stats.tokens != seen:  # until nobody takes any more
+            seen = stats.tokens
+            time.sleep(0.3)
+        reload(running)
+        wait_until(lambda: len(running.records()) == 1)
+        wait_until(lambda: stats.cancelled == 1)
+        assert not running.held()
 
 
 @EITHER
