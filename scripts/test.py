@@ -62,8 +62,8 @@ def provide_executable() -> int:
 
 
 def workers() -> list[str]:
-    """For the whole suite, half of which is waiting: pytest's option for as many processes as there are cores."""
-    return [] if sys.argv[1:] else ["-n", str(min(os.cpu_count() or 1, 4))]
+    """For the whole suite, half of which is waiting: pytest's option for two processes a core, up to four."""
+    return [] if sys.argv[1:] else ["-n", str(min(2 * (os.cpu_count() or 1), 4))]
 
 
 def main() -> int:

@@ -73,11 +73,11 @@ def test_each_window(window: str, seconds: int, api: str, stream: bool) -> None:
 
 def test_after_what_it_says_there_is_room_again() -> None:
     with gateway(sharing(virtual_key(limits={"second": 1}))) as running:
-        for _ in range(2):
-            assert ask(running, "openai", headers=bearer()).good
-            denied = ask(running, "openai", headers=bearer())
-            assert (denied.status, denied.headers["retry-after"]) == (429, "1")
-            time.sleep(1)
+        assert ask(running, "openai", headers=bearer()).good
+        denied = ask(running, "openai", headers=bearer())
+        assert (denied.status, denied.headers["retry-after"]) == (429, "1")
+        time.sleep(1)
+        assert ask(running, "openai", headers=bearer()).good
 
 
 @pytest.mark.parametrize("api", PATHS)

@@ -70,7 +70,7 @@ def test_every_reference_leads_somewhere_and_all_is_described() -> None:
 
 
 def test_what_is_answered_is_what_is_documented(running: Running, tmp_path: Path) -> None:
-    done = schemathesis(running, tmp_path, openapi.document())
+    done = schemathesis(running, tmp_path, openapi.document(), EXAMPLES)
     assert done.returncode == 0, done.stdout
     assert "4 selected / 4 total" in done.stdout
 
@@ -80,13 +80,16 @@ def test_it_would_be_seen_if_it_were_not(running: Running, tmp_path: Path) -> No
     by = document["paths"]["/admin/usage"]["get"]["parameters"][2]["schema"]
     by["enum"].append("colour")
     document["components"]["schemas"]["Keys"]["required"].append("more")
-    done = schemathesis(running, tmp_path, document)
+    document["paths"] = {path: document["paths"][path] for path in ("/admin/usage", "/admin/keys")}
+    done = schemathesis(running, tmp_path, document, 5)
     assert done.returncode == 1, done.stdout
     assert "Schema-valid request rejected" in done.stdout
     assert '"more" is a required property' in done.stdout
 
 
-def schemathesis(running: Running, directory: Path, document: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def schemathesis(
+    running: Running, directory: Path, document: dict[str, Any], examples: int
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """Compare the gateway with a document, by all checks there are."""
     (directory / "openapi.json").write_text(json.dumps(document), "utf-8")
     (directory / "schemathesis.toml").write_text(
@@ -97,17 +100,7 @@ def schemathesis(running: Running, directory: Path, document: dict[str, Any]) ->
         "utf-8",
     )
     program = "from schemathesis.cli import schemathesis; schemathesis()"
-    options = [
-        "--url",
-        running.url,
-        "--checks",
-        "all",
-        "--max-examples",
-        str(EXAMPLES),
-        "--seed",
-        "1",
-        "--no-color",
-    ]
+    options = ["--url", running.url, "--checks", "all", "--max-examples", str(examples), "--seed", "1"]
     return subprocess.run(
         [sys.executable, "-c", program, "run", "openapi.json", *options, "--no-color"],
         cwd=directory, env=environment_of({"PYTHONUTF8": "1"}), capture_output=True, encoding="utf-8",
