@@ -202,7 +202,7 @@ def gateway_settings(place: Path, upstream_port: int, callers: Callers) -> dict[
 
 
 def _accounts(place: Path) -> dict[str, str]:
-    limits = dict.fromkeys(("second", "minute", "hour", "day"), int(UNLIMITED))
+    limits = dict.fromkeys(("minute", "day"), int(UNLIMITED))
     key = {
         "name": "bench", "key": CALLER_KEY, "limits": limits, "tokens": [f"{UNLIMITED}M/day"],
         "budget": ["1000000/month"], "concurrency": 100_000,
