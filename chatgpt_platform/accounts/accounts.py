@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +24,7 @@ from chatgpt_platform.accounts.warnings import Warnings
 from chatgpt_platform.errors import StartError
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
-from chatgpt_platform.settings.dates import zone_of
+from chatgpt_platform.settings.dates import hours_begin, zone_of
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.settings.sharing import VirtualKey
 
@@ -48,7 +48,10 @@ class Accounts:
         StartError where the directory is another gateway's or a newer program's."""
         self.ring: Final = KeyRing(logger.warning)
         self.anonymous: Final = Account("")
-        self.zone: Final = zone_of(settings.budgets.time_zone)
+        self.directory: Final = settings.state.directory
+        self.time_zone: Final = settings.budgets.time_zone
+        """As they are until the next start, whatever a reload says."""
+        self.zone: Final = zone_of(self.time_zone)
         self._settings = settings
         self._log = logger
         directory = Path(settings.state.directory) if settings.state.directory else None
@@ -198,7 +201,7 @@ class Accounts:
         from chatgpt_platform.ledger.trouble import LedgerError  # noqa: PLC0415
 
         keep, size = settings.ledger.keep, settings.ledger.size
-        ledger = Ledger(directory, keep, size, self._shift(), self._log)
+        ledger = Ledger(directory, keep, size, hours_begin(time.time(), self.zone), self._log)
         try:
             ledger.open()
         except LedgerError as error:
@@ -246,11 +249,6 @@ class Accounts:
 
     def _today(self) -> date:
         return datetime.fromtimestamp(time.time(), self.zone).date()
-
-    def _shift(self) -> int:
-        """By how many seconds the owner's hours begin after those of UTC."""
-        offset = datetime.fromtimestamp(time.time(), self.zone).astimezone(self.zone).utcoffset() or timedelta()
-        return int(offset.total_seconds()) % 3600
 
     def _in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Final
+from typing import Final, TypeAlias
 
 from chatgpt_platform.observe.access import Record
 
@@ -14,14 +14,18 @@ _LONGEST: Final = 256
 _KEPT_BITS: Final = {4: 24, 6: 48}
 """Of an address, where the owner wants them truncated: as many as a provider or a company has, not one person."""
 
+Row: TypeAlias = tuple[
+    float, str, str, str, str, str, str, int, int, int, int, int, bool, float, float | None, bool, str, str
+]
+"""In the order of the ledger's columns but for the id."""
+
+
 MOST_MODELS: Final = 1000
 MOST_REFUSED: Final = 100
 """Names of models in a day, in all and of calls that went wrong: callers choose them, and sums by them stay."""
 
 OTHER_MODELS: Final = "(others)"
 """All further ones."""
-
-Row = tuple[object, ...]
 
 
 class Models:
@@ -48,7 +52,7 @@ class Models:
 
 
 def row(record: Record, models: Models, *, truncated: bool) -> Row:
-    """A call's row, in the order of the ledger's columns but for the id. ``truncated``: its client is."""
+    """A call's row. ``truncated``: its client is."""
     return (
         record.time, record.request_id, record.key, truncate(record.client) if truncated else record.client,
         record.endpoint, models.name(record), record.upstream or "",
@@ -59,18 +63,17 @@ def row(record: Record, models: Models, *, truncated: bool) -> Row:
 
 def id_of(row: Row) -> str:
     """The id of its request."""
-    return str(row[1])
+    return row[1]
 
 
 def key_of(row: Row) -> str:
     """The name of its virtual key."""
-    return str(row[2])
+    return row[2]
 
 
 def used_by(row: Row) -> tuple[int, int]:
-    """Its tokens, and picodollars. Raises ValueError and IndexError for what is no row."""
-    prompt, _, completion, cost = (int(str(figure)) for figure in row[8:12])
-    return prompt + completion, cost
+    """Its tokens, and picodollars."""
+    return row[8] + row[10], row[11]
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from ipaddress import ip_address, ip_network
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
-from chatgpt_platform.settings.dates import zone_of
+from chatgpt_platform.settings.dates import hours_begin, zone_of
 
 _YEAR: Final = "2[01][0-9][0-9]"
 _LEAP_YEAR: Final = "(2[01](0[48]|[2468][048]|[13579][26])|2000)"
@@ -64,7 +64,7 @@ def span(since: str, until: str, now: float, zone: tzinfo) -> Span:
 
     ``until``: "" for now, behind which no span goes. ``now``: epoch seconds. Both texts are moments.
     """
-    shift = _shift(now, zone)
+    shift = hours_begin(now, zone)
     latest = (int(now) - shift) // _HOUR * _HOUR + shift + _HOUR
     begin = max(_FIRST, _seconds(since, now, zone, end=False))
     begin = (begin - shift) // _HOUR * _HOUR + shift
@@ -107,12 +107,6 @@ class MachinesZone(tzinfo):
 def owners_zone(name: str) -> tzinfo:
     """The time zone that ``budgets.time_zone`` names; the machine's own for "". Raises ``LookupError``."""
     return zone_of(name) or MachinesZone()
-
-
-def _shift(now: float, zone: tzinfo) -> int:
-    """Seconds behind a whole hour of UTC at which one begins in this zone."""
-    offset = datetime.fromtimestamp(now, UTC).astimezone(zone).utcoffset()
-    return -int(offset.total_seconds()) % _HOUR if offset else 0
 
 
 def _seconds(text: str, now: float, zone: tzinfo, *, end: bool) -> int:

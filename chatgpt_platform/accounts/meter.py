@@ -39,7 +39,8 @@ class Meter:
         return min(int(self._told * ms / self._ms), most) if self._ms else 0
 
     def learn(self, length: int, prompt: int, completion: int, ms: float) -> None:
-        """A call went well. ``ms``: how long it took; 0 for a stream."""
+        """A call went well. ``completion``: tokens of each of its answers. ``ms``: how long it took; 0 for a
+        stream."""
         if prompt:
             if not self._bytes:
                 self.completion = completion

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-DOLLAR: Final = 10**12
-"""Picodollars."""
+from chatgpt_platform.settings.allowances import PICODOLLARS
 
 _PLACES: Final = 12
 _FEWEST: Final = 2
@@ -13,6 +12,6 @@ _FEWEST: Final = 2
 
 def dollars(picodollars: int) -> str:
     """Exactly, as decimal dollars: two places at least, and no more than it takes."""
-    whole, rest = divmod(abs(picodollars), DOLLAR)
+    whole, rest = divmod(abs(picodollars), PICODOLLARS)
     places = f"{rest:0{_PLACES}d}".rstrip("0").ljust(_FEWEST, "0")
     return f"{'-' if picodollars < 0 else ''}{whole}.{places}"

@@ -51,17 +51,19 @@ class StoredKeys:
         self._store.close()
 
     async def _watch(self, on_change: Callable[[], None]) -> None:
-        troubled = False
+        stale = troubled = False
         while True:
             await asyncio.sleep(WATCH_EVERY)
             try:
-                if await asyncio.to_thread(self._store.changed):
+                stale = await asyncio.to_thread(self._store.changed) or stale  # which it tells but once
+                if stale:
                     self.keys = await asyncio.to_thread(self._read)
                     on_change()
-                troubled = False
-            except self._passing as error:
+                stale = troubled = False
+            except Exception as error:  # noqa: BLE001 - whatever it is, a key that is revoked later is to stop
                 if not troubled:
-                    self._log.error("the keys that are known stay in force: %s", error)
+                    fault = None if isinstance(error, self._passing) else error
+                    self._log.error("the keys that are known stay in force: %s", error, exc_info=fault)
                 troubled = True
 
     def _read(self) -> Sequence[tuple[StoredKey, VirtualKey]]:

@@ -15,7 +15,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -100,13 +100,6 @@ class Warnings:
             self._changed.add(budget)
         if share:
             self._tell(budget, share, spent, amount, math.inf if rolling else resets_at, rolling)
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """These keys are gone: ``state`` is without them. ``changes`` does not tell."""
-        gone = set(keys)
-        for budget in [each for each in self._told if each.key in gone]:
-            del self._told[budget]
-            self._changed.discard(budget)
 
     def changes(self) -> dict[str, str]:
         """What is to be remembered over a restart, and has changed since this was last asked."""

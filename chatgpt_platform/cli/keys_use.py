@@ -11,8 +11,8 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
+from chatgpt_platform.accounts.money import dollars
 from chatgpt_platform.ledger import database, reports
-from chatgpt_platform.settings.allowances import PICODOLLARS
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS: Final = "_.:-=+*#"
@@ -84,13 +84,6 @@ def sparkline(values: Sequence[int], bars: str = BARS) -> str:
     most = max(values, default=0)
     steps = len(bars) - 1
     return "".join(bars[0 if value <= 0 else -(-value * steps // most)] for value in values)
-
-
-def dollars(picodollars: int) -> str:
-    """An amount of money, exact, with two places at least."""
-    whole, rest = divmod(abs(picodollars), PICODOLLARS)
-    places = f"{rest:012}".rstrip("0").ljust(2, "0")
-    return f"{'-' if picodollars < 0 else ''}{whole}.{places}"
 
 
 def moment(seconds: float, zone: tzinfo | None) -> str:

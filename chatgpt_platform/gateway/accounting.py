@@ -158,8 +158,8 @@ class Accounting:
         if completion is None:
             completion = 0
             if record.usage is ESTIMATED and outcome in _UNHEARD and not record.stream:
-                most = longest(call, meter) * call.copies
-                record.completion_tokens = completion = meter.told_by(record.duration_ms, most)
+                completion = meter.told_by(record.duration_ms, longest(call, meter)) * call.copies
+                record.completion_tokens = completion
         price = meter.price
         if price is not None:
             record.cost = cost = price.cost(prompt, record.cached_tokens or 0, completion)
@@ -172,7 +172,8 @@ class Accounting:
             call.hold = None
             account.settle(hold, prompt + completion, cost, time.time(), time.monotonic_ns())
             if outcome == "complete" and record.usage is REPORTED:
-                meter.learn(len(call.body), prompt, completion, 0.0 if record.stream else record.duration_ms)
+                answer = -(-completion // call.copies)
+                meter.learn(len(call.body), prompt, answer, 0.0 if record.stream else record.duration_ms)
         if account.waiting:
             account.wake()
         records = self._records
@@ -200,8 +201,10 @@ class Accounting:
     def _row_so_far(self, call: Call, account: Account, ms: float) -> Row:
         meter = account.meter(call.record.model or "", self._price)
         prompt = meter.prompt(len(call.body), estimate.quick_prompt_tokens(call.body))
-        most = longest(call, meter) * call.copies
-        said = call.stream.pieces if call.stream is not None else meter.told_by(ms, most)
+        if call.stream is not None:
+            said = call.stream.pieces
+        else:
+            said = meter.told_by(ms, longest(call, meter)) * call.copies
         cost = 0 if meter.price is None else meter.price.cost(prompt, 0, said)
         record = structs.replace(
             call.record, prompt_tokens=prompt, completion_tokens=said, usage="estimated", outcome="cut", cost=cost,

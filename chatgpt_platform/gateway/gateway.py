@@ -36,6 +36,9 @@ from chatgpt_platform.upstream.sse import encode
 
 _OPENAI: Final = Api.OPENAI  # looked up in the class it would cost a call each time
 _MODELS: Final = endpoints.MODELS
+_PREFLIGHT: Final = 204
+"""The status of what a browser asks before a call, and of nothing else."""
+
 _JSON_TYPES: Final = ("application/json",)
 _MOST_DIGITS: Final = 18
 _FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -200,9 +203,9 @@ class Gateway:
 
     def account(self, call: Call, status: int) -> None:
         """Charge a call that is over; it must have been settled."""
+        counts = (call.endpoint.counted or _counts(call)) and status != _PREFLIGHT
         # One that began without a key may end after all keys were taken out of the settings.
-        keyed = self._keyed or call.account is not None or call in self._accounts.anonymous.under_way
-        if keyed and (call.endpoint.counted or _counts(call)):
+        if counts and (self._keyed or call.account is not None or call in self._accounts.anonymous.under_way):
             self._accounting.settle(call, status)
 
     def calls_so_far(self) -> list[Row]:
@@ -310,6 +313,8 @@ class Gateway:
         if isinstance(error, Problem):
             return self.refuse(call, error)
         self._log.error("%s: a fault of this gateway", call.record.request_id, exc_info=error)
+        call.record.outcome = "cut"
+        self.broken_off(call)
         return self.refuse(call, Problem(Kind.FAULT))
 
     def _admit(self, call: Call) -> bool:

@@ -103,8 +103,10 @@ def _existing(directory: Path, mode: str, patience: float) -> sqlite3.Connection
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    # With its mode from the first moment on; SQLite gives its companions the same.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    # With its mode from the first moment on; SQLite gives its companions the same. One that is there is not opened
+    # here: closing it would take the locks of the reports that are being read from this process.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     connection = sqlite3.connect(path, _PATIENCE, isolation_level=None, check_same_thread=False)
     try:
         schema.check(connection, str(path))

@@ -33,13 +33,13 @@ class Ledger:
     All methods belong to one thread. None but ``open``, ``settle`` and ``close`` ever waits.
     """
 
-    def __init__(self, directory: Path, keep: float, size: int, zone_shift: int, logger: logging.Logger) -> None:
+    def __init__(self, directory: Path, keep: float, size: int, shift: int, logger: logging.Logger) -> None:
         """``keep``: seconds that rows stay, ``size``: bytes that the file may hold; 0 for no limit.
 
-        ``zone_shift``: the offset of the owner's time zone, seconds; what is beyond whole hours of it counts.
+        ``shift``: seconds behind a whole hour of UTC at which an hour begins in the owner's time zone.
         """
         self._logger: Final = logger
-        self._store: Final = Store(directory, zone_shift % 3600, logger)
+        self._store: Final = Store(directory, shift, logger)
         self._retention: Final = Retention(Limits(keep, size))
         self._writer: Final = Writer(self._store, Upkeep(self._retention), logger)
         self._rows: Final[list[Row]] = []
@@ -118,7 +118,7 @@ class Ledger:
         self._rest.said_size += size
 
     def save(self, kind: str, values: Mapping[str, str]) -> None:
-        """Lay running state over what is stored: texts by name.
+        """Lay running state over what is stored: texts by name, "" for what is to be deleted.
 
         It is written in one transaction with all rows up to the next ``flush``: save it just before that.
         """

@@ -20,7 +20,7 @@ from chatgpt_platform.ledger.database import connect
 from chatgpt_platform.ledger.totals import CLIENT_TOTALS, CLIENTS, HOUR, HOURS, OF_ROWS, SERVICES, TOTALS, Table
 from chatgpt_platform.ledger.transactions import transaction
 
-__all__ = ["Figures", "Query", "connect", "covered", "figures"]
+__all__ = ["Figures", "Query", "connect", "figures"]
 
 By: TypeAlias = Literal["key", "client", "model", "upstream", "day", "hour"]
 
@@ -29,7 +29,7 @@ By: TypeAlias = Literal["key", "client", "model", "upstream", "day", "hour"]
 class Query:
     """What to add up. ``since``, ``until``: epoch seconds, infinite ones allowed; a call counts by when it began.
 
-    Whole hours are told: ``since`` is rounded down to one, ``until`` up (see ``covered``).
+    Whole hours are told: ``since`` is rounded down to one, ``until`` up.
     """
 
     since: float
@@ -86,14 +86,6 @@ def figures(connection: sqlite3.Connection, query: Query, zone: datetime.tzinfo)
             added[slot],
         )
     return [Figures(str(name), *sums) for name, sums in named.items()]
-
-
-def covered(connection: sqlite3.Connection, query: Query) -> tuple[float, float]:
-    """From when to when a report of this query tells, epoch seconds: whole hours, and no longer than there are
-    figures. Both are ``query.since`` where there are none."""
-    with transaction(connection, "DEFERRED"):
-        since, until = _bounds(connection, query, totals.marks(connection)["shift"])
-    return (since, until) if since < until else (query.since, query.since)
 
 
 def _parts(connection: sqlite3.Connection, query: Query) -> Iterator[tuple[str | int, _Sums]]:

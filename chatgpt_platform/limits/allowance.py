@@ -22,7 +22,7 @@ from collections import deque
 from datetime import tzinfo
 from typing import Final
 
-from chatgpt_platform.limits.bucket import Window
+from chatgpt_platform.limits.bucket import SECOND, Window, take_for, wait_for
 from chatgpt_platform.limits.period import bounds
 
 SLOTS: Final = 60
@@ -221,15 +221,8 @@ class Rate(Allowance):
         self._full_at = clock * amount + missing * self._window.interval
 
     def wait(self, wanted: int, wall: float, clock: int) -> float:
-        if self.room(wall, clock) >= wanted:
-            return 0.0
-        window = self._window
-        ahead = max(self._full_at - clock * self.amount, 0) + self.held * window.interval
-        return (
-            math.inf
-            if wanted > self.amount
-            else (ahead - (self.amount - wanted) * window.interval) / window.second
-        )
+        nanoseconds = wait_for(self._window, self._full_at, clock, wanted, self.held)
+        return math.inf if nanoseconds is None else nanoseconds / SECOND
 
     def state(self, wall: float, clock: int) -> list[int | float]:
         return [max(self._full_at - clock * self.amount, 0) / self._window.second, wall]
@@ -240,7 +233,7 @@ class Rate(Allowance):
         self._full_at = clock * self.amount + int(left * self._window.second)
 
     def spend(self, used: int, clock: int) -> None:
-        self._full_at = max(self._full_at, clock * self.amount) + used * self._window.interval
+        self._full_at = take_for(self._window, self._full_at, clock, used)
 
 
 def _whole(figure: float) -> int:

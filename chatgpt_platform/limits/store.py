@@ -259,7 +259,9 @@ class Store:
         self._policy = (b"RateLimit-Policy", policy.encode())
         self._template = ", ".join(f'"{name}";r=%d;t=%d' for name, _ in named).encode()
         lines = b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (self._policy[1], self._template)
-        self._lines: Callable[[tuple[int, ...]], bytes] = lru_cache(_LINES_KNOWN)(lines.__mod__)
+        # One client alone has hardly ever the same lines twice.
+        remember = lru_cache(_LINES_KNOWN) if max_clients > 1 else _as_it_is
+        self._lines: Callable[[tuple[int, ...]], bytes] = remember(lines.__mod__)
 
     def _forward(self, now: int) -> int:
         """The time, standing still where the clock went back."""
@@ -342,3 +344,7 @@ class Store:
             calls, self._overflowing = self._overflowing, 0
             self._report_at = now + _REPORT_EVERY
             self._on_overflow(calls)
+
+
+def _as_it_is(lines: Callable[[tuple[int, ...]], bytes]) -> Callable[[tuple[int, ...]], bytes]:
+    return lines

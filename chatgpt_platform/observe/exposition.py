@@ -113,6 +113,7 @@ class _Gateway(Collector):
         yield _counter(
             "log_lines_lost_total", "Log lines for which there was no room.", (), [((), now.lost_lines)]
         )
+        yield _counter("ledger_rows_lost_total", "Rows that the ledger could not keep.", (), [((), now.lost_rows)])
 
 
 def _of_calls(tallies: Sequence[Tally]) -> Iterator[Metric]:

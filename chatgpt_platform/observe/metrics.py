@@ -179,7 +179,8 @@ class Snapshot:
     """How the gateway is at one moment; what is counted by its parts from their start on is here as well.
 
     ``under_way``, ``waiting``: calls. ``clients``: addresses that the limiter remembers. ``admitted``, ``denied``:
-    its decisions. ``connections``: of clients. ``lost_lines``: log lines that found no room.
+    its decisions. ``connections``: of clients. ``lost_lines``: log lines that found no room. ``lost_rows``: of
+    the ledger, that it had no room for or could not write.
     """
 
     upstreams: tuple[UpstreamState, ...]
@@ -190,3 +191,4 @@ class Snapshot:
     denied: int
     connections: int
     lost_lines: int
+    lost_rows: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -68,6 +68,12 @@ def end_of(expires: str, zone: tzinfo | None) -> float:
     if len(expires) == len("2026-12-31"):
         moment += timedelta(days=1)
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+
+
+def hours_begin(now: float, zone: tzinfo | None) -> int:
+    """Seconds behind a whole hour of UTC at which one begins in a zone; None: the machine's."""
+    offset = datetime.fromtimestamp(now, UTC).astimezone(zone).utcoffset() or timedelta()
+    return -int(offset.total_seconds()) % 3600
 
 
 class TimeZone(TextKind[str]):

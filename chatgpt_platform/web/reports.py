@@ -86,9 +86,9 @@ class Reports:
         self._refusals: Final = refusals
         self._inquiries: Final = inquiries
         self._log: Final = logger
-        self._directory: Final = Path(settings.state.directory) if settings.state.directory else None
-        self._zone: Final = inquiry.owners_zone(settings.budgets.time_zone)
-        self._zone_name: Final = settings.budgets.time_zone or time.strftime("%Z")
+        self._directory: Final = Path(accounts.directory) if accounts.directory else None
+        self._zone: Final = inquiry.owners_zone(accounts.time_zone)
+        self._zone_name: Final = accounts.time_zone or time.strftime("%Z")
         self.operations: Final[Mapping[Endpoint, Operation]] = {
             each.endpoint: each for each in operations.OPERATIONS if self._token or not each.for_owner
         }

@@ -111,7 +111,10 @@ class Service:
 
     def flush(self) -> None:
         """Put on their way to the disk what the ledger and the logs have been given; for the owner's timer."""
-        self.accounts.flush()
+        try:
+            self.accounts.flush()
+        except Exception as error:
+            self.logs.logger.error("the accounts met a fault of this gateway", exc_info=error)
         self.logs.flush()
 
     async def close(self) -> None:
@@ -146,6 +149,7 @@ class Service:
             denied=limiter.denied,
             connections=sum(count() for count in self.fronts),
             lost_lines=self._lost_lines + self.logs.lost,
+            lost_rows=0 if self.accounts.ledger is None else self.accounts.ledger.lost,
         )
 
     def _say_overflow(self, newcomers: int) -> None:

@@ -270,6 +270,7 @@ class Transaction:
         self._reception.service.logs.logger.error(
             "%s: a fault of this gateway", self.call.record.request_id, exc_info=error
         )
+        self.call.record.outcome = "cut"
         self._break_off(500)
 
     def _break_off(self, status: int) -> None:

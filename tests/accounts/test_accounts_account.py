@@ -199,7 +199,8 @@ def test_its_options_hold_from_then_on() -> None:
     assert [account.limiter.take("alice", 0).admitted for _ in range(2)] == [True, False], "used stays used"
     account.configure(key(), UTC, 80, b"", NOON, 0)
     assert (account.concurrency, account.keeps_prompts) == (float("inf"), False)
-    assert (account.addresses, account.limiter) == (None, None)
+    after: tuple[object, object] = (account.addresses, account.limiter)
+    assert after == (None, None)
 
 
 def test_a_model_counts_by_either_of_its_names() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import msgspec
 import pytest
 
 from chatgpt_platform.accounts import booking
@@ -72,7 +75,10 @@ def test_of_an_address_only_the_network_is_kept(client: str, kept: str) -> None:
     assert booking.truncate(client) == kept
 
 
-@pytest.mark.parametrize("row", [(), (1, "x"), (*["x"] * 12,), (*[None] * 12,)])
-def test_what_is_no_row_has_used_nothing_that_could_be_told(row: booking.Row) -> None:
-    with pytest.raises((ValueError, IndexError)):
-        booking.used_by(row)
+@pytest.mark.parametrize("change", [lambda row: (), lambda row: row[:12], lambda row: (*row[:8], "x", *row[9:])])
+def test_only_a_whole_row_is_read_back(change: Callable[[booking.Row], tuple[object, ...]]) -> None:
+    row = booking.row(record(), booking.Models(), truncated=False)
+    decoder = msgspec.json.Decoder(list[booking.Row])
+    assert decoder.decode(msgspec.json.encode([row])) == [row]
+    with pytest.raises(msgspec.ValidationError):
+        decoder.decode(msgspec.json.encode([change(row)]))

@@ -115,7 +115,7 @@ def test_calls_that_end_while_others_are_ended() -> None:
     rings = Rings()
     rings.take(key())
     credential = rings.find(ALICE)
-    calls = [Call(lambda: credential.lasting.clear()) for _ in range(3)]
+    calls = [Call(credential.lasting.clear) for _ in range(3)]
     credential.lasting.update({call: call for call in calls})
     rings.take()
     assert credential.lasting == {}

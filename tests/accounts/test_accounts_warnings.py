@@ -222,16 +222,6 @@ def test_a_state_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptureFixtur
     assert rig.spend(410) == []
 
 
-def test_a_key_that_is_gone_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
-    rig = Rig(caplog, 80)
-    assert len(rig.spend(410)) == 1
-    rig.warnings.note("bob", "5.00/month", 410, 500, "tokens", DECEMBER)
-    rig.warnings.forget(["alice"])
-    assert [json.loads(name)[0] for name in rig.warnings.state()] == ["bob"]
-    assert [json.loads(name)[0] for name in rig.warnings.changes()] == ["bob"]
-    caplog.clear()
-
-
 def test_keys_and_units_do_not_mix(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig(caplog, 80)
     for key in ("alice", "bob"):

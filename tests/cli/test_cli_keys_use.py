@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatgpt_platform.cli import keys_use
-from chatgpt_platform.cli.keys_use import BARS, Use, dollars, sparkline
+from chatgpt_platform.cli.keys_use import BARS, Use, sparkline
 from chatgpt_platform.cli.main import main
 from chatgpt_platform.ledger import rows
 from chatgpt_platform.ledger.ledger import Ledger
@@ -61,14 +61,6 @@ def test_a_bar_for_each_and_the_lowest_for_nothing(values: list[int]) -> None:
 def test_bars_of_known_heights() -> None:
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert sparkline([0, 1, 100], "_.:-=+*#") == "_.#"
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"),
-    [(0, "0.00"), (10**12, "1.00"), (1_500_000_000_000, "1.50"), (1, "0.000000000001"), (-(10**11), "-0.10")],
-)
-def test_money_is_shown_exactly(amount: int, text: str) -> None:
-    assert dollars(amount) == text
 
 
 def test_the_last_thirty_days_are_those_of_the_owner(tmp_path: Path) -> None:

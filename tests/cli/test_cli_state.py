@@ -1,7 +1,7 @@
-"""``state.directory`` and a disk that is pulled away: the start says what is wrong, and a gateway that runs goes on.
+"""``state.directory``, and a disk that is pulled away: the start says what is wrong, a running gateway goes on.
 
-What the ledger's thread does is tested in tests/ledger; here it is the whole program. Its answers must not wait for
-the disk, budgets must hold, and rows must be there when the disk is.
+What the ledger's thread does is tested in tests/ledger; here it is the whole program. Its answers must not wait
+for the disk, budgets must hold, and rows must be there when the disk is.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ ROOT_OF_LINUX: Final = pytest.mark.skipif(
 )
 
 
-def environment(state: Path, tokens: str = "100k/total", **more: str) -> Mapping[str, str]:
+def environment(state: Path, tokens: str = "100k/total") -> Mapping[str, str]:
     keys = [
         {"name": "alice", "key": KEY, "tokens": [tokens]},
         {"name": "bob", "key": KEY + "-2", "tokens": ["1k/total"]},
     ]
     return {
-        "CHATGPT_STATE__DIRECTORY": str(state), "CHATGPT_KEYS": json.dumps(keys), "CHATGPT_BUDGETS__WARN": "[]", **more,
+        "CHATGPT_STATE__DIRECTORY": str(state), "CHATGPT_KEYS": json.dumps(keys), "CHATGPT_BUDGETS__WARN": "[]",
     }  # fmt: skip
 
 
@@ -311,6 +311,26 @@ def test_garbage_in_place_of_the_ledger_while_it_is_open(tmp_path: Path) -> None
     assert list(state.glob("ledger.db.broken-*"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file stays where it is")
+def test_a_backup_in_place_of_the_ledger_while_it_is_open(tmp_path: Path) -> None:
+    """What SQLite keeps beside the file must not be laid over another."""
+    state = tmp_path / "state"
+    with serving("--demo", directory=tmp_path, environment=environment(state)) as program:
+        used = ask(program, 2)
+        wait_until(lambda: rows(state) == 2, PATIENCE)
+        with closing(sqlite3.connect(state / "ledger.db")) as connection:
+            connection.execute("VACUUM INTO ?", (str(tmp_path / "backup"),))
+        used += ask(program, 200)
+        wait_until(lambda: rows(state) == 202, PATIENCE)
+        (tmp_path / "backup").replace(state / "ledger.db")
+        used += ask(program, 5)
+        wait_until(lambda: rows(state) == 7, PATIENCE)
+        ended(program)
+    with closing(sqlite3.connect(state / "ledger.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert spent(state) == used
+
+
 def test_garbage_written_over_the_ledger_is_seen_at_the_next_start(tmp_path: Path) -> None:
     """SQLite cannot see it before it reads; what it writes meanwhile is lost with the file."""
     state = tmp_path / "state"
@@ -334,17 +354,17 @@ def test_rights_that_are_taken_away(tmp_path: Path) -> None:
         folder.chmod(folder.stat().st_mode | 0o755)
     state = tmp_path / "state"
     state.mkdir()
-    os.chown(state, 65534, 65534)
+    shutil.chown(state, 65534, 65534)
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *PROGRAM]
     with serving("--demo", directory=tmp_path, environment=environment(state), command=command) as program:
         used = ask(program, 2)
         wait_until(lambda: rows(state) == 2, PATIENCE)
-        os.chown(state, 0, 0)
+        shutil.chown(state, 0, 0)
         state.chmod(0o700)
         used += ask(program, 5)
         program.wait_for(" WARNING ")
         used += ask(program, 5)
-        os.chown(state, 65534, 65534)
+        shutil.chown(state, 65534, 65534)
         program.wait_for("is written again; rows lost: 0")
         said = ended(program)
     assert sum("let the gateway's user write" in line for line in said) == 1, said

@@ -191,7 +191,7 @@ def test_it_is_one_of_both(environment: dict[str, str], capsys: pytest.CaptureFi
 def test_a_day_is_the_owners(
     environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path / "state", [row(time=1_780_266_600)], zone_shift=19_800)  # 2026-05-31T22:30Z
+    write(tmp_path / "state", [row(time=1_780_266_600)], shift=1800)  # 2026-05-31T22:30Z
     for zone, day in (("Asia/Kolkata", "2026-06-01"), ("UTC", "2026-05-31")):
         given = {**environment, "CHATGPT_BUDGETS__TIME_ZONE": zone}
         assert main(["usage", "--since", day, "--until", day, "--by", "day", "--format", "json"], given) == 0

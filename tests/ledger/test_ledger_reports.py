@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from chatgpt_platform.ledger import database, totals
 from chatgpt_platform.ledger.inserting import insert
-from chatgpt_platform.ledger.reports import By, Figures, Query, connect, covered, figures, pieces
+from chatgpt_platform.ledger.reports import By, Figures, Query, connect, figures, pieces
 from chatgpt_platform.ledger.rows import COLUMNS, COST_LIMIT, OUTCOMES, USAGES, Row
 from chatgpt_platform.ledger.totals import CLIENTS, DAY, EIGHT_DAYS, HOUR, SERVICES
 from chatgpt_platform.ledger.transactions import transaction
@@ -27,7 +27,7 @@ from support.ledgers import MIDNIGHT, mixed, rolled_up, row, written
 
 ALWAYS = (-math.inf, math.inf)
 WAYS: tuple[By, ...] = get_args(By)
-ZONES = {0: datetime.UTC, 1800: ZoneInfo("Asia/Kolkata"), 2700: ZoneInfo("Asia/Kathmandu")}
+ZONES = {0: datetime.UTC, 1800: ZoneInfo("Asia/Kolkata"), 900: ZoneInfo("Asia/Kathmandu")}
 
 
 def counted(rows: Iterable[Row], query: Query, zone: datetime.tzinfo, shift: int) -> dict[str, tuple[int, ...]]:
@@ -146,19 +146,6 @@ def test_the_dearest_come_first_and_then_the_busiest(tmp_path: Path) -> None:
         connection.close()
 
 
-def test_what_a_report_covers_is_whole_hours_that_there_is_something_of(tmp_path: Path) -> None:
-    written(tmp_path, row(time=MIDNIGHT + 1900), row(time=MIDNIGHT + 5 * HOUR), zone_shift=19_800)
-    connection = connect(tmp_path)
-    try:
-        assert covered(connection, Query(*ALWAYS, "key")) == (MIDNIGHT + 1800, MIDNIGHT + 5.5 * HOUR)
-        inside = Query(MIDNIGHT + HOUR, MIDNIGHT + 2 * HOUR, "key")
-        assert covered(connection, inside) == (MIDNIGHT + 1800, MIDNIGHT + 2.5 * HOUR)
-        assert covered(connection, Query(0, 5, "key")) == (0, 0)
-        assert figures(connection, Query(0, 5, "key"), datetime.UTC) == []
-    finally:
-        connection.close()
-
-
 def test_an_empty_ledger_has_empty_reports_and_none_a_clear_line(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=r"holds no ledger\.db: nothing was recorded there yet"):
         connect(tmp_path)
@@ -166,7 +153,6 @@ def test_an_empty_ledger_has_empty_reports_and_none_a_clear_line(tmp_path: Path)
     connection = connect(tmp_path)
     try:
         assert figures(connection, Query(*ALWAYS, "key"), datetime.UTC) == []
-        assert covered(connection, Query(7, 9, "key")) == (7, 7)
     finally:
         connection.close()
 

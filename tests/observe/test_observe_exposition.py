@@ -35,7 +35,7 @@ CHAT = Chat()
 ONE = UpstreamState("one", Breaker.CLOSED, (KeyState.IN_USE, KeyState.RESTING), 3, 7)
 TWO = UpstreamState("two", Breaker.OPEN, (KeyState.SET_ASIDE,), 0, 0)
 SNAPSHOT = Snapshot(
-    (ONE, TWO), under_way=4, waiting=2, clients=9, admitted=11, denied=5, connections=8, lost_lines=6
+    (ONE, TWO), under_way=4, waiting=2, clients=9, admitted=11, denied=5, connections=8, lost_lines=6, lost_rows=1
 )
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -111,6 +111,7 @@ def test_the_state_of_the_moment_is_told(metrics: Metrics) -> None:
     assert told.value("chatgpt_limiter_decisions_total", decision="admitted") == 11
     assert told.value("chatgpt_limiter_decisions_total", decision="denied") == 5
     assert told.value("chatgpt_log_lines_lost_total") == 6
+    assert told.value("chatgpt_ledger_rows_lost_total") == 1
     assert told.value("chatgpt_build_info", version=__version__) == 1
 
 
@@ -153,7 +154,7 @@ def test_openmetrics_is_written_for_those_who_ask_for_it(metrics: Metrics, accep
 def test_a_name_that_looks_like_markup_stays_a_value() -> None:
     name = 'a"b\\c\nd'
     state = UpstreamState(name, Breaker.CLOSED, (), 0, 0)
-    odd = Snapshot((state,), 0, 0, 0, 0, 0, 0, 0)
+    odd = Snapshot((state,), 0, 0, 0, 0, 0, 0, 0, 0)
     told = Scraped(Exposition(Metrics(), lambda: odd).read("")[1].decode())
     assert told.value("chatgpt_breaker_state", upstream=name) == 0
     assert [labels for labels, _ in told.samples["chatgpt_breaker_state"]] == [{"upstream": name}]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatgpt_platform.settings import dates
-from chatgpt_platform.settings.dates import ZONES, Date, Moment, TimeZone, end_of, zone_of
+from chatgpt_platform.settings.dates import ZONES, Date, Moment, TimeZone, end_of, hours_begin, zone_of
 from chatgpt_platform.settings.kinds import Kind, Unusable
 from chatgpt_platform.settings.yaml_nodes import from_yaml
 
@@ -106,6 +106,16 @@ def test_whatever_was_read_ends_at_some_time(moment: datetime, zone: ZoneInfo | 
         read = Moment().read(text)
         assert Moment().read(read) == read
         assert end_of(read, zone) >= moment.replace(second=0, microsecond=0, tzinfo=zone or UTC).timestamp() - DAY
+
+
+@pytest.mark.parametrize(
+    ("zone", "shift"),
+    [("UTC", 0), ("Asia/Kolkata", 1800), ("Asia/Kathmandu", 900), ("America/St_Johns", 1800), ("Asia/Tokyo", 0)],
+)
+def test_an_hour_of_a_zone_begins_where_its_clocks_say_so(zone: str, shift: int) -> None:
+    begins = hours_begin(1_790_000_000.5, zone_of(zone))
+    assert begins == shift
+    assert datetime.fromtimestamp(1_790_000_000 // 3600 * 3600 + begins, ZoneInfo(zone)).minute == 0
 
 
 # --- where the system has no zones

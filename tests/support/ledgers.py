@@ -66,11 +66,11 @@ class Said(logging.Handler):
 
 @contextmanager
 def opened(
-    directory: Path, said: Said | None = None, *, keep: float = 0, size: int = 0, zone_shift: int = 0
+    directory: Path, said: Said | None = None, *, keep: float = 0, size: int = 0, shift: int = 0
 ) -> Iterator[Ledger]:
     """A running ledger. What it says without a ``said`` being there fails."""
     heard = said or Said()
-    ledger = Ledger(directory, keep, size, zone_shift, heard.logger)
+    ledger = Ledger(directory, keep, size, shift, heard.logger)
     ledger.open()
     try:
         yield ledger
@@ -94,9 +94,9 @@ def rolled_up(directory: Path, *later: Row) -> None:
         connection.close()
 
 
-def written(directory: Path, *rows: Row, zone_shift: int = 0) -> None:
+def written(directory: Path, *rows: Row, shift: int = 0) -> None:
     """Put rows into a ledger, once."""
-    with opened(directory, zone_shift=zone_shift) as ledger:
+    with opened(directory, shift=shift) as ledger:
         for one in rows:
             ledger.add(one)
         assert ledger.settle(WITHIN)

@@ -16,9 +16,9 @@ def row(**values: Any) -> Row:
     return ledgers.row(**{**usual, **values})
 
 
-def write(directory: Path, rows: Iterable[Row], zone_shift: int = 0) -> None:
+def write(directory: Path, rows: Iterable[Row], shift: int = 0) -> None:
     """Record these calls, as a gateway would that ends then."""
-    with ledgers.opened(directory, zone_shift=zone_shift) as ledger:
+    with ledgers.opened(directory, shift=shift) as ledger:
         for each in rows:
             ledger.add(each)
         assert ledger.settle(ledgers.WITHIN)

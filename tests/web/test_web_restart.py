@@ -7,6 +7,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from chatgpt_platform.accounts.keystore import KeyStore
 from chatgpt_platform.ledger import reports
 from chatgpt_platform.simulator.server import Behaviour
@@ -95,3 +97,20 @@ def test_a_calls_share_is_written_within_a_moment_while_it_runs(tmp_path: Path) 
         wait_until(lambda: written("allowance") != "")
         assert str(spent(running)["tokens/day"]) in written("allowance")
         assert '"day":[9,' in written("key")
+
+
+def test_the_timer_outlives_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with gateway(sharing(virtual_key(), directory=tmp_path)) as running:
+        running.expected = ["the accounts met a fault of this gateway"]
+        assert ask(running, "openai", headers=bearer()).good
+        with monkeypatch.context() as patch:
+            patch.setattr(running.service.accounts, "write_rows", lambda: 1 // 0)
+            running.flush()
+        assert "ZeroDivisionError" in running.output()
+        running.flush()
+
+        def rows() -> int:
+            with closing(reports.connect(tmp_path)) as connection:
+                return int(connection.execute("SELECT count(*) FROM calls").fetchone()[0])
+
+        wait_until(lambda: rows() == 1)

@@ -7,18 +7,19 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from chatgpt_platform.accounts.keystore import KeyStore
+from chatgpt_platform.accounts.keystore import KeyStore, StoredKey, StoreError
 from chatgpt_platform.simulator.server import Behaviour
-from support.fleet import MESSAGES, PATHS, SHAPE_NAMES, SHAPES, Outcome, ask, call
+from support.fleet import MESSAGES, PATHS, SHAPE_NAMES, SHAPES, Outcome, ask, call, fleet, scripted, up
 from support.gateway import Running, gateway, settings_of, wait_until
 from support.keyed import ALICE, account, bearer, sharing, spent, virtual_key
+from support.scripted import Peer
 from support.ways import WAYS as ALL_WAYS
 
 WAYS = ALL_WAYS[:1]  # what is tested is the same on all
@@ -123,6 +124,46 @@ def test_one_whose_stream_has_begun_with_heartbeats_only(api: str) -> None:
         wait_until(lambda: running.simulator.stats.cancelled == 1)
 
 
+def test_a_stream_that_is_cut_within_an_event() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        await peer.send(b'data: {"choices":[]}\n\ndata: {"choices":[{"delta":{"content":"' + b"x" * 500_000)
+        await peer.gone()
+
+    with (
+        scripted(script) as server,
+        fleet(up("only", url=server.url), **sharing(virtual_key())) as running,
+        call(running, stream=True, headers=bearer()) as client,
+    ):
+        got = b""
+        while len(got) < 200_000:
+            got += client.recv(65536)
+        reload(running)
+        with suppress(ConnectionResetError):
+            while piece := client.recv(65536):
+                got += piece
+        assert got.count(b"xxx\n\ndata: ") + got.count(b"\n\n\r\n") >= 1, "the event that was begun is ended"
+        last = got[got.rindex(b"data: ") + 6 :]
+        assert json.loads(last[: last.index(b"\n")])["error"]["message"] == REVOKED
+        assert not got.endswith(b"0\r\n\r\n")
+
+
+def test_one_whose_caller_does_not_read() -> None:
+    environment = sharing(virtual_key())
+    with gateway(environment, Behaviour(tokens=100_000)) as running, call(running, stream=True, headers=bearer()):
+        stats = running.simulator.stats
+        wait_until(lambda: stats.tokens > 0)
+        seen = 0
+        while stats.tokens != seen:  # until nobody takes any more
+            seen = stats.tokens
+            time.sleep(0.3)
+        reload(running)
+        wait_until(lambda: len(running.records()) == 1)
+        wait_until(lambda: stats.cancelled == 1)
+        assert not running.held()
+
+
 @EITHER
 def test_one_whose_body_has_not_come_yet(api: str) -> None:
     with gateway(sharing(virtual_key())) as running:
@@ -218,6 +259,29 @@ def test_a_key_of_the_store_from_its_beginning_to_its_end(api: str, tmp_path: Pa
         assert (outcome.whole, outcome.reason) == (False, REVOKED)
         assert status(model="gpt-4o") == 401
         assert 0 < spent(running, "carol")["tokens/day"] < 4000
+
+
+def test_a_change_that_cannot_be_read_at_first_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(KeyStore(tmp_path)) as store:
+        carol = store.create("carol", "{}", time.time())
+        with gateway(sharing(directory=tmp_path)) as running:
+            running.expected = ["the keys that are known stay in force: "]
+            assert ask(running, "openai", headers=bearer(carol)).good
+            faults = [StoreError("the disk is slow"), RuntimeError("a fault of ours")]
+
+            def read(store: KeyStore) -> list[StoredKey]:
+                if faults:
+                    raise faults.pop()
+                return all_(store)
+
+            all_ = KeyStore.all
+            monkeypatch.setattr(KeyStore, "all", read)
+            store.revoke("carol", time.time())
+            wait_until(lambda: ask(running, "openai", headers=bearer(carol)).status == 401, pause=0.05)
+            assert not faults
+            assert running.output().count("stay in force: a fault of ours") == 1, "of one trouble one line"
 
 
 def test_a_key_that_is_rotated(tmp_path: Path) -> None:
