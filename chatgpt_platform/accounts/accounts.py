@@ -24,7 +24,9 @@ from chatgpt_platform.accounts.warnings import Warnings
 from chatgpt_platform.errors import StartError
 from chatgpt_platform.limits.store import Store
 from chatgpt_platform.observe.access import Record
+from chatgpt_platform.observe.redact import Redactor
 from chatgpt_platform.settings.dates import hours_begin, zone_of
+from chatgpt_platform.settings.hidden import secrets_of
 from chatgpt_platform.settings.schema import Settings
 from chatgpt_platform.settings.sharing import VirtualKey
 
@@ -62,7 +64,8 @@ class Accounts:
         self._memory: Final = Memory(self.ledger, self.ring.accounts) if self.ledger else None
         self.records: Final[list[Record]] = []
         """Of calls that are over, and have no rows yet."""
-        self._models: Final = booking.Models()
+        self._redactor = Redactor(secrets_of(settings))
+        self._models = booking.Models(self._redactor)
         self._day = self._today()
         self._prices: PriceTable | None = None
         """Read when one is first wanted."""
@@ -99,6 +102,8 @@ class Accounts:
     def configure(self, settings: Settings, logger: logging.Logger) -> None:
         """Go on under these settings; what was used stays used."""
         former, self._settings, self._log = self._settings, settings, logger
+        self._redactor = Redactor(secrets_of(settings))
+        self._models = booking.Models(self._redactor)
         if former.budgets.webhook != settings.budgets.webhook:
             if self._webhook is not None:
                 self._in_background(self._webhook.close(), "close the former webhook")
@@ -161,7 +166,8 @@ class Accounts:
             client = record.client
             if self._settings.ledger.addresses == "truncated":
                 client = booking.truncate(client)
-            self.ledger.say(record.request_id, record.key, client, prompt, answer)
+            clean = self._redactor.clean
+            self.ledger.say(record.request_id, record.key, client, clean(prompt), clean(answer))
 
     def flush(self) -> None:
         """Hand what happened since the last time to the ledger, all in one piece; for the owner's timer."""

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final, TypeAlias
 
 from chatgpt_platform.observe.access import Record
+from chatgpt_platform.observe.redact import Redactor
 
 _LONGEST: Final = 256
 """Characters of what a caller has chosen."""
@@ -27,28 +28,33 @@ MOST_REFUSED: Final = 100
 OTHER_MODELS: Final = "(others)"
 """All further ones."""
 
+_LOOKED_AT: Final = 16 * 1024
+"""Characters of a name that are searched for keys."""
+
 
 class Models:
-    """The names of models that the ledger has heard of since ``clear``; a bounded number."""
+    """The names of models that the ledger has heard of since ``clear``: a bounded number, no keys among them."""
 
-    def __init__(self) -> None:
-        self._known: Final[set[str]] = set()
+    def __init__(self, redactor: Redactor) -> None:
+        """``redactor``: takes out the keys that callers send where a model's name belongs."""
+        self._redactor: Final = redactor
+        self._known: Final[dict[str, str]] = {}
 
     def clear(self) -> None:
         self._known.clear()
 
     def name(self, record: Record) -> str:
         """What a call's row has for its model."""
-        model = record.model or ""
-        known = self._known
-        if model in known or not model:
-            return model
-        if len(model) > _LONGEST:
-            model = model[:_LONGEST]
-        if len(known) >= (MOST_MODELS if record.status < 400 else MOST_REFUSED) and model not in known:
+        model, known = record.model, self._known
+        if not model:
+            return ""
+        if model in known:
+            return known[model]
+        name = self._redactor.clean(model[:_LOOKED_AT])[:_LONGEST]
+        if len(known) >= (MOST_MODELS if record.status < 400 else MOST_REFUSED) and name not in known:
             return OTHER_MODELS
-        known.add(model)
-        return model
+        known[model if len(model) <= _LONGEST else name] = name
+        return name
 
 
 def row(record: Record, models: Models, *, truncated: bool) -> Row:

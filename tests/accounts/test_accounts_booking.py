@@ -11,6 +11,11 @@ from chatgpt_platform.accounts import booking
 from chatgpt_platform.accounts.booking import MOST_MODELS, MOST_REFUSED, OTHER_MODELS, Models
 from chatgpt_platform.ledger import rows
 from chatgpt_platform.observe.access import Record
+from chatgpt_platform.observe.redact import Redactor
+
+
+def new_models(*secrets: str) -> Models:
+    return Models(Redactor(secrets))
 
 
 def record() -> Record:
@@ -23,7 +28,7 @@ def record() -> Record:
 
 
 def test_a_row_has_the_ledger_s_columns() -> None:
-    row = booking.row(record(), Models(), truncated=False)
+    row = booking.row(record(), new_models(), truncated=False)
     assert row == (
         7.5, "req_1", "alice", "192.0.2.77", "chatgpt", "m", "openai", 200, 10, 4, 5, 99, True, 1.5, 0.5, True,
         "complete", "reported",
@@ -33,7 +38,7 @@ def test_a_row_has_the_ledger_s_columns() -> None:
 
 
 def test_what_is_not_known_is_nothing() -> None:
-    row = booking.row(Record(7.5, "req_1", "::1", "POST", "/x"), Models(), truncated=True)
+    row = booking.row(Record(7.5, "req_1", "::1", "POST", "/x"), new_models(), truncated=True)
     assert row[2:12] == ("", "::/48", "", "", "", 0, 0, 0, 0, 0)
     assert booking.used_by(row) == (0, 0)
 
@@ -41,7 +46,7 @@ def test_what_is_not_known_is_nothing() -> None:
 def test_a_name_of_any_length_is_cut() -> None:
     made = record()
     made.model = "m" * 100_000
-    assert booking.row(made, Models(), truncated=False)[5] == "m" * 256
+    assert booking.row(made, new_models(), truncated=False)[5] == "m" * 256
 
 
 def test_callers_cannot_make_up_models_without_end() -> None:
@@ -50,16 +55,26 @@ def test_callers_cannot_make_up_models_without_end() -> None:
         made.model, made.status = model, status
         return models.name(made)
 
-    models = Models()
+    models = new_models()
     refused = [name(f"wrong-{number}", 404) for number in range(500)]
     assert refused[:MOST_REFUSED] == [f"wrong-{number}" for number in range(MOST_REFUSED)]
     assert set(refused[MOST_REFUSED:]) == {OTHER_MODELS}
     answered = [name(f"right-{number}") for number in range(MOST_MODELS)]
     assert answered.index(OTHER_MODELS) == MOST_MODELS - MOST_REFUSED, "names that nobody has leave room"
     assert name("right-0", 502) == "right-0"
+    assert name("x" * 257) == OTHER_MODELS
     assert name("", 401) == ""
     models.clear()
     assert name("wrong-499", 404) == "wrong-499"
+
+
+def test_a_key_that_was_sent_as_a_model_is_in_no_row() -> None:
+    models, virtual = new_models("the-key-of-bob-01"), f"cgp_{'x' * 46}"
+    for model, shown in ((virtual, "***"), ("the-key-of-bob-01", "***"), ("x" * 250 + virtual, "x" * 250 + "***")):
+        for _ in range(2):
+            made = record()
+            made.model = model
+            assert booking.row(made, models, truncated=False)[5] == shown
 
 
 @pytest.mark.parametrize(
@@ -77,7 +92,7 @@ def test_of_an_address_only_the_network_is_kept(client: str, kept: str) -> None:
 
 @pytest.mark.parametrize("change", [lambda row: (), lambda row: row[:12], lambda row: (*row[:8], "x", *row[9:])])
 def test_only_a_whole_row_is_read_back(change: Callable[[booking.Row], tuple[object, ...]]) -> None:
-    row = booking.row(record(), booking.Models(), truncated=False)
+    row = booking.row(record(), new_models(), truncated=False)
     decoder = msgspec.json.Decoder(list[booking.Row])
     assert decoder.decode(msgspec.json.encode([row])) == [row]
     with pytest.raises(msgspec.ValidationError):
