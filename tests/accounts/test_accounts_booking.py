@@ -77,7 +77,7 @@ def test_of_an_address_only_the_network_is_kept(client: str, kept: str) -> None:
 
 @pytest.mark.parametrize("change", [lambda row: (), lambda row: row[:12], lambda row: (*row[:8], "x", *row[9:])])
 def test_only_a_whole_row_is_read_back(change: Callable[[booking.Row], tuple[object, ...]]) -> None:
-    row = booking.row(record(), truncated=False)
+    row = booking.row(record(), Models(), truncated=False)
     decoder = msgspec.json.Decoder(list[booking.Row])
     assert decoder.decode(msgspec.json.encode([row])) == [row]
     with pytest.raises(msgspec.ValidationError):
