@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from chatgpt_platform.ledger.ledger import Ledger
 
 JOURNAL_EVERY: Final = 0.5
-"""Seconds between two notes of the calls under way."""
+"""Seconds between two notes of the calls under way, and of how far the limits of keys are used."""
 
 BUCKETS_EVERY: Final = 5.0
-"""Seconds between two notes of how far limits are used: each caller of that time costs as much as two calls."""
+"""The same of the limits of addresses, of which there may be very many."""
 
 _ALLOWANCES: Final = "allowance"
 _WARNINGS: Final = "warning"
@@ -108,8 +108,9 @@ class Memory:
         if now >= self._next_journal:
             self._next_journal = now + JOURNAL_EVERY
             self._note_calls()
+            self._save_limits_of_keys()
         if now >= self._next_buckets:
-            self._save_buckets()
+            self._save_limits_of_addresses()
             more = self._limiter is not None and self._limiter.unsaved
             self._next_buckets = now if more else now + BUCKETS_EVERY  # so many in one go hold up nobody
 
@@ -117,7 +118,7 @@ class Memory:
         """Before the last ``save``: let nothing wait for its time."""
         self._next_journal = self._next_buckets = 0.0
         while self._limiter is not None and self._limiter.unsaved:
-            self._save_buckets()
+            self._save_limits_of_addresses()
 
     def _note_calls(self) -> None:
         """Write down the calls under way, in place of those of the last time."""
@@ -126,10 +127,12 @@ class Memory:
             self._notes_calls = bool(rows)
             self._ledger.replace(_OPEN, {_OPEN: msgspec.json.encode(rows).decode()} if rows else {})
 
-    def _save_buckets(self) -> None:
-        clock, wall = time.monotonic_ns(), time.time_ns()
+    def _save_limits_of_addresses(self) -> None:
         if self._limiter is not None:
-            self._ledger.save(_CLIENTS, self._limiter.changes(clock, wall))
+            self._ledger.save(_CLIENTS, self._limiter.changes(time.monotonic_ns(), time.time_ns()))
+
+    def _save_limits_of_keys(self) -> None:
+        clock, wall = time.monotonic_ns(), time.time_ns()
         texts: dict[str, str] = {}
         for account in self._accounts.values():
             if account.limiter is not None:
