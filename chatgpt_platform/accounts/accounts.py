@@ -48,7 +48,7 @@ class Accounts:
     def __init__(self, settings: Settings, logger: logging.Logger) -> None:
         """Opens the key store and the ledger, where there is a ``state.directory``. Raises ConfigurationError, and
         StartError where the directory is another gateway's or a newer program's."""
-        self.ring: Final = KeyRing(logger.warning)
+        self.ring: Final = KeyRing(logger.warning, self._look_for_keys)
         self.anonymous: Final = Account("")
         self.directory: Final = settings.state.directory
         self.time_zone: Final = settings.budgets.time_zone
@@ -216,6 +216,9 @@ class Accounts:
 
     def _stored_keys(self) -> Sequence[tuple[StoredKey, VirtualKey]]:
         return self._stored.keys if self._stored is not None else ()
+
+    def _look_for_keys(self) -> bool:
+        return self._stored is not None and self._stored.look()
 
     def _take_keys(self) -> None:
         """Let the keys of the settings and of the store be in force."""

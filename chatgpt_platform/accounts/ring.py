@@ -50,8 +50,10 @@ class Credential:
 class KeyRing:
     """All virtual keys."""
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None], look: Callable[[], bool] = lambda: False) -> None:
+        """``look``: looks whether there are new keys, of which ``configure`` is told then."""
         self._warn: Final = warn
+        self._look: Final = look
         self._digest_stored: Callable[[str], str] | None = None
         self._credentials: dict[str, Credential] = {}
         self._ended: dict[str, Credential] = {}
@@ -68,6 +70,8 @@ class KeyRing:
         digest = self._digest_stored
         if digest is not None and tokens.is_valid(text):
             found = self._credentials.get(digest(text))
+            if found is None and self._look():
+                found = self._credentials.get(digest(text))
             if found is not None:
                 return found
         return self._credentials.get(tokens.fingerprint(text))

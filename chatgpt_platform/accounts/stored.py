@@ -34,6 +34,10 @@ class StoredKeys:
         self.digest: Final = self._store.digest
         """Under which a key stands in the store."""
         self._watching: asyncio.Task[None] | None = None
+        self._on_change: Callable[[], None] = lambda: None
+        self._stale = False
+        """The store has changed since ``keys`` were read."""
+        self._looks = 0
         try:
             self.keys: Sequence[tuple[StoredKey, VirtualKey]] = self._read()
         except StoreError as error:
@@ -41,7 +45,23 @@ class StoredKeys:
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Call ``on_change`` from now on whenever ``keys`` are others."""
+        self._on_change = on_change
         self._watching = asyncio.create_task(self._watch(on_change), name="watch the key store")
+
+    def look(self) -> bool:
+        """Look at the store at once, for a key that is not known: it may have been made a moment ago. Whether ``keys``
+        are others now."""
+        try:
+            self._stale = self._store.changed() or self._stale  # which it tells but once
+            if not self._stale:
+                return False
+            self.keys = self._read()
+        except self._passing:
+            return False  # the next look of the watch tells of it
+        self._stale = False
+        self._looks += 1
+        self._on_change()
+        return True
 
     async def close(self) -> None:
         """Let go of the files."""
@@ -51,15 +71,17 @@ class StoredKeys:
         self._store.close()
 
     async def _watch(self, on_change: Callable[[], None]) -> None:
-        stale = troubled = False
+        troubled = False
         while True:
             await asyncio.sleep(WATCH_EVERY)
             try:
-                stale = await asyncio.to_thread(self._store.changed) or stale  # which it tells but once
-                if stale:
-                    self.keys = await asyncio.to_thread(self._read)
-                    on_change()
-                stale = troubled = False
+                self._stale = await asyncio.to_thread(self._store.changed) or self._stale
+                if self._stale:
+                    looks, keys = self._looks, await asyncio.to_thread(self._read)
+                    if looks == self._looks:  # else ``look`` has read them later
+                        self.keys, self._stale = keys, False
+                        on_change()
+                troubled = False
             except Exception as error:  # noqa: BLE001 - whatever it is, a key that is revoked later is to stop
                 if not troubled:
                     fault = None if isinstance(error, self._passing) else error

@@ -229,8 +229,8 @@ class Accounting:
         """Why a call may not begin, whatever those under way leave of what they hold."""
         allowance, seconds = lack.item.allowance, lack.wait
         self._accounts.refused(account, lack.item)
+        used_up = allowance.spent >= allowance.amount
         if math.isinf(seconds):
-            used_up = allowance.spent >= allowance.amount
             text = "budget_used_up" if used_up else "budget_too_small"
             return Problem(Kind.OVER_BUDGET, text, budget=lack.item.text)
         whole = max(1, math.ceil(seconds))
@@ -239,7 +239,7 @@ class Accounting:
         zone = self._accounts.zone
         when = datetime.fromtimestamp(time.time() + seconds, zone).astimezone(zone)
         return Problem(
-            Kind.OVER_BUDGET, "over_budget", retry_after=whole, budget=lack.item.text,
+            Kind.OVER_BUDGET, "over_budget" if used_up else "budget_low", retry_after=whole, budget=lack.item.text,
             time=when.isoformat(sep=" ", timespec="minutes"),
         )  # fmt: skip
 
@@ -247,7 +247,7 @@ class Accounting:
         seconds = max(1, math.ceil(self._wait))
         if len(account.under_way) >= account.concurrency:
             return Problem(Kind.TOO_MANY_REQUESTS, "key_busy", retry_after=seconds, seconds=seconds)
-        return Problem(Kind.OVER_BUDGET, "budget_in_use", retry_after=seconds, seconds=seconds)
+        return Problem(Kind.TOO_MANY_REQUESTS, "budget_in_use", retry_after=seconds, seconds=seconds)
 
 
 def denied(seconds: int, text: str = "too_many_requests") -> Problem:

@@ -22,8 +22,8 @@ class Endpoint:
 
     ``token_members``: members that bound the answer's length, the one to add first.
     ``counted``: whether a call takes tokens from the caller's buckets. ``metered``: whether the model's tokens are
-    used. ``stream_options``: whether streams tell
-    their usage only where that member of the body asks for it. ``name``: where metrics need one.
+    used. ``stream_options``: whether streams tell their usage only where that member of the body asks for it.
+    ``name``: where metrics need one.
     """
 
     api: Api

@@ -49,6 +49,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "too_many_tokens": "Too many tokens with this API key. Please try again in {seconds} s.",
     "key_busy": "Too many calls with this API key are under way. Please try again in {seconds} s.",
     "over_budget": "What this API key may use ({budget}) is used up. It starts anew at {time}.",
+    "budget_low": "What this API key has left ({budget}) is too little for this call. It starts anew at {time}.",
     "budget_used_up": "What this API key may use ({budget}) is used up.",
     "budget_too_small": "This call needs more than this API key may use ({budget}).",
     "budget_in_use": "The rest of this API key's budget is held by other calls. Please try again in {seconds} s.",

@@ -47,6 +47,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "too_many_tokens": "此 API 密钥的令牌用量过多，请在 {seconds} 秒后重试。",
     "key_busy": "此 API 密钥正在进行的请求过多，请在 {seconds} 秒后重试。",
     "over_budget": "此 API 密钥的额度（{budget}）已用完，将于 {time} 重置。",
+    "budget_low": "此 API 密钥的剩余额度（{budget}）不足以完成此请求，将于 {time} 重置。",
     "budget_used_up": "此 API 密钥的额度（{budget}）已用完。",
     "budget_too_small": "此请求所需超过了此 API 密钥的额度（{budget}）。",
     "budget_in_use": "此 API 密钥的剩余额度正被进行中的请求占用，请在 {seconds} 秒后重试。",

@@ -47,6 +47,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "too_many_tokens": "此 API 金鑰的權杖用量過多，請在 {seconds} 秒後重試。",
     "key_busy": "此 API 金鑰進行中的請求過多，請在 {seconds} 秒後重試。",
     "over_budget": "此 API 金鑰的額度（{budget}）已用完，將於 {time} 重置。",
+    "budget_low": "此 API 金鑰的剩餘額度（{budget}）不足以完成此請求，將於 {time} 重置。",
     "budget_used_up": "此 API 金鑰的額度（{budget}）已用完。",
     "budget_too_small": "此請求所需超過了此 API 金鑰的額度（{budget}）。",
     "budget_in_use": "此 API 金鑰的剩餘額度正被進行中的請求占用，請在 {seconds} 秒後重試。",

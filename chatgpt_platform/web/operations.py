@@ -49,7 +49,7 @@ class OneOf(Form):
 
 @dataclass(frozen=True)
 class Moment(Form):
-    """The beginning or the end of a span, as ``accounts.moments`` reads it."""
+    """The beginning or the end of a span, as ``accounts.inquiry`` reads it."""
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": inquiry.PATTERN}

@@ -94,7 +94,10 @@ def test_there_need_be_none(tmp_path: Path, text: str) -> None:
             "keys: [test-key-of-alice]",
             "a.yaml:1: keys[0]: found a text, expected a mapping with name, key, limits",
         ),
-        (f"keys: [{','.join(f'{{name: k{n}, key: key-{n:020d}}}' for n in range(1001))}]", "a.yaml:1: keys: found 1001 keys, expected at most 1000"),
+        (
+            f"keys: [{','.join(f'{{name: k{n}, key: key-{n:020d}}}' for n in range(1001))}]",
+            "a.yaml:1: keys: found 1001 keys, expected at most 1000",
+        ),
         (
             f"keys: [{{key: {PLAIN}}}]",
             "a.yaml:1: keys[0].name: found none, expected a name of letters, digits and",

@@ -331,6 +331,15 @@ def test_more_than_there_ever_is() -> None:
         assert ask(running, "openai", headers=bearer(), max_tokens=50).good
 
 
+def test_a_rest_that_is_too_little() -> None:
+    with gateway(sharing(virtual_key(tokens=["1000/day"])), Behaviour(tokens=60)) as running:
+        assert ask(running, "openai", headers=bearer()).good
+        refused = ask(running, "openai", headers=bearer(), max_tokens=980)
+        assert refused.reason.startswith("What this API key has left (1000/day) is too little for this call.")
+        assert int(refused.headers["retry-after"]) > 0
+        assert ask(running, "openai", headers=bearer(), max_tokens=100).good
+
+
 def test_a_guess_keeps_no_period_from_beginning() -> None:
     """Neither the one before there was an answer, nor what a longer one than there is room for has taught."""
     key = virtual_key(tokens=["50/day"], budget=["0.001/day"])

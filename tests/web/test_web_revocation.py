@@ -326,3 +326,11 @@ def test_the_settings_come_first(tmp_path: Path) -> None:
         assert running.output().count("does not count") == 1
         reload(running)
         assert ask(running, "openai", headers=bearer(stored)).good
+
+
+def test_a_key_works_from_the_moment_it_is_made(tmp_path: Path) -> None:
+    with closing(KeyStore(tmp_path)) as store, gateway(sharing(directory=tmp_path)) as running:
+        for name in ("first", "second"):
+            outcome = ask(running, "openai", headers=bearer(store.create(name, "{}", time.time())))
+            assert outcome.good
+            assert account(running, name).key is not None
