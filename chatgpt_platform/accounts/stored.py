@@ -49,8 +49,8 @@ class StoredKeys:
         self._watching = asyncio.create_task(self._watch(on_change), name="watch the key store")
 
     def look(self) -> bool:
-        """Look at the store at once, for a key that is not known: it may have been made a moment ago. Whether ``keys``
-        are others now."""
+        """Look at the store at once, for a key that may have been made a moment ago. Whether ``keys`` are others
+        now."""
         try:
             self._stale = self._store.changed() or self._stale  # which it tells but once
             if not self._stale:
