@@ -13,7 +13,7 @@ from chatgpt_platform.access.keys import KeyPolicy
 from chatgpt_platform.accounts.accounts import Accounts
 from chatgpt_platform.accounts.booking import Row
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway import endpoints, forward, metering
+from chatgpt_platform.gateway import endpoints, forward, heads, metering
 from chatgpt_platform.gateway.accounting import Accounting, denied
 from chatgpt_platform.gateway.attempts import Attempts
 from chatgpt_platform.gateway.call import Call, Reply
@@ -38,10 +38,6 @@ _OPENAI: Final = Api.OPENAI  # looked up in the class it would cost a call each 
 _MODELS: Final = endpoints.MODELS
 _PREFLIGHT: Final = 204
 """The status of what a browser asks before a call, and of nothing else."""
-
-_JSON_TYPES: Final = ("application/json",)
-_MOST_DIGITS: Final = 18
-_FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Gateway:
@@ -98,11 +94,11 @@ class Gateway:
             if call.notes.screened:
                 declared = call.headers.get(b"content-length")
                 if declared is not None and len(declared) >= self._long_length:
-                    self.check_length(call)
+                    heads.check_length(call, self.max_body)
                 if call.notes.credential is not None:
                     self._identity.welcome(call, call.notes.credential)
             else:
-                self._check_body_head(call)
+                heads.check_body(call, self.max_body)
                 self._check_key_head(call)
         except Problem:
             self.count(call)
@@ -248,10 +244,6 @@ class Gateway:
             return denied
         return problem
 
-    def too_large(self) -> Problem:
-        """The Problem of a body above ``server.max_body``."""
-        return Problem(Kind.TOO_LARGE, limit=_size(self.max_body))
-
     def _api(self, call: Call) -> OpenAIApi | PlatformApi:
         return self._openai if call.endpoint.api is _OPENAI else self._platform
 
@@ -330,37 +322,8 @@ class Gateway:
             call.waits = not self._accounting.admit(call)
         return not call.waits
 
-    def check_length(self, call: Call) -> None:
-        """Refuse a body that is declared to be above ``server.max_body``. Raises Problem."""
-        declared = call.headers.get(b"content-length", b"").lstrip(b"0")
-        if declared.isdigit() and (len(declared) > _MOST_DIGITS or int(declared) > self.max_body):
-            raise self.too_large()
-
-    def _check_body_head(self, call: Call) -> None:
-        headers = call.headers
-        if call.method == "GET":
-            self.check_length(call)
-            return
-        if b"content-encoding" in headers:
-            _check_encoding(headers[b"content-encoding"])
-        if headers.get(b"content-type") != b"application/json":
-            _check_type(call)
-        self.check_length(call)
-
     def _check_key_head(self, call: Call) -> None:
         self._api(call).check_key_head(call)
-
-
-def _check_encoding(encoding: bytes) -> None:
-    if encoding.strip().lower() not in (b"", b"identity"):
-        raise Problem(Kind.MEDIA_TYPE, "encoding")
-
-
-def _check_type(call: Call) -> None:
-    media_type = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
-    types = _JSON_TYPES if call.api is _OPENAI else _JSON_TYPES + _FORM_TYPES
-    if media_type and media_type not in types and not media_type.endswith("+json"):
-        raise Problem(Kind.MEDIA_TYPE, types=", ".join(types))
 
 
 def _was_sent(failure: FailedAnswer | Problem) -> bool:
@@ -377,10 +340,3 @@ def _lists_models(call: Call) -> bool:
 def _counts(call: Call) -> bool:
     """Each call of a counted endpoint, and each POST under /v1, wherever it leads."""
     return call.endpoint.counted or (call.api is _OPENAI and call.method == "POST")
-
-
-def _size(figure: int) -> str:
-    for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if figure % factor == 0:
-            return f"{figure // factor} {unit}"
-    return f"{figure} bytes"

@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.gateway import endpoints
+from chatgpt_platform.gateway import endpoints, heads
 from chatgpt_platform.gateway.call import Call, HeadNotes, Reply
 from chatgpt_platform.gateway.endpoints import Api, Endpoint
 from chatgpt_platform.gateway.gateway import Gateway
@@ -130,7 +130,7 @@ class Reception:
                 raise Problem(Kind.NOT_FOUND, path=path)
             raise Problem(Kind.METHOD_NOT_ALLOWED, method=call.method)
         if public:
-            self.gateway.check_length(call)
+            heads.check_length(call, self.gateway.max_body)
             return
         if self.service.draining:
             raise Problem(Kind.UNAVAILABLE, "draining", retry_after=1)
@@ -156,7 +156,7 @@ class Reception:
         """Method and length of what the gateway answers by itself."""
         if call.method not in call.endpoint.methods:
             raise Problem(Kind.METHOD_NOT_ALLOWED, method=call.method)
-        self.gateway.check_length(call)
+        heads.check_length(call, self.gateway.max_body)
 
     def answer(self, call: Call) -> Reply | None:
         """The Reply to a screened call whose body has been read; None where ``reply`` has to be awaited for it."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import Final, Protocol
 
 from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway import heads
 from chatgpt_platform.gateway.call import Call, PassChunk, Reply, Stream
 from chatgpt_platform.web.course import Course
 from chatgpt_platform.web.pulse import Pulse
@@ -97,7 +98,7 @@ class Transaction:
         self._size += len(data)
         gateway = self._reception.gateway
         if self._size > gateway.max_body:
-            self._refuse(gateway.counted(self.call, gateway.too_large()))
+            self._refuse(gateway.counted(self.call, heads.too_large(gateway.max_body)))
         elif not self.call.body:
             self.call.body = data  # as a rule the only piece
         else:
