@@ -38,9 +38,13 @@ class Meter:
         """Tokens that an answer which is no stream is likely to have after so long, though none of it has come."""
         return min(int(self._told * ms / self._ms), most) if self._ms else 0
 
-    def learn(self, length: int, prompt: int, completion: int, ms: float) -> None:
+    def learn(self, length: int, prompt: int, completion: int, ms: float, *, cut: bool = False) -> None:
         """A call went well. ``completion``: tokens of each of its answers. ``ms``: how long it took; 0 for a
-        stream."""
+        stream. ``cut``: the answer ended at the caller's cap, so it does not tell how long others may be."""
+        if ms:
+            self._told, self._ms = completion, ms
+        if cut:
+            completion = max(completion, self.completion)
         if prompt:
             if not self._bytes:
                 self.completion = completion
@@ -49,5 +53,3 @@ class Meter:
             self.completion = completion
         else:
             self.completion -= (self.completion - completion) // _FORGETS
-        if ms:
-            self._told, self._ms = completion, ms

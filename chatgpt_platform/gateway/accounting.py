@@ -173,7 +173,8 @@ class Accounting:
             account.settle(hold, prompt + completion, cost, time.time(), time.monotonic_ns())
             if outcome == "complete" and record.usage is REPORTED:
                 answer = -(-completion // call.copies)
-                meter.learn(len(call.body), prompt, answer, 0.0 if record.stream else record.duration_ms)
+                ms = 0.0 if record.stream else record.duration_ms
+                meter.learn(len(call.body), prompt, answer, ms, cut=0 < call.most_completion <= answer)
         if account.waiting:
             account.wake()
         records = self._records

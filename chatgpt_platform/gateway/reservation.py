@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from chatgpt_platform.accounts.account import Account, Hold, Item, Lack
-from chatgpt_platform.accounts.meter import Meter
+from chatgpt_platform.accounts.meter import FIRST_GUESS, Meter
 from chatgpt_platform.accounts.prices import Price
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import estimate, members, tokens
@@ -40,7 +40,10 @@ class Reservations:
             meter = call.meter = account.meter(call.record.model or "", self._price)
         prompt = estimate.most_prompt_tokens(call.body)
         cap = self._cap_to_add(call, account, meter, prompt) if self._hard else 0
-        answer = (cap or longest(call, meter)) * call.copies if call.endpoint.token_members else 0
+        # Without a cap not less than a common answer: who asked for short ones may ask for long ones now.
+        most = cap or call.most_completion
+        most = most if most > 0 else max(meter.completion, FIRST_GUESS)
+        answer = most * call.copies if call.endpoint.token_members else 0
         used = prompt + answer
         money = 0 if meter.price is None else meter.price.cost(prompt, 0, answer)
         if not account.begin(used, money, time.time(), time.monotonic_ns()):

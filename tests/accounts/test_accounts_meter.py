@@ -53,3 +53,14 @@ def test_what_nobody_waited_for_is_told_by_the_time_that_it_took() -> None:
     meter.learn(10, 2, 900, 0.0)  # a stream tells nothing of that
     assert meter.told_by(1000.0, 80) == 50
     assert meter.told_by(60_000.0, 80) == 80
+
+
+def test_an_answer_that_was_cut_tells_nothing_of_others() -> None:
+    meter = Meter(None)
+    for _ in range(50):
+        meter.learn(10, 2, 1, 0.0, cut=True)
+    assert meter.completion == FIRST_GUESS
+    meter.learn(10, 2, 4000, 0.0, cut=True)
+    assert meter.completion == 4000
+    meter.learn(10, 2, 100, 2000.0, cut=True)
+    assert meter.told_by(1000.0, 500) == 50

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
 from chatgpt_platform.simulator.server import Behaviour
-from support.fleet import MESSAGES, call
+from support.fleet import MESSAGES, ask, call
 from support.gateway import gateway, wait_until
 from support.keyed import account, bearer, sharing, virtual_key
 from support.ways import WAYS as ALL_WAYS
@@ -66,3 +68,17 @@ def test_a_call_ends_well_after_its_key_and_budget_have_changed() -> None:
                 assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
             wait_until(lambda: not running.held())
             assert all(item.allowance.spent >= 0 for item in account(running).items)
+
+
+def test_who_asked_for_short_answers_cannot_have_many_long_ones_at_once() -> None:
+    key = virtual_key(tokens=["10000/day"])
+    with gateway(sharing(key, CHATGPT_LOAD__WAIT="100ms"), Behaviour(tokens=1000, latency=0.1)) as running:
+        with ThreadPoolExecutor(30) as pool:
+
+            def ask_for(most: int | None) -> int:
+                return ask(running, "openai", headers=bearer(), max_tokens=most).status
+
+            assert set(pool.map(ask_for, [1] * 30)) == {200}
+            statuses = Counter(pool.map(ask_for, [None] * 30))
+        assert set(statuses) == {200, 429}
+        assert account(running).items[0].allowance.spent <= 10_000
