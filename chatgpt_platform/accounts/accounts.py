@@ -101,6 +101,7 @@ class Accounts:
 
     def configure(self, settings: Settings, logger: logging.Logger) -> None:
         """Go on under these settings; what was used stays used."""
+        self.flush()  # of warnings what was told is remembered
         former, self._settings, self._log = self._settings, settings, logger
         self._redactor = Redactor(secrets_of(settings))
         self._models = booking.Models(self._redactor)

@@ -32,7 +32,7 @@ JOURNAL_EVERY: Final = 0.5
 BUCKETS_EVERY: Final = 5.0
 """The same of the limits of addresses, of which there may be very many."""
 
-_ALLOWANCES: Final = "allowance"
+ALLOWANCES: Final = "allowance"
 _WARNINGS: Final = "warning"
 _CLIENTS: Final = "client"
 _KEYS: Final = "key"
@@ -49,7 +49,7 @@ class Memory:
         """``accounts``: by name; others may join."""
         self._ledger: Final = ledger
         self._accounts: Final = accounts
-        self._allowances: Final = ledger.states(_ALLOWANCES)
+        self._allowances: Final = ledger.states(ALLOWANCES)
         """Of accounts that have not been met yet."""
         self._limits: Final = ledger.states(_KEYS)
         self._limiter: Store | None = None
@@ -63,7 +63,7 @@ class Memory:
         """Let an account go on where it stood, the first time that it is met."""
         allowances, limits = self._allowances.pop(account.name, ""), self._limits.pop(account.name, "")
         if allowances:
-            account.restore(_read(allowances), wall, clock)
+            account.restore(read_state(allowances), wall, clock)
         if limits:
             account.restore_limiter(limits, clock, time.time_ns())
 
@@ -100,7 +100,7 @@ class Memory:
         ledger, wall, clock = self._ledger, time.time(), time.monotonic_ns()
         allowances = {each.name: msgspec.json.encode(each.state(wall, clock)).decode() for each in touched}
         if allowances:
-            ledger.save(_ALLOWANCES, allowances)
+            ledger.save(ALLOWANCES, allowances)
         told = warnings.changes()
         if told:
             ledger.save(_WARNINGS, told)
@@ -148,10 +148,10 @@ class Memory:
         ledger = self._ledger
         if ledger.take_late():
             wall, clock = time.time(), time.monotonic_ns()
-            self._allowances.update(ledger.states(_ALLOWANCES))
+            self._allowances.update(ledger.states(ALLOWANCES))
             for account in self._accounts.values():
                 if account.name in self._allowances:
-                    account.add(_read(self._allowances.pop(account.name)), wall, clock)
+                    account.add(read_state(self._allowances.pop(account.name)), wall, clock)
             self.restore_warnings(warnings)
             self.charge_lost_calls()
         elif ledger.renewed == self._renewed:
@@ -161,8 +161,9 @@ class Memory:
         return True
 
 
-def _read(text: str) -> State:
-    """What cannot be read is nothing: another version may have written it."""
+def read_state(text: str) -> State:
+    """What was saved of an account's allowances. What cannot be read is nothing: another version may have written
+    it."""
     try:
         return _state_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError):

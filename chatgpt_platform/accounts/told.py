@@ -38,12 +38,13 @@ def key(
         [str(each) for each in key.addresses],
         key.concurrency,
         key.prompts,
-        [_standing(each, wall, clock) for each in items],
+        [standing(each, wall, clock) for each in items],
     )
     return dict(zip(shapes.KEY, values, strict=True))
 
 
-def _standing(item: Item, wall: float, clock: int) -> dict[str, Any]:
+def standing(item: Item, wall: float, clock: int) -> dict[str, Any]:
+    """An allowance as ``shapes.STANDING`` has it; the times as above."""
     allowance = item.allowance
     left = allowance.room(wall, clock)  # asked first: it brings the others up to date
     amounts = map(dollars if item.unit == "dollars" else str, (allowance.spent, allowance.held, left))

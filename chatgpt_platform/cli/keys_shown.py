@@ -19,8 +19,9 @@ from chatgpt_platform.ledger.trouble import LedgerError, described
 from chatgpt_platform.settings.dates import end_of, zone_of
 from chatgpt_platform.settings.load import Loaded
 from chatgpt_platform.settings.schema import Settings
+from chatgpt_platform.settings.sharing import VirtualKey
 from chatgpt_platform.settings.text import printable, quoted
-from chatgpt_platform.settings.virtual_keys import options_of
+from chatgpt_platform.settings.virtual_keys import key_from, options_of
 
 _HEADINGS: Final = ("NAME", "KEY", "STATE", "CREATED", "EXPIRES", "FROM", "OPTIONS")
 _GAP: Final = "  "
@@ -87,22 +88,22 @@ def print_one(loaded: Loaded, name: str, now: float, *, json: bool) -> None:
     key = next((each for each in _all(loaded) if each.name == name), None)
     if key is None:
         raise StoreError(f"there is no key with the name {quoted(name)}; `keys list` tells which there are")
-    use = _use(Path(loaded.settings.state.directory), name, now, zone)
+    use = _use(Path(loaded.settings.state.directory), key_from(key.options, name, name=name), now, zone)
     if json:
         _print_json(_as_json(key, now, zone) | use.as_json())
         return
     _print_columns([(f"{about}:", value) for about, value in _facts(key, now, zone)])
-    for line in use.lines(key.options, zone, plain=not can_write(keys_use.BARS)):
+    for line in use.lines(zone, plain=not can_write(keys_use.BARS)):
         print(line)
 
 
-def _use(directory: Path, name: str, now: float, zone: tzinfo | None) -> keys_use.Use:
+def _use(directory: Path, key: VirtualKey, now: float, zone: tzinfo | None) -> keys_use.Use:
     """What the ledger knows; where it cannot be read, the rest is shown all the same."""
     try:
-        return keys_use.of_key(directory, name, now, zone)
+        return keys_use.of_key(directory, key, now, zone)
     except (LedgerError, sqlite3.Error) as error:
         print(f"shown without its use: {printable(described(error))}", file=sys.stderr)
-        return keys_use.Use({}, ())
+        return keys_use.Use((), ())
 
 
 def can_write(text: str) -> bool:

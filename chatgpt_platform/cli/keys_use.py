@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
+from chatgpt_platform.accounts import memory, told
+from chatgpt_platform.accounts.account import Account, Item
 from chatgpt_platform.accounts.money import dollars
 from chatgpt_platform.ledger import database, reports
+from chatgpt_platform.settings.sharing import VirtualKey
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS: Final = "_.:-=+*#"
 DAYS: Final = 30
-_STATES: Final = "allowance"
-"""The kind under which the gateway saves what is spent of allowances: by key, a JSON object by allowance."""
+_CLOCK: Final = 0
+"""The same whenever ``limits.allowance`` asks: nothing goes on here."""
 
 
 class Day(NamedTuple):
@@ -32,20 +34,21 @@ class Day(NamedTuple):
 
 @dataclass(frozen=True)
 class Use:
-    """``allowances``: by name what is known of each. ``days``: the last 30, the oldest first; none without a
-    ledger."""
+    """``items``: the key's allowances, as they stand ``now``, epoch seconds. ``days``: the last 30, the oldest
+    first. Neither is there without a ledger."""
 
-    allowances: Mapping[str, Mapping[str, Any]]
+    items: Sequence[Item]
     days: Sequence[Day]
+    now: float = 0.0
 
     def as_json(self) -> dict[str, object]:
         days = [day._asdict() | {"cost": dollars(day.cost)} for day in self.days]
-        return {"allowances": dict(self.allowances), "days": days}
+        return {"allowances": [told.standing(each, self.now, _CLOCK) for each in self.items], "days": days}
 
-    def lines(self, options: Mapping[str, Any], zone: tzinfo | None, *, plain: bool) -> Iterator[str]:
+    def lines(self, zone: tzinfo | None, *, plain: bool) -> Iterator[str]:
         """For people. ``plain``: in ASCII."""
-        for name, state in self.allowances.items():
-            yield f"{name}: {_told(name, state, options, zone)}"
+        for item in self.items:
+            yield _told(item, zone)
         if not self.days:
             return
         yield f"the last {len(self.days)} days, up to {self.days[-1].date}:"
@@ -59,24 +62,25 @@ class Use:
             yield f"  {about:<8}{sparkline(values, bars)}  {shown(sum(values))}"
 
 
-def of_key(directory: Path, name: str, now: float, zone: tzinfo | None) -> Use:
+def of_key(directory: Path, key: VirtualKey, now: float, zone: tzinfo | None) -> Use:
     """What ``ledger.db`` has of a key; nothing where there is no such file. ``now``: epoch seconds.
 
     Raises LedgerError and sqlite3.Error.
     """
     if not (directory / database.NAME).exists():
-        return Use({}, ())
+        return Use((), ())
     today = datetime.fromtimestamp(now, zone).date()
     dates = [today - timedelta(days=DAYS - 1 - n) for n in range(DAYS)]
     since = datetime.combine(dates[0], time.min, zone).timestamp()
     with closing(reports.connect(directory)) as connection:
         saved = connection.execute(
-            "SELECT value FROM states WHERE kind = ? AND name = ?", (_STATES, name)
+            "SELECT value FROM states WHERE kind = ? AND name = ?", (memory.ALLOWANCES, key.name)
         ).fetchone()
-        query = reports.Query(since, math.inf, "day", key=name)
+        query = reports.Query(since, math.inf, "day", key=key.name)
         # None is the machine's own time zone here, as everywhere.
         lines = {line.name: line for line in reports.figures(connection, query, cast(tzinfo, zone))}
-    return Use(_mapping(saved[0]) if saved else {}, [_day(date.isoformat(), lines) for date in dates])
+    items = _items(key, saved[0] if saved else "", now, zone)
+    return Use(items, [_day(date.isoformat(), lines) for date in dates], now)
 
 
 def sparkline(values: Sequence[int], bars: str = BARS) -> str:
@@ -103,30 +107,23 @@ def _day(date: str, lines: Mapping[str, reports.Figures]) -> Day:
     return Day(date, line.calls, line.prompt_tokens + line.completion_tokens, line.cost)
 
 
-def _told(name: str, state: Mapping[str, Any], options: Mapping[str, Any], zone: tzinfo | None) -> str:
-    """What is known of an allowance; whatever else the gateway may have written is passed over."""
-    about, _, period = name.partition("/")
-    amount = dollars if about == "budget" else "{:,}".format
-    limits = (str(each).partition("/") for each in options.get(about, ()))
-    limit = next((f" of {most}" for most, _, of in limits if of == period), "")
-    parts = [f"{amount(spent)}{limit} spent" for spent in _numbers(state, "spent")]
-    parts += [f"{amount(held)} held for calls under way" for held in _numbers(state, "held") if held]
-    parts += [f"begins anew {moment(at, zone)}" for at in _numbers(state, "resets")]
-    return ", ".join(parts) or "not used yet"
+def _items(key: VirtualKey, saved: str, now: float, zone: tzinfo | None) -> Sequence[Item]:
+    """The allowances of a key, used as the gateway has saved it."""
+    account, state = Account(key.name), memory.read_state(saved)
+    account.configure(key, zone, 0, b"", now, _CLOCK)
+    account.restore(state, now, _CLOCK)
+    for item in account.items:
+        item.allowance.turn(now, _CLOCK)
+        if item.name in state:
+            item.allowance.hold(state[item.name].held)
+    return account.items
 
 
-def _numbers(state: Mapping[str, Any], name: str) -> Iterator[int]:
-    value = state.get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        yield int(value)
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    """A JSON object, or an empty one where the text is none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    return (
-        {name: each for name, each in value.items() if isinstance(each, dict)} if isinstance(value, dict) else {}
-    )
+def _told(item: Item, zone: tzinfo | None) -> str:
+    """How an allowance stands, for people."""
+    allowance, (most, _, period) = item.allowance, item.text.partition("/")
+    amount = dollars if item.in_money else "{:,}".format
+    parts = [f"{amount(allowance.spent)} of {most} spent"] if allowance.spent else []
+    parts += [f"{amount(allowance.held)} held for calls under way"] if allowance.held else []
+    parts += [f"begins anew {moment(allowance.ends, zone)}"] if parts and allowance.ends < math.inf else []
+    return f"{'budget' if item.in_money else 'tokens'}/{period}: {', '.join(parts) or 'not used yet'}"

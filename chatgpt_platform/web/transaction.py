@@ -46,22 +46,8 @@ class Outlet(Protocol):
 class Transaction:
     """Receives a request's body, answers it, and tells the access log how it ended: once, whatever happens."""
 
-    __slots__ = (
-        "_asked",
-        "_begun",
-        "_bytes_out",
-        "_concluded",
-        "_course",
-        "_end",
-        "_out",
-        "_pulse",
-        "_reception",
-        "_refused",
-        "_rest",
-        "_revoked",
-        "_size",
-        "call",
-    )  # fmt: skip
+    __slots__ = ("_asked", "_begun", "_bytes_out", "_concluded", "_course", "_end", "_out", "_pulse", "_reception",
+                 "_refused", "_rest", "_revoked", "_size", "call")  # fmt: skip
 
     def __init__(self, reception: Reception, out: Outlet, call: Call) -> None:
         self.call: Final = call

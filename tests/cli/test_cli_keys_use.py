@@ -11,19 +11,27 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from chatgpt_platform.accounts.account import NO_HOLD, Account
 from chatgpt_platform.cli import keys_use
 from chatgpt_platform.cli.keys_use import BARS, Use, sparkline
 from chatgpt_platform.cli.main import main
 from chatgpt_platform.ledger import rows
 from chatgpt_platform.ledger.ledger import Ledger
+from chatgpt_platform.settings.virtual_keys import key_from
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp()
 DAY = 86_400
-CONFIG = "state: {directory: state}\nbudgets: {time_zone: UTC}\nkeys: [{name: alice, key: 0123456789abcdef}]\n"
+ALICE = key_from({}, "", name="alice")
+CONFIG = """\
+state: {directory: state}
+budgets: {time_zone: UTC}
+keys: [{name: alice, key: 0123456789abcdef, tokens: [1k/total]}]
+"""
 
 
 def row(**given: Any) -> rows.Row:
@@ -70,40 +78,56 @@ def test_the_last_thirty_days_are_those_of_the_owner(tmp_path: Path) -> None:
         row(), row(cost=1), row(time=late), row(time=NOON - 29 * DAY, prompt_tokens=100),
         row(time=NOON - 31 * DAY), row(key="bob"),
     )  # fmt: skip
-    days = keys_use.of_key(tmp_path, "alice", NOON, UTC).days
+    days = keys_use.of_key(tmp_path, ALICE, NOON, UTC).days
     assert len(days) == 30
     assert {day.date: day[1:] for day in days if day.calls} == {
         "2026-10-28": (1, 105, 10**12),
         "2026-11-25": (1, 15, 10**12),
         "2026-11-26": (2, 30, 10**12 + 1),
     }
-    days = keys_use.of_key(tmp_path, "alice", NOON, ZoneInfo("Europe/Berlin")).days
+    days = keys_use.of_key(tmp_path, ALICE, NOON, ZoneInfo("Europe/Berlin")).days
     assert (days[-2].calls, days[-1].calls) == (0, 3)
-    assert sum(day.calls for day in keys_use.of_key(tmp_path, "alice", NOON, None).days) == 4
+    assert sum(day.calls for day in keys_use.of_key(tmp_path, ALICE, NOON, None).days) == 4
 
 
 def test_without_a_ledger_nothing_is_known(tmp_path: Path) -> None:
-    assert keys_use.of_key(tmp_path, "alice", NOON, UTC) == Use({}, ())
+    assert keys_use.of_key(tmp_path, ALICE, NOON, UTC) == Use((), ())
     record(tmp_path)
-    use = keys_use.of_key(tmp_path, "alice", NOON, UTC)
-    assert use.allowances == {}
+    use = keys_use.of_key(tmp_path, ALICE, NOON, UTC)
+    assert use.items == ()
     assert {day[1:] for day in use.days} == {(0, 0, 0)}
 
 
-def test_allowances_are_told_with_what_they_are_of() -> None:
-    states: dict[str, dict[str, Any]] = {
-        "tokens/day": {"spent": 12345, "held": 500, "resets": NOON},
-        "budget/month": {"spent": 1_250_000_000_000, "held": 0, "resets": None, "more": [1]},
-        "tokens/minute": {},
-        "tokens/total": {"spent": "much", "held": True},
-    }
-    options = {"tokens": ["100k/day", "5M/30d"], "budget": ["5.00/month"]}
-    assert list(Use(states, ()).lines(options, UTC, plain=False)) == [
-        "tokens/day: 12,345 of 100k spent, 500 held for calls under way, begins anew 2026-11-26 12:00",
-        "budget/month: 1.25 of 5.00 spent",
-        "tokens/minute: not used yet",
-        "tokens/total: not used yet",
+def test_allowances_are_told_as_they_stand_now(tmp_path: Path) -> None:
+    key = key_from(
+        {"tokens": ["100k/day", "5M/30d", "9k/week", "60/minute", "1k/total"], "budget": ["5.00/month", "1/24h"]},
+        "", name="alice",
+    )  # fmt: skip
+    account = Account("alice")
+    account.configure(key, UTC, 0, b"", NOON, 7)
+    account.settle(NO_HOLD, 12345, 1_250_000_000_000, NOON, 7)
+    account.hold(500, 0)
+    state = account.state(NOON, 7)
+    del state["tokens/week"]
+    record(tmp_path, states={"alice": msgspec.json.encode(state).decode()})
+    held = "500 held for calls under way"
+    assert list(keys_use.of_key(tmp_path, key, NOON + 60, UTC).lines(UTC, plain=False))[:-4] == [
+        f"tokens/day: 12,345 of 100k spent, {held}, begins anew 2026-11-27 00:00",
+        f"tokens/30d: 12,345 of 5M spent, {held}",
+        "tokens/week: not used yet",
+        f"tokens/minute: 12,285 of 60 spent, {held}",
+        f"tokens/total: 12,345 of 1k spent, {held}",
+        "budget/month: 1.25 of 5.00 spent, begins anew 2026-12-01 00:00",
+        "budget/24h: 1.25 of 1 spent",
     ]
+    later = keys_use.of_key(tmp_path, key, NOON + 2 * DAY, UTC)
+    assert [item.allowance.spent for item in later.items] == [0, 12345, 0, 0, 12345, 1_250_000_000_000, 0]
+    allowances = later.as_json()["allowances"]
+    assert isinstance(allowances, list)
+    assert allowances[5] == {
+        "allowance": "5.00/month", "unit": "dollars", "spent": "1.25", "reserved": "0.00", "left": "3.75",
+        "resets": "2026-12-01T00:00:00+00:00",
+    }  # fmt: skip
 
 
 def shown(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[str, str]:
@@ -121,12 +145,12 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_show_ends_with_the_use(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     now = time.time()
-    saved = json.dumps({"tokens/day": {"spent": 15, "held": 0, "resets": None}, "x": 7})
+    saved = json.dumps({"tokens/total": {"spent": 15, "held": 0, "resets": None, "state": [15, now]}})
     record(state, row(time=now), row(time=now - 9 * DAY, cost=0), states={"alice": saved, "bob": "{}"})
     out, error = shown(capsys)
     assert error == ""
     lines = out.splitlines()
-    assert lines[-5] == "tokens/day: 15 spent"
+    assert lines[-5] == "tokens/total: 15 of 1k spent"
     assert lines[-4] == f"the last 30 days, up to {datetime.fromtimestamp(now, UTC):%Y-%m-%d}:"
     assert lines[-3:] == [
         f"  calls   {'▁' * 20}█{'▁' * 8}█  2",
@@ -134,7 +158,9 @@ def test_show_ends_with_the_use(state: Path, capsys: pytest.CaptureFixture[str])
         f"  dollars {'▁' * 29}█  1.00",
     ]
     told = json.loads(shown(capsys, "--format", "json")[0])
-    assert told["allowances"] == {"tokens/day": {"spent": 15, "held": 0, "resets": None}}
+    assert told["allowances"] == [
+        {"allowance": "1k/total", "unit": "tokens", "spent": "15", "reserved": "0", "left": "985", "resets": None}
+    ]
     today = datetime.fromtimestamp(now, UTC)
     assert told["days"][-1] == {"date": f"{today:%Y-%m-%d}", "calls": 1, "tokens": 15, "cost": "1.00"}
     assert told["days"][0]["date"] == f"{today - timedelta(days=29):%Y-%m-%d}"
@@ -162,7 +188,7 @@ def test_a_ledger_that_cannot_be_read_is_one_line(state: Path, capsys: pytest.Ca
     state.mkdir()
     (state / "ledger.db").write_text("no database " * 100)
     out, error = shown(capsys)
-    assert out.startswith("name:   alice\n")
+    assert out.startswith("name:    alice\n")
     (line,) = error.splitlines()
     assert line.startswith("shown without its use: ")
     assert "ledger.db" in line

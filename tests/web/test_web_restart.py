@@ -6,14 +6,16 @@ import re
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from chatgpt_platform.accounts.keystore import KeyStore
 from chatgpt_platform.ledger import reports
 from chatgpt_platform.simulator.server import Behaviour
 from support.fleet import Outcome, ask
-from support.gateway import gateway, wait_until
+from support.gateway import gateway, settings_of, wait_until
 from support.keyed import account, bearer, sharing, spent, virtual_key
 from support.ways import WAYS as ALL_WAYS
 
@@ -114,3 +116,26 @@ def test_the_timer_outlives_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 return int(connection.execute("SELECT count(*) FROM calls").fetchone()[0])
 
         wait_until(lambda: rows() == 1)
+
+
+def test_reports_stay_with_the_directory_and_the_zone_of_the_start(tmp_path: Path) -> None:
+    token = "owner-token-0123456789"
+    environment = sharing(virtual_key(), directory=tmp_path / "state", CHATGPT_ADMIN__TOKEN=token)
+    with gateway(environment) as running:
+        assert ask(running, "openai", headers=bearer()).good
+        running.flush()
+        others = {"CHATGPT_STATE__DIRECTORY": str(tmp_path / "other"), "CHATGPT_BUDGETS__TIME_ZONE": "Asia/Tokyo"}
+
+        async def reload() -> None:
+            running.service.apply(settings_of({**environment, **others}), running.logs)
+            running.server.rebuild()
+
+        running.background.run(reload())
+
+        def report() -> Any:
+            answer = requests.get(running.url + "/admin/usage", headers=bearer(token), timeout=10)
+            assert answer.status_code == 200, "other settings take a restart"
+            return answer.json()
+
+        wait_until(lambda: report()["total"]["calls"] == 1)
+        assert report()["time_zone"] == "UTC"
