@@ -177,10 +177,18 @@ class Account:
         for allowance, in_money in self._tallies:
             if wall >= allowance.turns_at:
                 allowance.turn(wall, clock)
-            if allowance.amount - allowance.spent - allowance.held < (money if in_money else tokens):
-                return False
-        self.hold(tokens, money)
-        return True
+            wanted = money if in_money else tokens
+            if allowance.amount - allowance.spent - allowance.held < wanted:
+                break
+            allowance.held += wanted
+        else:
+            return True
+        full = allowance
+        for allowance, in_money in self._tallies:
+            if allowance is full:
+                break
+            allowance.held -= money if in_money else tokens
+        return False
 
     def lack(self, tokens: int, money: int, wall: float, clock: int) -> Lack | None:
         """What stands in the way of a call that will likely use so much; None: it may begin."""
@@ -208,8 +216,12 @@ class Account:
     def settle(self, hold: Hold, tokens: int, money: int, wall: float, clock: int) -> None:
         """A call is over that has used so much."""
         self.touched = True
-        self.release(hold)
+        same = self.items is hold.items
+        if not same:
+            self.release(hold)
         for allowance, in_money in self._tallies:
+            if same:
+                allowance.held -= hold.money if in_money else hold.tokens
             if wall >= allowance.turns_at:
                 allowance.turn(wall, clock)
             allowance.spend(money if in_money else tokens, clock)
