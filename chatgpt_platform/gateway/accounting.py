@@ -182,7 +182,7 @@ class Accounting:
             records.append(record)
             if len(records) >= ROWS_AT_ONCE:
                 self._accounts.write_rows()
-        if account.keeps_prompts:
+        if account.keeps_prompts and record.prompt is not None:
             self._accounts.say(record)
             if not self._log_prompts:
                 record.prompt = record.answer = None
@@ -208,7 +208,7 @@ class Accounting:
             said = meter.told_by(ms, longest(call, meter)) * call.copies
         cost = 0 if meter.price is None else meter.price.cost(prompt, 0, said)
         record = structs.replace(
-            call.record, prompt_tokens=prompt, completion_tokens=said, usage="estimated", outcome="cut", cost=cost,
+            call.record, prompt_tokens=prompt, completion_tokens=said, usage=ESTIMATED, outcome="cut", cost=cost,
             priced=meter.price is not None, duration_ms=ms,
         )  # fmt: skip
         return self._accounts.row(record)
