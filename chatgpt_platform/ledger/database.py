@@ -52,11 +52,6 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
-def set_aside(directory: Path) -> list[Path]:
-    """The broken files that were moved aside: nobody but their owner removes them."""
-    return sorted(directory.glob(f"{NAME}.broken-*"))
-
-
 def connect(directory: Path) -> sqlite3.Connection:
     """A connection that reads, for reports, in any thread. Raises LedgerError."""
     connection = _existing(directory, "ro", _COMMAND_PATIENCE)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from chatgpt_platform.ledger import database, schema
-from chatgpt_platform.ledger.database import connect, open_to_write, set_aside
+from chatgpt_platform.ledger.database import connect, open_to_write
 from chatgpt_platform.ledger.ledger import Ledger
 from chatgpt_platform.ledger.lock import Lock
 from chatgpt_platform.ledger.trouble import InUseError, LedgerError, TooNewError
-from support.ledgers import WITHIN, Said, opened, row, written
+from support.ledgers import WITHIN, Said, opened, row, set_aside, written
 
 
 def count(directory: Path) -> int:

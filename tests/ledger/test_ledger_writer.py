@@ -16,9 +16,9 @@ import pytest
 
 from chatgpt_platform.ledger import database, writer
 from chatgpt_platform.ledger import ledger as ledger_module
-from chatgpt_platform.ledger.database import connect, set_aside
+from chatgpt_platform.ledger.database import connect
 from chatgpt_platform.ledger.ledger import Ledger
-from support.ledgers import WITHIN, Said, opened, row, written
+from support.ledgers import WITHIN, Said, opened, row, set_aside, written
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows lets nobody remove or replace an open file")
 

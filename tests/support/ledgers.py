@@ -100,3 +100,8 @@ def written(directory: Path, *rows: Row, shift: int = 0) -> None:
         for one in rows:
             ledger.add(one)
         assert ledger.settle(WITHIN)
+
+
+def set_aside(directory: Path) -> list[Path]:
+    """The broken files that were moved aside."""
+    return sorted(directory.glob("ledger.db.broken-*"))
