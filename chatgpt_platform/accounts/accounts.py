@@ -149,13 +149,13 @@ class Accounts:
 
     def row(self, record: Record) -> Row:
         """What the ledger is told of a call."""
-        return booking.row(record, self._models, truncated=self._settings.ledger.addresses == "truncated")
+        return booking.row(record, self._models, truncated=self._truncated)
 
     def write_rows(self) -> None:
         """Give the calls that are over their rows in the ledger."""
         ledger, records = self.ledger, self.records
         if ledger is not None:
-            truncated = self._settings.ledger.addresses == "truncated"
+            truncated = self._truncated
             for record in records:
                 ledger.add(booking.row(record, self._models, truncated=truncated))
         records.clear()
@@ -164,9 +164,7 @@ class Accounts:
         """Keep what was said in a call."""
         if self.ledger is not None:
             prompt, answer = record.prompt or "", record.answer or ""
-            client = record.client
-            if self._settings.ledger.addresses == "truncated":
-                client = booking.truncate(client)
+            client = booking.truncate(record.client) if self._truncated else record.client
             clean = self._redactor.clean
             self.ledger.say(record.request_id, record.key, client, clean(prompt), clean(answer))
 
@@ -202,6 +200,11 @@ class Accounts:
             await asyncio.to_thread(self.ledger.close)
 
     # Inside.
+
+    @property
+    def _truncated(self) -> bool:
+        """Whether of addresses only their networks are kept."""
+        return self._settings.ledger.addresses == "truncated"
 
     def _open_ledger(self, directory: Path, settings: Settings) -> Ledger:
         from chatgpt_platform.ledger.ledger import Ledger  # noqa: PLC0415 - as in ``stored``
