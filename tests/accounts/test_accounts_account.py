@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from chatgpt_platform.accounts import account as accounts
+from chatgpt_platform.accounts import used
 from chatgpt_platform.accounts.account import NO_HOLD, Account, Hold
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.limits.bucket import SECOND
@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
         former, self.account = self.account, Account("alice")
         assert former.key is not None
         self.account.configure(former.key, UTC, 80, b"", self.wall, self.clock)
-        self.account.restore(msgspec.json.decode(text, type=accounts.State), self.wall, self.clock)
+        self.account.restore(msgspec.json.decode(text, type=used.State), self.wall, self.clock)
         self.begun.clear()
         for total in self.sums.values():
             total.held = 0
