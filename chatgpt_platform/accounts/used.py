@@ -12,7 +12,7 @@ class Used(msgspec.Struct):
     spent: int
     held: int
     resets: float | None
-    state: list[int | float]
+    state: list[object]
 
 
 State = dict[str, Used]

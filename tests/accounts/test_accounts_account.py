@@ -217,7 +217,7 @@ def test_what_cannot_be_read_of_a_state_is_left_out() -> None:
     account = made(tokens=["1000/day", "9000/total"])
     account.settle(NO_HOLD, 7, 0, NOON, 0)
     state = account.state(NOON, 0)
-    state["tokens/total"].state = ["much"]  # type: ignore[list-item]
+    state["tokens/total"].state = ["much"]
     state["tokens/week"] = state["tokens/day"]
     again = made(tokens=["1000/day", "9000/total"])
     again.restore(state, NOON, 0)
