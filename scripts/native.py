@@ -62,6 +62,7 @@ OUTSIDE = ("__main__.py", "cli", "simulator")
 BUILD = environment.ROOT / "build"
 STAMP = "native.json"
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))
+NO_HEADERS = "Python's headers are missing; on Debian and Ubuntu: apt install python3-dev"
 CHILD = Path(__file__).with_name("native_compile.py")
 
 
@@ -93,14 +94,19 @@ class Plan:
         )
 
     def sources(self) -> list[Path]:
-        """The modules that are compiled, relative to `root`. Raises NativeError for an exception that is none."""
+        """The modules that are compiled, relative to `root`; a package's __init__ holds but its docs.
+
+        Raises NativeError for an exception that is none.
+        """
         modules = {_name(file): file for file in self.files() if file.suffix == ".py"}
         if strange := set(self.interpreted) - set(modules):
             raise NativeError(f"INTERPRETED in scripts/native.py names {min(strange)}, which is no module")
         return [
             file
             for name, file in modules.items()
-            if {name, name.partition("/")[0]} & {*self.packages} and name not in self.interpreted
+            if {name, name.partition("/")[0]} & {*self.packages}
+            and name not in self.interpreted
+            and file.stem != "__init__"
         ]
 
 
@@ -145,9 +151,10 @@ def make(plan: Plan | None = None) -> Path:
     return plan.folder
 
 
-def native_files(folder: Path) -> list[Path]:
-    """The native modules in the folder that `make` gave, and the library of them all, relative to it."""
-    return sorted(file.relative_to(folder) for file in folder.rglob(f"*{SUFFIX}"))
+def files_of(folder: Path) -> dict[str, Path]:
+    """The native modules in the folder that `make` gave, and the library that holds them all: name -> file."""
+    files = {file.relative_to(folder): file for file in sorted(folder.rglob(f"*{SUFFIX}"))}
+    return {".".join(file.with_name(file.name.removesuffix(SUFFIX)).parts): files[file] for file in files}
 
 
 def what_is_missing() -> str:
@@ -156,11 +163,16 @@ def what_is_missing() -> str:
     if os.name == "posix":
         if shutil.which(_compiler()[0]) is None:
             lines.append(f"{_compiler()[0]} is missing; on Debian and Ubuntu: apt install gcc libc6-dev")
-        if not Path(sysconfig.get_path("include"), "Python.h").is_file():
-            lines.append("Python's headers are missing; on Debian and Ubuntu: apt install python3-dev")
+        if not has_headers():
+            lines.append(NO_HEADERS)
     elif not _has_build_tools():
         lines.append("the C compiler is missing: install Microsoft's Build Tools for Visual Studio, with C++")
     return "\n".join(lines)
+
+
+def has_headers() -> bool:
+    """Whether Python's own C headers are there: Debian has them in a package of their own."""
+    return Path(sysconfig.get_path("include"), "Python.h").is_file()
 
 
 def _compiler() -> list[str]:
