@@ -9,8 +9,8 @@ Beside it lies chatgpt-platform.cdx.json, the bill of its materials.
 It is made from the packages in packaging/locks/build.txt, in an environment of its own (build/venv) that holds
 nothing else, by the Python that runs this script: one that was built with `--enable-shared`, as those of Debian,
 python.org and the Docker images are; what it was optimised with goes into the executable. The inner packages are
-compiled first (scripts/native.py), which on Windows is left out where there is no C compiler. On Linux PyInstaller's
-launcher is compiled here too, so a C compiler is needed, and binutils: the one that comes with it would need zlib on
+compiled first (scripts/native.py); on Windows they are not where there is no C compiler. On Linux PyInstaller's
+launcher is compiled too, so a C compiler is needed, and binutils: the one that comes with it would need zlib on
 each machine that the executable runs on.
 
 $COMMIT names the commit where the sources are no git checkout, as in a container's build.
