@@ -4,11 +4,13 @@ Beside it lies chatgpt-platform.cdx.json, the bill of its materials.
 
     python3 scripts/build.py                    builds it, then runs scripts/selftest.py on it
     python3 scripts/build.py --max-glibc 2.31   fails if it would need a newer glibc than that
+    python3 scripts/build.py --interpreted      from plain Python alone, which is slower
 
 It is made from the packages in packaging/locks/build.txt, in an environment of its own (build/venv) that holds
 nothing else, by the Python that runs this script: one that was built with `--enable-shared`, as those of Debian,
-python.org and the Docker images are; what it was optimised with goes into the executable. On Linux PyInstaller's
-launcher is compiled here, so a C compiler is needed, and binutils: the one that comes with it would need zlib on
+python.org and the Docker images are; what it was optimised with goes into the executable. The inner packages are
+compiled first (scripts/native.py); on Windows they are not where there is no C compiler. On Linux PyInstaller's
+launcher is compiled too, so a C compiler is needed, and binutils: the one that comes with it would need zlib on
 each machine that the executable runs on.
 
 $COMMIT names the commit where the sources are no git checkout, as in a container's build.
@@ -26,6 +28,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import native
 import selftest
 
 BUILD = environment.ROOT / "build"
@@ -43,14 +46,15 @@ class BuildError(Exception):
 def main() -> int:
     parser = argparse.ArgumentParser(description="Freezes the gateway into one executable and tries it out.")
     parser.add_argument("--max-glibc", metavar="X.Y", help="fail if the executable would need a newer glibc")
+    parser.add_argument("--interpreted", action="store_true", help="freeze plain Python, compile nothing")
     options = parser.parse_args()
-    missing = what_is_missing()
+    missing = what_is_missing(interpreted=options.interpreted)
     if missing:
         print(missing, file=sys.stderr)
         return 1
     environment.enter("build", ENVIRONMENT)
     try:
-        executable = build()
+        executable = build(None if options.interpreted else native_modules())
         judge(executable, options.max_glibc)
     except BuildError as error:
         print(f"The build failed: {error}", file=sys.stderr)
@@ -58,7 +62,7 @@ def main() -> int:
     return selftest.run(executable)
 
 
-def what_is_missing() -> str:
+def what_is_missing(*, interpreted: bool = False) -> str:
     """What this machine lacks, as one line each; empty when it can build."""
     lines = []
     if os.name == "posix" and not sysconfig.get_config_var("Py_ENABLE_SHARED"):
@@ -72,11 +76,27 @@ def what_is_missing() -> str:
         for program, package in {"cc": "gcc libc6-dev", "objcopy": "binutils"}.items():
             if shutil.which(program) is None:
                 lines.append(f"{program} is missing; on Debian and Ubuntu: apt install {package}")
+        if not interpreted and not native.has_headers():
+            lines.append(native.NO_HEADERS)
     return "\n".join(lines)
 
 
-def build() -> Path:
-    """Writes the executable and its bill of materials into dist/; gives the executable's path."""
+def native_modules() -> Path | None:
+    """Where the native modules lie; None on Windows where there is no C compiler, which is told."""
+    if sys.platform == "win32" and (missing := native.what_is_missing()):
+        print(f"The executable is made of plain Python, which is slower: {missing}", flush=True)
+        return None
+    try:
+        return native.make()
+    except native.NativeError as error:
+        raise BuildError(str(error)) from None
+
+
+def build(modules: Path | None) -> Path:
+    """Writes the executable and its bill of materials into dist/; gives the executable's path.
+
+    `modules`: the folder of the native modules, None: it is made of plain Python.
+    """
     if sys.platform == "linux":
         compile_launcher()
     shutil.rmtree(STAMPS, ignore_errors=True)
@@ -87,7 +107,7 @@ def build() -> Path:
     folders = ["--distpath", str(DIST), "--workpath", str(BUILD / "pyinstaller")]
     # Twice with the same inputs gives the same file: sets of texts would come in another order each time.
     freezing = subprocess.run(
-        [*pyinstaller, *folders, "chatgpt.spec"],
+        [*pyinstaller, *folders, "chatgpt.spec", *(["--", "--native", str(modules)] if modules else [])],
         cwd=environment.ROOT,
         env=os.environ | {"PYTHONHASHSEED": "1"},
         check=False,

@@ -104,7 +104,7 @@ def _owner(name: str) -> str:
     top = _top(name)
     if name == ONLINE_PARTS:
         return "pydantic-core and jiter"
-    if top == PACKAGE:
+    if top in (PACKAGE, f"{PACKAGE}__mypyc"):
         return "the gateway"
     if top in _packages():
         return top.removesuffix("_core")
