@@ -247,7 +247,7 @@ class Accounts:
         )  # fmt: skip
 
     def _new_warnings(self) -> Warnings:
-        send = self._webhook and self._webhook.send
+        send = None if self._webhook is None else self._webhook.send
         return Warnings(self._settings.budgets.warn, self._log, send, self.zone)
 
     def _read_prices(self) -> PriceTable:

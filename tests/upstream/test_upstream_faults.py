@@ -247,6 +247,7 @@ async def test_no_error_of_the_transport_is_left_unmapped(
         connect = loop.create_connection
 
         async def create_connection(*arguments: Any, **options: Any) -> Any:
+            transport: Any
             transport, protocol = await connect(*arguments, **options)
             # As a transport reports it: the connection is lost, and this is why.
             loop.call_later(0.02, transport._force_close, error)
