@@ -51,10 +51,15 @@ def anything(_: str) -> bool:
 class Catalogue:
     """The models of one fleet."""
 
-    def __init__(self, fleet: Fleet, aliases: Mapping[str, str], logger: logging.Logger) -> None:
+    def __init__(
+        self, fleet: Fleet, aliases: Mapping[str, str], logger: logging.Logger, *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """``clock``: seconds."""
         self._fleet: Final = fleet
         self._aliases: Final = aliases
         self._log: Final = logger
+        self._clock: Final = clock
         self._known: Final[dict[Upstream, Models]] = {}
         self._fresh_until = 0.0
         self._renewing: asyncio.Task[None] | None = None
@@ -63,7 +68,7 @@ class Catalogue:
     async def body(self, may_use: Callable[[str], bool] = anything) -> bytes:
         """The list with the owner's keys, as far as a caller ``may_use`` what is on it. Raises Problem and
         FailedAnswer where there is not a single model to tell."""
-        if time.monotonic() >= self._fresh_until:
+        if self._clock() >= self._fresh_until:
             if self._renewing is None:
                 self._renewing = asyncio.create_task(self._renew(), name="list the models")
             await asyncio.wait((self._renewing,))
@@ -104,9 +109,9 @@ class Catalogue:
                     await asyncio.wait(tasks)
             self._failure = failures[-1] if failures else None
             if not failures:
-                self._fresh_until = time.monotonic() + KEPT
+                self._fresh_until = self._clock() + KEPT
             elif self._known:
-                self._fresh_until = time.monotonic() + AGAIN
+                self._fresh_until = self._clock() + AGAIN
         finally:
             self._renewing = None
 
