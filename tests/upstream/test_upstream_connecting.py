@@ -83,6 +83,7 @@ def test_checks_are_on_with_own_authorities(tmp_path: Path) -> None:
     assert made.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
+@pytest.mark.interpreted("replaces a function of ours")
 def test_no_authorities_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when no file could be opened just then: the next connection looks again."""
     monkeypatch.setattr(authorities, "has_authorities", lambda _: False)
