@@ -5,6 +5,9 @@ on its input: `root`, where `package` lies; `sources`, which of its modules; `wo
 `target`, for the native modules; `configuration`, mypy's; `toolchain`, what tells one compiler from another.
 """
 
+import environment  # noqa: F401 - stands first: it turns away a Python that is too old
+
+# isort: split
 import hashlib
 import json
 import os
