@@ -39,21 +39,10 @@ PACKAGES = (
 
 # Compiled, these would not work, or not as they do; each with its reason.
 INTERPRETED = {
-    "gateway/blocks": "msgspec decodes its classes, and would not see their annotations",
-    "gateway/call": "its msgspec.Struct classes cannot be hashed when they are compiled",
-    "gateway/catalogue": "msgspec decodes its classes, and would not see their annotations",
-    "gateway/conversation": "msgspec decodes its classes, and would not see their annotations",
-    "gateway/estimate": "msgspec decodes its classes, and would not see their annotations",
-    "gateway/members": "msgspec decodes its classes, and would not see their annotations",
-    "gateway/parameters": "msgspec decodes its classes, and would not see their annotations",
-    "gateway/usage": "msgspec decodes its classes, and would not see their annotations",
-    "limits/saved": "msgspec decodes its classes, and would not see their annotations",
-    "observe/access": "its msgspec.Struct classes cannot be hashed when they are compiled",
-    "observe/metrics": "a final tuple of its own that holds several floats is not set",
-    "upstream/answer": "it deletes an attribute",
-    "upstream/faults": "a class of its own builds on one of Python's",
-    "wire/chunks": "it deletes an attribute",
-    "wire/parser": "it deletes an attribute",
+    "accounts/used": "msgspec reads the annotations of its class",
+    "gateway/shapes": "msgspec reads the annotations of its classes",
+    "limits/saved": "msgspec reads the annotations of its class",
+    "upstream/faults": "a class of its own is an OSError",
 }
 
 # Nothing that is compiled imports these (the import contracts): a change of theirs compiles nothing again.

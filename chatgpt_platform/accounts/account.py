@@ -6,14 +6,14 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final, NamedTuple
-
-import msgspec
 
 from chatgpt_platform.access.address import AddressBook
 from chatgpt_platform.accounts.meter import Meter
 from chatgpt_platform.accounts.prices import Price
+from chatgpt_platform.accounts.used import State, Used
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.limits.allowance import Allowance, Calendar, Rate, Rolling
 from chatgpt_platform.limits.bucket import windows_of
@@ -29,7 +29,8 @@ _MODELS_KNOWN: Final = 64
 _ALL: Final = ("*",)
 
 
-class Item(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Item:
     """An allowance with what it is about. ``unit``: tokens or dollars (``in_money``). ``text``: as the owner wrote
     it. ``loud_at``: from how much on, once it is spent, the owner may be told."""
 
@@ -57,26 +58,13 @@ class Item(NamedTuple):
         return _name(self.unit, *self.period)
 
 
-class Used(msgspec.Struct):
-    """What was used of an allowance. ``state``: for ``limits.allowance``; the others for people. ``resets``: epoch
-    seconds, None for what does not begin anew all at once."""
-
-    spent: int
-    held: int
-    resets: float | None
-    state: list[int | float]
-
-
-State = dict[str, Used]
-"""By the names of items."""
-
-
-class Hold(msgspec.Struct, frozen=True):
+class Hold:
     """What a call may use of its account's allowances, until it is settled."""
 
-    items: tuple[Item, ...]
-    tokens: int
-    money: int
+    def __init__(self, items: tuple[Item, ...], tokens: int, money: int) -> None:
+        self.items: Final = items
+        self.tokens: Final = tokens
+        self.money: Final = money
 
 
 NO_HOLD: Final = Hold((), 0, 0)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from chatgpt_platform.accounts import booking
-from chatgpt_platform.accounts.account import NO_HOLD, Account, State
+from chatgpt_platform.accounts.account import NO_HOLD, Account
 from chatgpt_platform.accounts.booking import Row
+from chatgpt_platform.accounts.used import State
 from chatgpt_platform.accounts.warnings import Warnings
 from chatgpt_platform.limits.kept import OVERFLOW
 from chatgpt_platform.limits.store import Store

@@ -15,8 +15,6 @@ import time
 from datetime import datetime
 from typing import Final
 
-from msgspec import structs
-
 from chatgpt_platform.accounts.account import Account, Lack
 from chatgpt_platform.accounts.accounts import ROWS_AT_ONCE, Accounts
 from chatgpt_platform.accounts.booking import Row
@@ -157,7 +155,7 @@ class Accounting:
         prompt, completion = record.prompt_tokens or 0, record.completion_tokens
         if completion is None:
             completion = 0
-            if record.usage is ESTIMATED and outcome in _UNHEARD and not record.stream:
+            if record.usage == ESTIMATED and outcome in _UNHEARD and not record.stream:
                 completion = meter.told_by(record.duration_ms, longest(call, meter)) * call.copies
                 record.completion_tokens = completion
         price = meter.price
@@ -171,7 +169,7 @@ class Accounting:
         if hold is not None:
             call.hold = None
             account.settle(hold, prompt + completion, cost, time.time(), time.monotonic_ns())
-            if outcome == "complete" and record.usage is REPORTED:
+            if outcome == "complete" and record.usage == REPORTED:
                 answer = -(-completion // call.copies)
                 ms = 0.0 if record.stream else record.duration_ms
                 meter.learn(len(call.body), prompt, answer, ms, cut=0 < call.most_completion <= answer)
@@ -207,10 +205,9 @@ class Accounting:
         else:
             said = meter.told_by(ms, longest(call, meter)) * call.copies
         cost = 0 if meter.price is None else meter.price.cost(prompt, 0, said)
-        record = structs.replace(
-            call.record, prompt_tokens=prompt, completion_tokens=said, usage=ESTIMATED, outcome="cut", cost=cost,
-            priced=meter.price is not None, duration_ms=ms,
-        )  # fmt: skip
+        record = call.record.copy()
+        record.prompt_tokens, record.completion_tokens, record.usage = prompt, said, ESTIMATED
+        record.outcome, record.cost, record.priced, record.duration_ms = "cut", cost, meter.price is not None, ms
         return self._accounts.row(record)
 
     def _take(self, call: Call, clock: int) -> bytes:

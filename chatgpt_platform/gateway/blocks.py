@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from chatgpt_platform.gateway.shapes import ExtraEvent
 from chatgpt_platform.upstream.sse import events
 
 _NAMES: Final = rb'"(?:content|text|delta|arguments|refusal|reasoning_content|reasoning)"\s*:\s*"'
@@ -26,19 +27,9 @@ _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)")
 _RESPONSES_EVENT: Final = re.compile(rb'"type"\s*:\s*"response\.([a-z_.]+)"')
 _NO_CHOICES: Final = re.compile(rb'"choices"\s*:\s*(?:\[\s*\]|null)')
 _EMPTY: Final = (b"", b"null", b"[]", b"{}")
-_ABSENT: Final = msgspec.Raw()
 
 
-class _Extra(msgspec.Struct):
-    """What must be of an event that is there for the usage alone, and what may not."""
-
-    choices: list[msgspec.Raw] | None
-    usage: dict[str, msgspec.Raw]
-    error: msgspec.Raw = _ABSENT
-    prompt_filter_results: msgspec.Raw = _ABSENT
-
-
-_extra_decoder: Final = msgspec.json.Decoder(_Extra)
+_extra_decoder: Final = msgspec.json.Decoder(ExtraEvent)
 
 
 def texts_in(block: bytes) -> tuple[int, int]:

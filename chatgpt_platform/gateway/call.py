@@ -7,8 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-import msgspec
-
 from chatgpt_platform.access.address import Client
 from chatgpt_platform.accounts.account import Account, Hold
 from chatgpt_platform.accounts.meter import Meter
@@ -26,7 +24,7 @@ NO_CAP: Final = -1
 """Of a call whose cap on tokens is below 1, which to some services means that there is none."""
 
 
-class HeadNotes(msgspec.Struct):
+class HeadNotes:
     """What was made of a call's head, under one configuration, for all calls whose heads are the same.
 
     Nothing here depends on the body and its length, on the caller's address or on the time.
@@ -44,7 +42,7 @@ class HeadNotes(msgspec.Struct):
         return f"<HeadNotes {self.screened=}>"
 
 
-class Call(msgspec.Struct, eq=False):
+class Call:
     """One request, as the gateway sees it.
 
     ``headers``: names in lower case; several of one name are joined by ``, ``. ``query``: the raw query
@@ -52,15 +50,6 @@ class Call(msgspec.Struct, eq=False):
     ``started``: monotonic seconds. ``notes``: shared by calls with the same head.
     """
 
-    endpoint: Endpoint
-    method: str
-    tail: str
-    query: str
-    headers: Mapping[bytes, bytes]
-    client: Client
-    record: Record
-    started: float
-    notes: HeadNotes
     body: bytes = b""
     arrived: bool = False
     """The whole request came at once, so that admission follows its screening immediately."""
@@ -118,6 +107,20 @@ class Call(msgspec.Struct, eq=False):
     """An answer that is whole, well, and nothing but an error."""
     turns: Sequence[Turn] = ()
     """On the platform API: the conversation so far, as the upstream was asked to go on with it."""
+
+    def __init__(
+        self, endpoint: Endpoint, method: str, tail: str, query: str, headers: Mapping[bytes, bytes],
+        client: Client, record: Record, started: float, notes: HeadNotes,
+    ) -> None:  # fmt: skip
+        self.endpoint = endpoint
+        self.method = method
+        self.tail = tail
+        self.query = query
+        self.headers = headers
+        self.client = client
+        self.record = record
+        self.started = started
+        self.notes = notes
 
     def __repr__(self) -> str:
         """Without headers and body, which hold keys."""
@@ -177,11 +180,15 @@ class Stream(ABC):
         """Let the upstream go; at once, where it is not done. May be called at any time, and again."""
 
 
-class Reply(msgspec.Struct):
+class Reply:
     """The answer: a head, and either a whole body or a stream. ``length``: bytes of the stream, where known."""
 
-    status: int
-    headers: list[tuple[bytes, bytes]] = []
-    body: bytes = b""
-    stream: Stream | None = None
-    length: int | None = None
+    def __init__(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"", stream: Stream | None = None,
+        length: int | None = None,
+    ) -> None:  # fmt: skip
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.stream = stream
+        self.length = length

@@ -18,6 +18,7 @@ import msgspec
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import forward
 from chatgpt_platform.gateway.forward import FailedAnswer
+from chatgpt_platform.gateway.shapes import Model, ModelList
 from chatgpt_platform.upstream.fleet import Fleet
 from chatgpt_platform.upstream.keys import Key
 from chatgpt_platform.upstream.upstream import Upstream
@@ -35,19 +36,11 @@ _LARGEST: Final = 4 * 1024 * 1024
 _ACCEPT: Final = b"Accept: application/json\r\n"
 
 
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _List(msgspec.Struct):
-    data: list[msgspec.Raw]
-
-
 Models = dict[str, msgspec.Raw]
 """Model objects as the upstreams have them, by their ids."""
 
-_list_decoder: Final = msgspec.json.Decoder(_List)
-_model_decoder: Final = msgspec.json.Decoder(_Model)
+_list_decoder: Final = msgspec.json.Decoder(ModelList)
+_model_decoder: Final = msgspec.json.Decoder(Model)
 
 
 def anything(_: str) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway.parameters import Question, Turn
+from chatgpt_platform.gateway.shapes import Chat, SaidMessage
 
 _SYSTEM_ROLES: Final = ("system", "developer")
 _encode: Final = msgspec.json.Encoder().encode
@@ -39,24 +40,6 @@ def request_body(question: Question, turns: Sequence[Turn], model: str, tokens: 
     return _encode(body)
 
 
-class _Message(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message | None = None
-    delta: _Message | None = None
-
-
-class _Chat(msgspec.Struct):
-    """A chat completion, or one chunk of it."""
-
-    choices: list[_Choice] | None = None
-    model: str | None = None
-    usage: msgspec.Raw = msgspec.Raw()
-
-
 @dataclass(slots=True)
 class Answer:
     """What the model said. ``usage``: the upstream's own figures as JSON; empty when it told none.
@@ -72,7 +55,7 @@ class Answer:
 
 NO_USAGE: Final = msgspec.Raw()
 
-_chat_decoder: Final = msgspec.json.Decoder(_Chat)
+_chat_decoder: Final = msgspec.json.Decoder(Chat)
 
 
 def answer(body: bytes) -> Answer:
@@ -80,7 +63,7 @@ def answer(body: bytes) -> Answer:
     chat = _decode(body)
     if not chat.choices:
         raise Problem(Kind.BAD_UPSTREAM, detail="the chat completion holds no choices")
-    return _said(chat, chat.choices[0].message or _Message())
+    return _said(chat, chat.choices[0].message or SaidMessage())
 
 
 def delta(data: bytes) -> Answer:
@@ -89,7 +72,7 @@ def delta(data: bytes) -> Answer:
     A chunk without choices adds nothing: it tells the usage, or keeps the connection alive.
     """
     chat = _decode(data)
-    return _said(chat, (chat.choices[0].delta or _Message()) if chat.choices else None)
+    return _said(chat, (chat.choices[0].delta or SaidMessage()) if chat.choices else None)
 
 
 def success(turns: Sequence[Turn], said: Answer) -> bytes:
@@ -117,12 +100,12 @@ def piece(text: str) -> bytes:
     return _encode({"delta": text})
 
 
-def _said(chat: _Chat, message: _Message | None) -> Answer:
+def _said(chat: Chat, message: SaidMessage | None) -> Answer:
     text = (message.content or message.refusal or "") if message else ""
     return Answer(text, chat.model or "", chat.usage, message is not None)
 
 
-def _decode(data: bytes) -> _Chat:
+def _decode(data: bytes) -> Chat:
     try:
         data.decode()
         return _chat_decoder.decode(data)

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from chatgpt_platform.gateway.shapes import CountedBody, Part, Tool
 from chatgpt_platform.gateway.text_rule import text_tokens
 
 __all__ = ["completion_tokens", "most_prompt_tokens", "prompt_tokens", "quick_prompt_tokens", "text_tokens"]
@@ -38,7 +39,6 @@ TEMPLATE: Final = 256
 HELD: Final = 128_000
 """What a body may refer to that the upstream holds or fetches: an earlier answer, a file, what a search finds."""
 
-_ABSENT: Final = msgspec.Raw()
 _LARGE: Final = 16_384  # bytes; up to there no picture or sound is worth looking for
 _MOST_PAYLOADS: Final = 1000
 _MOST_QUOTES: Final = 100_000
@@ -48,49 +48,10 @@ _BYTES_A_TOKEN: Final = 4
 _OWN_TOOLS: Final = ("function", "custom")  # their answers come from the caller
 
 
-class _Part(msgspec.Struct):
-    """A message, an item of the Responses API, or a part of either's content."""
-
-    type: str | None = None
-    role: str | None = None
-    name: str | None = None
-    id: str | None = None
-    content: str | list[_Part] | None = None
-    text: str | None = None
-    refusal: str | None = None
-    arguments: str | None = None
-    output: str | list[_Part] | None = None
-    tool_calls: msgspec.Raw = _ABSENT
-    function_call: msgspec.Raw = _ABSENT
-    image_url: msgspec.Raw = _ABSENT
-    audio: msgspec.Raw = _ABSENT
-
-    def parts(self) -> list[_Part]:
-        return [part for inside in (self.content, self.output) if isinstance(inside, list) for part in inside]
-
-
-class _Body(msgspec.Struct):
-    """Of a request's body what has tokens."""
-
-    model: str | None = None
-    messages: list[_Part] | None = None
-    prompt: msgspec.Raw = _ABSENT
-    input: msgspec.Raw = _ABSENT
-    instructions: str | None = None
-    tools: msgspec.Raw = _ABSENT
-    functions: msgspec.Raw = _ABSENT
-    response_format: msgspec.Raw = _ABSENT
-    text: msgspec.Raw = _ABSENT
-
-
-class _Tool(msgspec.Struct):
-    type: str
-
-
-_body_decoder: Final = msgspec.json.Decoder(_Body)
-_list_decoder: Final = msgspec.json.Decoder(list[str | _Part])
+_body_decoder: Final = msgspec.json.Decoder(CountedBody)
+_list_decoder: Final = msgspec.json.Decoder(list[str | Part])
 _text_decoder: Final = msgspec.json.Decoder(str)
-_tools_decoder: Final = msgspec.json.Decoder(list[_Tool])
+_tools_decoder: Final = msgspec.json.Decoder(list[Tool])
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _LIST_OF_NUMBERS: Final = re.compile(rb"\[\s*+[\[0-9]")
 
@@ -150,12 +111,12 @@ def completion_tokens(pieces: int, text_bytes: int) -> int:
     return max(pieces, text_bytes // _BYTES_A_TOKEN)
 
 
-def _of_parts(parts: list[_Part], texts: list[str]) -> int:
+def _of_parts(parts: list[Part], texts: list[str]) -> int:
     """The tokens of messages without their texts, which go to ``texts``."""
     count = MESSAGE
     inside = parts
     while inside:
-        below: list[_Part] = []
+        below: list[Part] = []
         for part in inside:
             if part.role is not None:
                 count += MESSAGE + 1
@@ -171,7 +132,7 @@ def _of_parts(parts: list[_Part], texts: list[str]) -> int:
     return count
 
 
-def _take_texts(part: _Part, texts: list[str]) -> None:
+def _take_texts(part: Part, texts: list[str]) -> None:
     said = (part.name, part.content, part.text, part.refusal, part.arguments, part.output)
     texts += [text for text in said if isinstance(text, str)]
     texts += [bytes(calls).decode() for calls in (part.tool_calls, part.function_call)]
@@ -186,7 +147,7 @@ def _of_input(raw: bytes, texts: list[str]) -> int:
     elif raw.startswith(b"["):
         items = _list_decoder.decode(raw)
         texts += [item for item in items if isinstance(item, str)]
-        parts = [item for item in items if isinstance(item, _Part)]
+        parts = [item for item in items if isinstance(item, Part)]
         return _of_parts(parts, texts) if parts else 0
     return 0
 
@@ -226,7 +187,7 @@ def _most_with_references(body: bytes) -> int:
         listed = _list_decoder.decode(items) if items.startswith(b"[") and b"{" in items else []
     except _UNREADABLE:
         return most + HELD  # of another shape than OpenAI's; it may refer to anything
-    parts = [item for item in listed if isinstance(item, _Part)]
+    parts = [item for item in listed if isinstance(item, Part)]
     spoken = any(bytes(turn.audio).startswith(b"{") for turn in members.messages or ())  # in an earlier answer
     if spoken or bytes(members.prompt).startswith(b"{") or any(map(_is_reference, parts)):
         most += HELD
@@ -244,7 +205,7 @@ def _letter(escape: re.Match[bytes]) -> bytes:
     return bytes((int(escape[1], 16),))
 
 
-def _is_reference(part: _Part) -> bool:
+def _is_reference(part: Part) -> bool:
     """Whether an item stands for one that the upstream keeps."""
     if part.type == "item_reference":
         return True
@@ -262,7 +223,7 @@ def _has_tools_elsewhere(tools: bytes) -> bool:
         return True
 
 
-def _bytes_of_pictures(parts: list[_Part]) -> int:
+def _bytes_of_pictures(parts: list[Part]) -> int:
     """The bytes of pictures that stand in the body itself: they are no text."""
     nested = chain(parts, *(part.parts() for part in parts))
     return sum(len(bytes(part.image_url)) for part in nested if b"data:" in bytes(part.image_url)[:64])

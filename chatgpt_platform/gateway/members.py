@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from chatgpt_platform.errors import Kind, Problem
+from chatgpt_platform.gateway.shapes import ABSENT, ANY_NAME, Name, OpenAIBody, PromptBody, StreamBody
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -38,41 +39,13 @@ few for ``MAX_MEMBERS``."""
 
 
 _MOST_PROMPTS: Final = 100_000
-_ABSENT: Final = msgspec.Raw()
-
-
-class OpenAIBody(msgspec.Struct):
-    """What is read of a body on the OpenAI API; all else passes through unseen."""
-
-    model: str | msgspec.UnsetType = msgspec.UNSET
-    stream: bool | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    max_output_tokens: int | None = None
-    n: int | float | None = None
-    best_of: int | float | None = None
-    background: msgspec.Raw = _ABSENT
-    api_base: msgspec.Raw = _ABSENT
-    base_url: msgspec.Raw = _ABSENT
-    api_key: msgspec.Raw = _ABSENT
-    extra_headers: msgspec.Raw = _ABSENT
-
-
-class _PromptBody(msgspec.Struct):
-    prompt: msgspec.Raw = _ABSENT
-
-
-class _StreamBody(msgspec.Struct):
-    stream_options: msgspec.Raw = _ABSENT
-
-
 FORBIDDEN: Final = ("api_base", "base_url", "api_key", "extra_headers")
 """Members with which a request would choose the upstream's address, key or headers."""
 
 _OPENAI_NAMES: Final = OpenAIBody.__struct_fields__
 _openai_decoder: Final = msgspec.json.Decoder(OpenAIBody)
-_stream_decoder: Final = msgspec.json.Decoder(_StreamBody)
-_prompt_decoder: Final = msgspec.json.Decoder(_PromptBody)
+_stream_decoder: Final = msgspec.json.Decoder(StreamBody)
+_prompt_decoder: Final = msgspec.json.Decoder(PromptBody)
 _list_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _members_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 USAGE_ASKED: Final = b'{"include_usage":true}'
@@ -108,7 +81,7 @@ def read(body: bytes, decoder: msgspec.json.Decoder[Shape], names: tuple[str, ..
 def read_openai(body: bytes) -> OpenAIBody:
     """The members of a body on the OpenAI API; raises Problem as ``read`` does, and for a forbidden one."""
     members = read(body, _openai_decoder, _OPENAI_NAMES)
-    if members.api_base is members.base_url is members.api_key is members.extra_headers is _ABSENT:
+    if members.api_base is members.base_url is members.api_key is members.extra_headers is ABSENT:
         return members
     for name in FORBIDDEN:
         if bytes(getattr(members, name)):
@@ -118,7 +91,7 @@ def read_openai(body: bytes) -> OpenAIBody:
 
 def in_background(asked: OpenAIBody) -> bool:
     """Whether the upstream is to go on by itself, and to tell later what came of it (Responses API)."""
-    return asked.background is not _ABSENT and bytes(asked.background) not in (b"null", b"false")
+    return asked.background is not ABSENT and bytes(asked.background) not in (b"null", b"false")
 
 
 def stream_options(body: bytes) -> bytes:
@@ -178,15 +151,6 @@ def _wrong_type(message: str) -> Problem:
     return Problem(Kind.BAD_REQUEST, text, param=member, member=member)
 
 
-class _Name(str):
-    """A member's name that msgspec hands to a hook, as it does with keys of types it does not know."""
-
-    __slots__ = ()
-
-
-_ANY_NAME: Final = _Name()
-
-
 @lru_cache(maxsize=8)  # of the few shapes there are
 def _finder(names: tuple[str, ...]) -> re.Pattern[bytes]:
     return re.compile(b'"(%b)"' % "|".join(names).encode())
@@ -204,14 +168,14 @@ def _refuse_duplicates(body: bytes, names: tuple[str, ...]) -> None:
     seen: set[str] = set()
     number = count(1)
 
-    def note(_: type, name: str) -> _Name:
+    def note(_: type, name: str) -> Name:
         if next(number) > MAX_MEMBERS:
             raise Problem(Kind.BAD_REQUEST, "too_many_parameters", limit=MAX_MEMBERS)
         if name in seen:
             raise Problem(Kind.BAD_REQUEST, "duplicate_member", param=name, member=name)
         if name in names:
             seen.add(name)
-        return _ANY_NAME
+        return ANY_NAME
 
     # msgspec skips the values, so that names deeper down are not seen.
-    msgspec.json.Decoder(dict[_Name, msgspec.Raw], dec_hook=note).decode(body)
+    msgspec.json.Decoder(dict[Name, msgspec.Raw], dec_hook=note).decode(body)

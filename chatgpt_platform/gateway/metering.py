@@ -60,7 +60,7 @@ def streamed(call: Call, source: EventSource, ending: Ending) -> None:
 def broken_off(call: Call, response: Response) -> None:
     """No answer came, or not all of it: the upstream may have begun, unless what came tells otherwise."""
     begun = not response.status or (response.status < 300 and forward.content_type(response) in _GENERATING)
-    if begun and call.endpoint.metered and call.record.usage is NO_USAGE:
+    if begun and call.endpoint.metered and call.record.usage == NO_USAGE:
         _note(call, _NOT_TOLD, None, counted=True)
 
 

@@ -15,6 +15,7 @@ from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.gateway.identity import Identity
 from chatgpt_platform.gateway.render import JSON, Renderer
 from chatgpt_platform.gateway.routing import Routing
+from chatgpt_platform.gateway.shapes import OpenAIBody
 from chatgpt_platform.gateway.source import ErrorEvent, EventSource
 from chatgpt_platform.gateway.streams import Passage, Relay
 from chatgpt_platform.gateway.tokens import TokenCap
@@ -146,7 +147,7 @@ class OpenAIApi:
             self._note_answers(call, asked, changes)
         return model
 
-    def _note_answers(self, call: Call, asked: members.OpenAIBody, changes: Mapping[str, int]) -> None:
+    def _note_answers(self, call: Call, asked: OpenAIBody, changes: Mapping[str, int]) -> None:
         """How many answers a call asks for, and how long they may be. ``changes``: of the caps in its body."""
         if asked.n is not None or asked.best_of is not None:
             call.copies = max(int(asked.n or 1), int(asked.best_of or 1), 1)

@@ -9,12 +9,13 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import members
+from chatgpt_platform.gateway.shapes import MOST_DIGITS, PlatformBody
 
 Turn = dict[str, msgspec.Raw]
 """One turn of a conversation, ``{role, content}``; the values are JSON as the caller wrote it."""
@@ -33,26 +34,7 @@ _FIRST_NAMES: Final[Mapping[str, str]] = {
 }
 
 
-_MOST_DIGITS: Final = 18
-_Figure = Annotated[int, msgspec.Meta(gt=-(10**_MOST_DIGITS), lt=10**_MOST_DIGITS)]
-
-
-class _PlatformBody(msgspec.Struct):
-    prompt: str | None = None
-    user_content: str | None = None
-    system_content: str | None = None
-    sys_content: str | None = None
-    model: str | None = None
-    api_key: str | None = None
-    continuous: list[dict[str, msgspec.Raw]] | None = None
-    continuous_dialogue: list[dict[str, msgspec.Raw]] | None = None
-    max_tokens: _Figure | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    stream: bool | None = None
-
-
-_body_decoder: Final = msgspec.json.Decoder(_PlatformBody)
+_body_decoder: Final = msgspec.json.Decoder(PlatformBody)
 _turns_decoder: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
@@ -76,7 +58,7 @@ class Question:
 
 def from_json(body: bytes) -> dict[str, Any]:
     """The parameters of a JSON body, each by its first name; those not given are left out. Raises Problem."""
-    decoded = members.read(body, _body_decoder, _PlatformBody.__struct_fields__)
+    decoded = members.read(body, _body_decoder, PlatformBody.__struct_fields__)
     given = {name: value for name, value in msgspec.structs.asdict(decoded).items() if value is not None}
     for name in ("continuous", "continuous_dialogue"):
         _check_turns(given.get(name, ()), name)
@@ -173,7 +155,7 @@ def _read_integer(name: str, text: str) -> int | None:
     if not text.strip():
         return None
     digits = text.strip().removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS):
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS):
         raise Problem(Kind.BAD_REQUEST, "wrong_type_integer", param=name, member=name)
     return int(text)
 

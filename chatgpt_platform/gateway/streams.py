@@ -110,7 +110,7 @@ class _EventStream(Stream):
         return border + encode(self._break_off_with(problem))
 
     def _account(self, ending: usage.Ending) -> None:
-        if self._record.usage is NO_USAGE:
+        if self._record.usage == NO_USAGE:
             self._record.events = self._source.events
             metering.streamed(self._call, self._source, ending)
 

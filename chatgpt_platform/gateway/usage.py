@@ -6,72 +6,27 @@ Figures that cannot be (negative, huge, no whole numbers) count as not told, eac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
+from chatgpt_platform.gateway.shapes import (
+    ABSENT,
+    Answered,
+    AnsweredEvent,
+    Details,
+    EndedChoice,
+    Figure,
+    OddAnswer,
+    Usage,
+)
 from chatgpt_platform.upstream.sse import events
 
 _FAILURES: Final = ("response.failed", "error")
 _LAST_RESPONSES_EVENTS: Final = ("response.completed", "response.incomplete", *_FAILURES)
 
 
-MOST_TOKENS: Final = 10**12
-"""A figure above is nonsense."""
-
-_Figure = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
-
-
-class _Details(msgspec.Struct, gc=False):
-    cached_tokens: _Figure | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: _Figure | None = None
-    completion_tokens: _Figure | None = None
-    input_tokens: _Figure | None = None
-    output_tokens: _Figure | None = None
-    prompt_tokens_details: _Details | None = None
-    input_tokens_details: _Details | None = None
-
-
-class _Response(msgspec.Struct):
-    usage: _Usage | None = None
-
-
-class _Choice(msgspec.Struct):
-    finish_reason: str | None = None
-
-
 _Read = TypeVar("_Read")
-_NOTHING: Final = msgspec.Raw()
-
-
-class _Answer(msgspec.Struct):
-    """What is read of a whole answer, on any endpoint."""
-
-    usage: _Usage | None = None
-    response: _Response | None = None
-    type: str | None = None
-    object: str | None = None
-    error: msgspec.Raw = _NOTHING
-
-
-class _Event(_Answer):
-    """What is read of one event of an answer."""
-
-    choices: list[_Choice] | None = None
-
-
-class _Odd(msgspec.Struct):
-    """An answer or event with members of other types than OpenAI's."""
-
-    usage: msgspec.Raw = _NOTHING
-    response: msgspec.Raw = _NOTHING
-    type: msgspec.Raw = _NOTHING
-    object: msgspec.Raw = _NOTHING
-    choices: msgspec.Raw = _NOTHING
-    error: msgspec.Raw = _NOTHING
 
 
 class Tokens(msgspec.Struct):
@@ -91,16 +46,16 @@ class Ending:
     tokens: Tokens | None = None
 
 
-_answer_decoder: Final = msgspec.json.Decoder(_Answer)
-_event_decoder: Final = msgspec.json.Decoder(_Event)
+_answer_decoder: Final = msgspec.json.Decoder(Answered)
+_event_decoder: Final = msgspec.json.Decoder(AnsweredEvent)
 _FIGURES: Final = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")
 _DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
-_odd_decoder: Final = msgspec.json.Decoder(_Odd)
+_odd_decoder: Final = msgspec.json.Decoder(OddAnswer)
 _object_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_choice_decoder: Final = msgspec.json.Decoder(_Choice)
+_choice_decoder: Final = msgspec.json.Decoder(EndedChoice)
 _text_decoder: Final = msgspec.json.Decoder(str)
-_figure_decoder: Final = msgspec.json.Decoder(_Figure)
+_figure_decoder: Final = msgspec.json.Decoder(Figure)
 _value_decoder: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -121,7 +76,7 @@ def figures_of(body: bytes) -> tuple[int | None, int | None, int | None, bool]:
             raise ValueError(f"the answer is not a JSON object: {error}") from None
         return *_figures(_usage_in(odd)), True
     prompt, completion, cached = _figures(decoded.usage or (decoded.response.usage if decoded.response else None))
-    told = decoded.error is not _NOTHING and bytes(decoded.error) != b"null"
+    told = decoded.error is not ABSENT and bytes(decoded.error) != b"null"
     return prompt, completion, cached, told or "error" in (decoded.type, decoded.object)
 
 
@@ -170,14 +125,14 @@ def _read(decoder: msgspec.json.Decoder[_Read], data: bytes | msgspec.Raw) -> _R
         return None
 
 
-def _read_event(data: bytes) -> _Event | None:
+def _read_event(data: bytes) -> AnsweredEvent | None:
     """One event, as far as it can be read; None where it is no JSON object."""
     event = _read(_event_decoder, data)
     odd = _read(_odd_decoder, data) if event is None else None
     if odd is None:
         return event
     choices = [_read(_choice_decoder, each) for each in _read(_list_decoder, odd.choices) or ()]
-    return _Event(
+    return AnsweredEvent(
         usage=_usage_in(odd),
         type=_read(_text_decoder, odd.type),
         object=_read(_text_decoder, odd.object),
@@ -186,12 +141,12 @@ def _read_event(data: bytes) -> _Event | None:
     )
 
 
-def _told(body: _Answer) -> Tokens | None:
+def _told(body: Answered) -> Tokens | None:
     usage = body.usage or (body.response and body.response.usage)
     return Tokens(*_figures(usage)) if usage else None
 
 
-def _figures(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
+def _figures(usage: Usage | None) -> tuple[int | None, int | None, int | None]:
     """Prompt, completion, and what was cached of the prompt."""
     if usage is None:
         return None, None, None
@@ -206,17 +161,17 @@ def _figures(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
     return prompt, completion, prompt if cached and cached > prompt else cached
 
 
-def _usage_in(odd: _Odd) -> _Usage | None:
+def _usage_in(odd: OddAnswer) -> Usage | None:
     """Its usage, without the figures that are none; None where it tells none at all."""
     told = _read(_object_decoder, odd.usage)
     if told is None:
-        told = _read(_object_decoder, (_read(_object_decoder, odd.response) or {}).get("usage", _NOTHING))
+        told = _read(_object_decoder, (_read(_object_decoder, odd.response) or {}).get("usage", ABSENT))
     if told is None:
         return None
-    usage = _Usage()
+    usage = Usage()
     for name in _FIGURES:
-        setattr(usage, name, _read(_figure_decoder, told.get(name, _NOTHING)))
+        setattr(usage, name, _read(_figure_decoder, told.get(name, ABSENT)))
     for name in _DETAILS:
-        details = _read(_object_decoder, told.get(name, _NOTHING)) or {}
-        setattr(usage, name, _Details(_read(_figure_decoder, details.get("cached_tokens", _NOTHING))))
+        details = _read(_object_decoder, told.get(name, ABSENT)) or {}
+        setattr(usage, name, Details(_read(_figure_decoder, details.get("cached_tokens", ABSENT))))
     return usage

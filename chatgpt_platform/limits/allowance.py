@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Final
 
@@ -85,11 +86,11 @@ class Allowance(ABC):
         """So much was used that nothing held."""
 
     @abstractmethod
-    def state(self, wall: float, clock: int) -> list[int | float]:
-        """What is to be remembered over a restart: numbers that ``restore`` takes."""
+    def state(self, wall: float, clock: int) -> list[object]:
+        """What is to be remembered over a restart: numbers for ``restore``, whole ones to the last digit."""
 
     @abstractmethod
-    def restore(self, state: list[int | float], wall: float, clock: int) -> None:
+    def restore(self, state: Sequence[object], wall: float, clock: int) -> None:
         """Go on from a ``state``. Raises ValueError, TypeError or IndexError where it is none."""
 
 
@@ -123,12 +124,12 @@ class Calendar(Allowance):
             return 0.0
         return math.inf if wanted > self.amount else self._ends - wall
 
-    def state(self, wall: float, clock: int) -> list[int | float]:
+    def state(self, wall: float, clock: int) -> list[object]:
         self.turn(wall, clock)
         return [self.spent, wall]
 
-    def restore(self, state: list[int | float], wall: float, clock: int) -> None:
-        spent, saved = _whole(state[0]), float(state[1])
+    def restore(self, state: Sequence[object], wall: float, clock: int) -> None:
+        spent, saved = _whole(state[0]), _number(state[1])
         # Of another period, or of a clock that was ahead of this one.
         if saved >= self._starts or saved > wall:
             self.spent = spent
@@ -174,16 +175,16 @@ class Rolling(Allowance):
                 return max((number + SLOTS + 1) * self._width - wall, self._width)
         return math.inf if wanted > self.amount else SLOTS * self._width
 
-    def state(self, wall: float, clock: int) -> list[int | float]:
+    def state(self, wall: float, clock: int) -> list[object]:
         self.turn(wall, clock)
         return [self._width, *(figure for part in self._parts for figure in part)]
 
-    def restore(self, state: list[int | float], wall: float, clock: int) -> None:
-        ratio = float(state[0]) / self._width
+    def restore(self, state: Sequence[object], wall: float, clock: int) -> None:
+        ratio = _number(state[0]) / self._width
         parts: dict[int, int] = {}
         for number, used in zip(state[1::2], state[2::2], strict=True):
             # Of a period of another length: by its time.
-            part = min(int(number * ratio) if ratio != 1 else _whole(number), self._now)
+            part = min(int(_whole(number) * ratio) if ratio != 1 else _whole(number), self._now)
             parts[part] = parts.get(part, 0) + _whole(used)
         self._parts = deque(
             [number, used] for number, used in sorted(parts.items()) if number >= self._now - SLOTS
@@ -224,11 +225,11 @@ class Rate(Allowance):
         nanoseconds = wait_for(self._window, self._full_at, clock, wanted, self.held)
         return math.inf if nanoseconds is None else nanoseconds / SECOND
 
-    def state(self, wall: float, clock: int) -> list[int | float]:
+    def state(self, wall: float, clock: int) -> list[object]:
         return [max(self._full_at - clock * self.amount, 0) / self._window.second, wall]
 
-    def restore(self, state: list[int | float], wall: float, clock: int) -> None:
-        seconds, saved = float(state[0]), float(state[1])
+    def restore(self, state: Sequence[object], wall: float, clock: int) -> None:
+        seconds, saved = _number(state[0]), _number(state[1])
         left = max(seconds - max(wall - saved, 0.0), 0.0)
         self._full_at = clock * self.amount + int(left * self._window.second)
 
@@ -236,7 +237,13 @@ class Rate(Allowance):
         self._full_at = take_for(self._window, self._full_at, clock, used)
 
 
-def _whole(figure: float) -> int:
+def _whole(figure: object) -> int:
     if not isinstance(figure, int) or figure < 0:
         raise ValueError(f"found {figure!r}, expected a whole number")
     return figure
+
+
+def _number(figure: object) -> float:
+    if not isinstance(figure, int | float):
+        raise ValueError(f"found {figure!r}, expected a number")  # noqa: TRY004 - of a file, not of a program
+    return float(figure)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from chatgpt_platform.observe.redact import MASK, Redactor
 from chatgpt_platform.observe.timestamps import stamp
@@ -30,7 +30,7 @@ ESTIMATED: Final = "estimated"
 """The upstream told no figures, or not all."""
 
 
-class Record(msgspec.Struct, gc=False, eq=False):
+class Record:
     """What is known of a call; filled while it runs, written once at its end.
 
     ``time``: epoch seconds of its start. ``path``: without the query. ``error``: English, None when all went well.
@@ -41,12 +41,6 @@ class Record(msgspec.Struct, gc=False, eq=False):
     the prompt. ``usage``: where the figures come from.
     """
 
-    time: float
-    request_id: str
-    client: str
-    method: str
-    path: str
-    endpoint: str = ""
     status: int = 0
     model: str | None = None
     upstream: str | None = None
@@ -72,6 +66,23 @@ class Record(msgspec.Struct, gc=False, eq=False):
     cached_tokens: int | None = None
     usage: str = NO_USAGE
 
+    def __init__(
+        self, time: float, request_id: str, client: str, method: str, path: str, endpoint: str = ""
+    ) -> None:
+        self.time = time
+        self.request_id = request_id
+        self.client = client
+        self.method = method
+        self.path = path
+        self.endpoint = endpoint
+
+    def copy(self) -> Record:
+        """The same figures, to be changed without changing these."""
+        copy = Record(self.time, self.request_id, self.client, self.method, self.path, self.endpoint)
+        for name in _FILLED_LATER:
+            setattr(copy, name, getattr(self, name))
+        return copy
+
     def hide(self, secret: str) -> None:
         """Take a caller's own key, which no redactor knows, out of all that a caller or an upstream wrote."""
         for name in ("path", "model", "error", "upstream_request_id", "prompt", "answer"):
@@ -79,6 +90,13 @@ class Record(msgspec.Struct, gc=False, eq=False):
             if text is not None and secret in text:
                 setattr(self, name, text.replace(secret, MASK))
 
+
+_FILLED_LATER: Final = (
+    "status", "model", "upstream", "stream", "duration_ms", "first_byte_ms", "prompt_tokens", "completion_tokens",
+    "bytes_out", "error", "upstream_request_id", "attempts", "reason", "trace_id", "prompt", "answer", "events",
+    "key", "cost", "priced", "outcome", "cached_tokens", "usage",
+)  # fmt: skip
+"""The members of a record that it is not made with."""
 
 _SHORT: Final = MAX_PATH
 """Characters of a text, at which it surely is not too long."""
@@ -148,7 +166,7 @@ def _shown(record: Record) -> _Line:
         record.attempts, record.reason,
         record.trace_id or msgspec.UNSET, record.key or msgspec.UNSET,
         prompt if said else msgspec.UNSET, answer if said else msgspec.UNSET,
-        record.cached_tokens or msgspec.UNSET, msgspec.UNSET if record.usage is not ESTIMATED else ESTIMATED,
+        record.cached_tokens or msgspec.UNSET, msgspec.UNSET if record.usage != ESTIMATED else ESTIMATED,
     )  # fmt: skip
 
 
@@ -169,14 +187,13 @@ def _cleaned(record: Record, redactor: Redactor) -> Record:
 
     # A query does not belong here, and may hold a key that is nobody's but the caller's.
     path = record.path.partition("?")[0]
-    return replace(
-        record,
-        request_id=redactor.clean(record.request_id),
-        method=redactor.clean(record.method[:_LOOKED_AT])[:_MAX_TEXT],
-        path=redactor.clean(path[:_LOOKED_AT])[:MAX_PATH],
-        model=clean_start(record.model),
-        error=clean_start(record.error),
-        upstream_request_id=clean_start(record.upstream_request_id),
-        prompt=clean(record.prompt),
-        answer=clean(record.answer),
-    )
+    cleaned = record.copy()
+    cleaned.request_id = redactor.clean(record.request_id)
+    cleaned.method = redactor.clean(record.method[:_LOOKED_AT])[:_MAX_TEXT]
+    cleaned.path = redactor.clean(path[:_LOOKED_AT])[:MAX_PATH]
+    cleaned.model = clean_start(record.model)
+    cleaned.error = clean_start(record.error)
+    cleaned.upstream_request_id = clean_start(record.upstream_request_id)
+    cleaned.prompt = clean(record.prompt)
+    cleaned.answer = clean(record.answer)
+    return cleaned

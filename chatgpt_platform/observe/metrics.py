@@ -17,13 +17,13 @@ from typing import Final, Protocol
 
 from chatgpt_platform.observe.access import Record
 
-CALL_BOUNDS: Final = (
+CALL_BOUNDS: Final[tuple[float, ...]] = (
     5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 30_000.0, 60_000.0, 120_000.0,
     300_000.0, 600_000.0,
 )  # fmt: skip
 """The buckets of calls and first bytes, in milliseconds as records have them; the last is what a call may take."""
 
-LAG_BOUNDS: Final = (2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0)
+LAG_BOUNDS: Final[tuple[float, ...]] = (2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0)
 """The buckets of the event loop's lag, in milliseconds; a timer of its own is late by one."""
 
 

@@ -26,7 +26,7 @@ _KEY_LIKE: Final = re.compile(
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029"
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Unicode's Bidi_Control: they reorder what is seen
-    "\ud800-\udfff]"
+    r"\ud800-\udfff]"
 )
 
 _ESCAPED: Final = re.compile(r'(?:[^"\\]++|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})++')

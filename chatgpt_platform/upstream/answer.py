@@ -34,6 +34,9 @@ KEEP_ALIVE: Final = 4.0
 LONGEST_KEEP_ALIVE: Final = 60.0
 
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*(\d{1,6})(?!\d)")
+_LET_GO: Final = httptools.HttpResponseParser(None)
+"""Of a connection that is closed."""
+
 _NO_BODY: Final = (204, 304)
 
 
@@ -51,7 +54,7 @@ class Answer:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._parser: Final = httptools.HttpResponseParser(self)
+        self._parser = httptools.HttpResponseParser(self)
         self.fields: dict[bytes, bytes] = {}
         self.expect(head_only=False)
         self.on_message_begin()
@@ -74,7 +77,7 @@ class Answer:
 
     def close(self) -> None:
         """Let llhttp go, whose callbacks make a circle with this object."""
-        del self._parser
+        self._parser = _LET_GO
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes. Raises BadAnswer; the body that was read before the fault can still be taken."""

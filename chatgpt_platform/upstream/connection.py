@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Protocol, cast
 
-import msgspec
-
 from chatgpt_platform.errors import Problem
 from chatgpt_platform.upstream import faults
 from chatgpt_platform.upstream.answer import Answer, BadAnswer
@@ -58,13 +56,14 @@ class Timeouts:
     total: float
 
 
-class Request(msgspec.Struct):
+class Request:
     """``total``: when the exchange must be over, in the loop's time. ``head_only``: a HEAD request."""
 
-    head: bytes
-    body: bytes
-    head_only: bool
-    total: float
+    def __init__(self, head: bytes, body: bytes, head_only: bool, total: float) -> None:
+        self.head = head
+        self.body = body
+        self.head_only = head_only
+        self.total = total
 
     def __repr__(self) -> str:
         """Without the head, which holds a key."""

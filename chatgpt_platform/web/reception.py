@@ -101,10 +101,12 @@ class Reception:
         record = Record(
             time.time(), self.service.next_id(), client.address, errand.method, errand.path, errand.endpoint.label
         )
-        return Call(
+        call = Call(
             errand.endpoint, errand.method, errand.tail, errand.query, fields, client, record,
-            time.monotonic(), errand.notes, b"", arrived,
+            time.monotonic(), errand.notes,
         )  # fmt: skip
+        call.arrived = arrived
+        return call
 
     def screen(self, call: Call) -> None:
         """What is checked before the body is read. Raises Problem."""

@@ -59,6 +59,9 @@ _MOST_BLANK: Final = 1024
 """Bytes of empty lines that may stand before a request (RFC 9112, 2.2, speaks of one)."""
 
 
+_LET_GO: Final = httptools.HttpRequestParser(None)
+"""Of a connection that is closed."""
+
 _MOST_MISSES: Final = 3
 """Heads in a row that were not the same again, after which a connection's heads are remembered no more."""
 
@@ -100,7 +103,7 @@ class RequestParser:
 
     def close(self) -> None:
         """Let llhttp go, whose callback makes a circle with this object."""
-        del self._llhttp
+        self._llhttp = _LET_GO
         self._chunks = None
 
     @property

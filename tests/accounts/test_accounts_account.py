@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from chatgpt_platform.accounts import account as accounts
+from chatgpt_platform.accounts import used
 from chatgpt_platform.accounts.account import NO_HOLD, Account, Hold
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.limits.bucket import SECOND
@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
         former, self.account = self.account, Account("alice")
         assert former.key is not None
         self.account.configure(former.key, UTC, 80, b"", self.wall, self.clock)
-        self.account.restore(msgspec.json.decode(text, type=accounts.State), self.wall, self.clock)
+        self.account.restore(msgspec.json.decode(text, type=used.State), self.wall, self.clock)
         self.begun.clear()
         for total in self.sums.values():
             total.held = 0
@@ -217,7 +217,7 @@ def test_what_cannot_be_read_of_a_state_is_left_out() -> None:
     account = made(tokens=["1000/day", "9000/total"])
     account.settle(NO_HOLD, 7, 0, NOON, 0)
     state = account.state(NOON, 0)
-    state["tokens/total"].state = ["much"]  # type: ignore[list-item]
+    state["tokens/total"].state = ["much"]
     state["tokens/week"] = state["tokens/day"]
     again = made(tokens=["1000/day", "9000/total"])
     again.restore(state, NOON, 0)

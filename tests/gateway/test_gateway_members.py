@@ -16,12 +16,12 @@ from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway.members import (
     FORBIDDEN,
     MAX_MEMBERS,
-    OpenAIBody,
     prompts,
     read_openai,
     rewrite,
     stream_options,
 )
+from chatgpt_platform.gateway.shapes import OpenAIBody
 from chatgpt_platform.locales import en
 
 unhurried = settings(deadline=None)

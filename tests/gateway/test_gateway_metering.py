@@ -27,7 +27,9 @@ TEXT = "Eight words are in what I say here."
 def call(endpoint: Endpoint = endpoints.CHAT) -> Call:
     record = Record(0.0, "r", "192.0.2.1", "POST", "/v1/x")
     client = cast("Client", SimpleNamespace(key=""))
-    return Call(endpoint, "POST", "", "", {}, client, record, 0.0, HeadNotes(), body=BODY)
+    call = Call(endpoint, "POST", "", "", {}, client, record, 0.0, HeadNotes())
+    call.body = BODY
+    return call
 
 
 Told = tuple[int | None, int | None, int | None, str]

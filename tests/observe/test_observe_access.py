@@ -52,8 +52,17 @@ def test_the_names_stand_in_the_documented_order() -> None:
     assert list(json.loads(line(record(prompt="hi"), REDACTOR))) == [*NAMES, "prompt", "answer"]
     assert list(json.loads(line(record(trace_id="0a"), REDACTOR))) == [*NAMES, "trace_id"]
     assert list(json.loads(line(record(key="alice"), REDACTOR))) == [*NAMES, "key"]
-    told = [name for name in Record.__struct_fields__ if name in {*NAMES, "trace_id", "prompt", "answer"}]
-    assert told == [*NAMES, "trace_id", "prompt", "answer"]
+
+
+def test_a_copy_has_all_that_the_record_has() -> None:
+    names = [name for name in vars(Record) if not name.startswith("_") and not callable(getattr(Record, name))]
+    made = record(**{name: name for name in names})
+    copy = made.copy()
+    assert len(names) > 20
+    assert {name: getattr(copy, name) for name in names} == {name: name for name in names}
+    assert (copy.time, copy.request_id, copy.client, copy.method, copy.path) == (
+        made.time, made.request_id, made.client, made.method, made.path
+    )  # fmt: skip
 
 
 def test_where_the_tokens_come_from_is_told_where_it_is_worth_it() -> None:

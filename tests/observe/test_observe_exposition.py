@@ -41,7 +41,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def record(status: int = 200, upstream: str | None = "one", **members: object) -> Record:
-    made = Record(0.0, "r", "192.0.2.1", "POST", "/v1/chat/completions", "", status, "secret-model", upstream)
+    made = Record(0.0, "r", "192.0.2.1", "POST", "/v1/chat/completions")
+    made.status, made.model, made.upstream = status, "secret-model", upstream
     for name, value in members.items():
         setattr(made, name, value)
     return made

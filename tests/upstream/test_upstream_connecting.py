@@ -329,6 +329,11 @@ async def ask(client):
 async def answer(reader, writer):
     while await reader.read(65536):
         writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+    writer.close()
+    await writer.wait_closed()
+    gone.set()
+
+gone = asyncio.Event()
 
 async def main(proxy):
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -338,6 +343,7 @@ async def main(proxy):
     if not proxy:
         await ask(clients[0])
         await clients[0].close()
+        await gone.wait()
     resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
     taken = []
     try:
