@@ -86,33 +86,37 @@ class Catalogue:
 
     async def _renew(self) -> None:
         asked = [each for each in self._fleet.upstreams if each.keys and each.dialect.lists_models]
-        self._failure = None
+        failures: list[FailedAnswer | Problem] = []
         try:
             if asked:
-                tasks = [asyncio.create_task(self._learn(each), name=f"models of {each.name}") for each in asked]
+                tasks = [
+                    asyncio.create_task(self._learn(each, failures), name=f"models of {each.name}")
+                    for each in asked
+                ]
                 try:
                     _, late = await asyncio.wait(tasks, timeout=PATIENCE)
-                    if late:
+                    if late and not failures:
                         detail = "an upstream did not list its models in time"
-                        self._failure = self._failure or Problem(Kind.UPSTREAM_TIMEOUT, detail=detail)
+                        failures.append(Problem(Kind.UPSTREAM_TIMEOUT, detail=detail))
                 finally:
                     for task in tasks:
                         task.cancel()
                     await asyncio.wait(tasks)
-            if self._failure is None:
+            self._failure = failures[-1] if failures else None
+            if not failures:
                 self._fresh_until = time.monotonic() + KEPT
             elif self._known:
                 self._fresh_until = time.monotonic() + AGAIN
         finally:
             self._renewing = None
 
-    async def _learn(self, upstream: Upstream) -> None:
+    async def _learn(self, upstream: Upstream, failures: list[FailedAnswer | Problem]) -> None:
         now = asyncio.get_running_loop().time()
         key = next((each for each in upstream.keys.keys if each.ready_at <= now), upstream.keys.keys[0])
         try:
             self._known[upstream] = await _ask(upstream, key)
         except (FailedAnswer, Problem) as failure:
-            self._failure = failure
+            failures.append(failure)
             self._log.info("%s: its models cannot be listed: %s", upstream.name, failure)
 
     def _of(self, upstream: Upstream) -> Models:
