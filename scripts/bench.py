@@ -6,11 +6,14 @@
     python3 scripts/bench.py soak                     a million calls and 10,000 streams: does memory grow?
     python3 scripts/bench.py growth                   how cost grows: connections, bodies, addresses, streams
     python3 scripts/bench.py ledger                   ten million rows written, rolled up and reported
+    python3 scripts/bench.py calls --interpreted      the gateway in plain Python, not with native modules
+    python3 scripts/bench.py calls --program dist/chatgpt-platform
 
 Both candidates stand before the same upstream, which answers at once, and get the same load. The gateway
 does all it does in earnest: limits for every window, for each of 10,000 callers' addresses that a trusted
 proxy names, allow and deny lists, a virtual key with limits and budgets, the ledger, the configured key,
-request ids, the access log in a file. Rounds
+request ids, the access log in a file. It has the native modules that the executable has (scripts/native.py
+compiles them first) unless an option names another one, and the report says which it was. Rounds
 alternate, so that a busy moment of the machine meets both; tables show medians. CPU time is that of a
 candidate's whole process tree, taken from the system before and after each round, over the calls or token
 events that completed in it. A single answer other than 2xx, a lost event or a broken stream fails the run.
@@ -23,17 +26,22 @@ import environment  # stands first: it turns away a Python that is too old
 
 # isort: split
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import bench_calls
 import bench_growth
+import bench_program
 import bench_rigs
 import bench_soak
 import bench_streams
 import bench_wrk
+import native
 import proc_usage
 import processes
+from bench_program import Candidates
 from bench_rigs import BenchError
 
 INSTALL = {
@@ -64,12 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing or nginx is None:
         print(missing, file=sys.stderr)
         return 1
-    environment.enter("run")
+    which = {"interpreted": options.interpreted, "executable": options.program}
+    environment.enter(bench_program.lock(**which))
     processes.stop_on_signals()
     processes.allow_many_files()
     try:
-        return run(options, nginx)
-    except (BenchError, processes.ProcessError) as error:
+        return run(options, Candidates(nginx, bench_program.chosen(**which)))
+    except (BenchError, native.NativeError, processes.ProcessError) as error:
         print(f"The run failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -77,21 +86,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def run(options: argparse.Namespace, nginx: str) -> int:
+def run(options: argparse.Namespace, candidates: Candidates) -> int:
     """Runs a mode, prints its report and gives the exit code."""
+    which = f"The gateway: {candidates.gateway.about}."
     if options.mode == "calls":
         load = bench_wrk.Load(
             bench_wrk.chat(options.body), options.addresses, options.connections, accounted=not options.plain
         )
-        print("\n" + bench_calls.run(nginx, load, options.rounds, options.seconds))
+        print(f"\n{which}\n" + bench_calls.run(candidates, load, options.rounds, options.seconds))
     elif options.mode == "streams":
         streams = bench_streams.Streams(options.streams, options.tokens, options.rate, options.addresses)
-        print("\n" + bench_streams.run(nginx, streams, options.rounds, options.seconds))
+        print(f"\n{which}\n" + bench_streams.run(candidates, streams, options.rounds, options.seconds))
     elif options.mode == "soak":
+        print(which, flush=True)
         soak = bench_soak.Soak(options.calls, options.streams, options.addresses, options.idle)
-        return 0 if bench_soak.run(soak) else 1
+        return 0 if bench_soak.run(candidates.gateway, soak) else 1
     else:
-        print("\n" + bench_growth.run(nginx, options.seconds, options.fill_seconds))
+        print(f"\n{which}\n" + bench_growth.run(candidates, options.seconds, options.fill_seconds))
     return 0
 
 
@@ -126,9 +137,25 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _number(growth, "--seconds", 3, "seconds for each measurement")
     _number(growth, "--fill-seconds", 120, "seconds at most to make a number of addresses known")
 
+    for mode in (calls, streams, soak, growth):
+        _gateway(mode)
+
     ledger = modes.add_parser("ledger", help="what the ledger's rows cost, and how long its reports take")
     _number(ledger, "--rows", 10_000_000, "rows, over 90 days")
     return parser.parse_args(arguments)
+
+
+def _gateway(parser: argparse.ArgumentParser) -> None:
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--interpreted", action="store_true", help="measure the checkout in plain Python")
+    one.add_argument("--program", type=program, metavar="PATH", help="measure this executable")
+
+
+def program(text: str) -> Path:
+    """A program's path, for argparse."""
+    if not os.access(text, os.X_OK):
+        raise argparse.ArgumentTypeError(f"{text} is no program: scripts/build.py makes dist/chatgpt-platform")
+    return Path(text)
 
 
 def _rounds(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import bench_report
 import bench_rigs
 import bench_wrk
+from bench_program import Candidates
 from bench_rigs import Callers
 from bench_wrk import Load, Round
 
@@ -17,18 +18,18 @@ CALLS_A_SECOND = 150_000  # more than any candidate manages
 _HEAD = ("gateway", "requests/s", "p50 ms", "p99 ms", "CPU us/call", "x nginx", "resident MB")
 
 
-def run(nginx: str, load: Load, rounds: int, seconds: int) -> str:
+def run(candidates: Candidates, load: Load, rounds: int, seconds: int) -> str:
     """Starts everything, measures in turn, stops everything; the table of medians."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatgpt-platform-bench-")))
         if len(load.body) <= NGINX_READS_AT_MOST:
-            upstream = stack.enter_context(bench_rigs.upstream(nginx, folder))
+            upstream = stack.enter_context(bench_rigs.upstream(candidates.nginx, folder))
         else:
             upstream = stack.enter_context(bench_rigs.streaming_upstream(folder, tokens=1, rate=1))
         callers = Callers(load.addresses, CALLS_A_SECOND * (rounds * seconds + 1), load.accounted)
         rigs = [
-            stack.enter_context(bench_rigs.nginx_proxy(nginx, folder, upstream.port)),
-            stack.enter_context(bench_rigs.gateway(folder, upstream.port, callers)),
+            stack.enter_context(bench_rigs.nginx_proxy(candidates.nginx, folder, upstream.port)),
+            stack.enter_context(bench_rigs.gateway(candidates.gateway, folder, upstream.port, callers)),
         ]
         for rig in rigs:
             bench_wrk.measure(rig, load, 1, folder)  # to warm up

@@ -16,6 +16,7 @@ import bench_report
 import bench_rigs
 import bench_streams
 import bench_wrk
+from bench_program import Candidates
 from bench_report import megabytes, times
 from bench_rigs import Callers, Rig
 from bench_streams import Streams
@@ -33,7 +34,7 @@ _JUMP = 7919  # a prime: the addresses measured lie all over the limiter's memor
 class Plan:
     """Where to work, and for how long."""
 
-    nginx: str
+    candidates: Candidates
     folder: Path
     seconds: int
     fill_seconds: int
@@ -44,19 +45,19 @@ class Plan:
         return Callers(addresses, addresses + calls)
 
 
-def run(nginx: str, seconds: int, fill_seconds: int) -> str:
+def run(candidates: Candidates, seconds: int, fill_seconds: int) -> str:
     """Measures everything in turn; the tables as one text."""
     with tempfile.TemporaryDirectory(prefix="chatgpt-platform-bench-") as name:
-        plan = Plan(nginx, Path(name), seconds, fill_seconds)
+        plan = Plan(candidates, Path(name), seconds, fill_seconds)
         return "\n\n".join(part(plan) for part in (connections, bodies, addresses, streams))
 
 
 def connections(plan: Plan) -> str:
     """By connections, each with a call under way all the time."""
     with ExitStack() as stack:
-        upstream = stack.enter_context(bench_rigs.upstream(plan.nginx, plan.folder))
+        upstream = stack.enter_context(bench_rigs.upstream(plan.candidates.nginx, plan.folder))
         callers = plan.callers(10_000, len(CONNECTIONS))
-        rigs = bench_streams.rigs_before(stack, plan.nginx, plan.folder, upstream, callers)
+        rigs = bench_streams.rigs_before(stack, plan.candidates, plan.folder, upstream, callers)
         loads = [Load(bench_wrk.chat(), callers.addresses, count) for count in CONNECTIONS]
         return _calls_table("connections", CONNECTIONS, rigs, loads, plan)
 
@@ -65,7 +66,7 @@ def bodies(plan: Plan) -> str:
     """By bytes in a call's body; the upstream reads all of it before it answers."""
     with ExitStack() as stack:
         upstream = stack.enter_context(bench_rigs.streaming_upstream(plan.folder, tokens=1, rate=1))
-        rigs = bench_streams.rigs_before(stack, plan.nginx, plan.folder, upstream, Callers(0, 0))
+        rigs = bench_streams.rigs_before(stack, plan.candidates, plan.folder, upstream, Callers(0, 0))
         loads = [Load(bench_wrk.chat(size), connections=BODY_CONNECTIONS) for size in BODIES]
         return _calls_table(f"bytes of body, {BODY_CONNECTIONS} connections", BODIES, rigs, loads, plan)
 
@@ -74,9 +75,11 @@ def addresses(plan: Plan) -> str:
     """By addresses that the limiter remembers: a gateway for each line, called from all of them first."""
     rows = []
     with ExitStack() as stack:
-        upstream = stack.enter_context(bench_rigs.upstream(plan.nginx, plan.folder))
+        upstream = stack.enter_context(bench_rigs.upstream(plan.candidates.nginx, plan.folder))
         for count in ADDRESSES:
-            with bench_rigs.gateway(plan.folder, upstream.port, plan.callers(count, 1)) as rig:
+            with bench_rigs.gateway(
+                plan.candidates.gateway, plan.folder, upstream.port, plan.callers(count, 1)
+            ) as rig:
                 _tell(f"{count:,} addresses call")
                 load = Load(bench_wrk.chat(), count)
                 known = min(count, bench_wrk.call_until(rig, load, count, plan.folder, plan.fill_seconds))
@@ -93,7 +96,7 @@ def streams(plan: Plan) -> str:
         most = Streams(STREAMS[-1], tokens=50)
         upstream = stack.enter_context(bench_rigs.streaming_upstream(plan.folder, most.tokens, most.rate))
         callers = bench_streams.callers(most, (plan.seconds + 2) * len(STREAMS))
-        rigs = bench_streams.rigs_before(stack, plan.nginx, plan.folder, upstream, callers)
+        rigs = bench_streams.rigs_before(stack, plan.candidates, plan.folder, upstream, callers)
 
         def cost(rig: Rig, count: int) -> tuple[float, float]:
             load = Streams(count, most.tokens, most.rate, most.addresses)

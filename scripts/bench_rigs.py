@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import processes
+from bench_program import Program
 
 READY_PATH = "/v1/models"
 UNLIMITED = "1000000000"  # a limit that is kept, but never reached
@@ -168,16 +169,16 @@ def nginx_proxy(nginx: str, folder: Path, upstream_port: int, *, buffering: bool
 
 
 @contextmanager
-def gateway(folder: Path, upstream_port: int, callers: Callers) -> Iterator[Rig]:
-    """The gateway with a key, limits for every window, allow and deny lists and an access log."""
+def gateway(program: Program, folder: Path, upstream_port: int, callers: Callers) -> Iterator[Rig]:
+    """The gateway, with a key, limits for every window, allow and deny lists and an access log."""
     port = processes.free_port()
     place = _new_folder(folder, "gateway")
     # An empty configuration file here keeps the gateway from finding one elsewhere.
     (place / "chatgpt.yaml").write_text("# Everything comes from the environment.\n", "utf-8")
-    env = processes.clean_environment(**gateway_settings(place, upstream_port, callers))
-    command = processes.gateway_command(
-        "--config", str(place / "chatgpt.yaml"), "--host", processes.LOOPBACK, "--port", str(port)
-    )
+    settings = gateway_settings(place, upstream_port, callers)
+    env = processes.clean_environment(PYTHONPATH=str(program.path), **settings)
+    command = [*program.command, "serve", "--config", str(place / "chatgpt.yaml")]
+    command += ["--host", processes.LOOPBACK, "--port", str(port)]
     with processes.Process(command, place, place / "output.log", env) as process:
         process.wait_until_ready(port, "/readyz")
         yield Rig("chatgpt-platform", process, port)

@@ -19,6 +19,7 @@ import bench_streams
 import bench_wrk
 import proc_usage
 import processes
+from bench_program import Program
 from bench_report import megabytes
 from bench_rigs import BenchError, Callers, Rig
 from bench_streams import Streams
@@ -42,13 +43,13 @@ class Soak:
     idle: int
 
 
-def run(soak: Soak) -> bool:
+def run(program: Program, soak: Soak) -> bool:
     """Does it all and prints it as it goes; whether everything was within its limit."""
     with tempfile.TemporaryDirectory(prefix="chatgpt-platform-bench-") as name:
         folder = Path(name)
-        passed = [verdict("memory", *long_run(soak, folder))]
+        passed = [verdict("memory", *long_run(program, soak, folder))]
         for kind, first in (("idle after one answer", _HEALTH), ("silent from the start", b"")):
-            each = idle_connections(soak.idle, first, folder)
+            each = idle_connections(program, soak.idle, first, folder)
             problems = [f"more than {MOST_IDLE / 1000:.0f} KB"] if each > MOST_IDLE else []
             passed.append(verdict(f"{soak.idle:,} connections", f"{each / 1000:.1f} KB each, {kind}", problems))
     return all(passed)
@@ -60,7 +61,7 @@ def verdict(about: str, figures: str, problems: Sequence[str]) -> bool:
     return not problems
 
 
-def long_run(soak: Soak, folder: Path) -> tuple[str, list[str]]:
+def long_run(program: Program, soak: Soak, folder: Path) -> tuple[str, list[str]]:
     """The calls and streams; what memory was in the end, and what is wrong with it."""
     # So few calls that not every address is known after the first quarter would look like growth.
     addresses = max(1, min(soak.addresses, soak.calls // 8))
@@ -68,7 +69,7 @@ def long_run(soak: Soak, folder: Path) -> tuple[str, list[str]]:
     with ExitStack() as stack:
         upstream = stack.enter_context(bench_rigs.streaming_upstream(folder, streams.tokens, streams.rate))
         callers = Callers(addresses, soak.calls + soak.streams)
-        rig = stack.enter_context(bench_rigs.gateway(folder, upstream.port, callers))
+        rig = stack.enter_context(bench_rigs.gateway(program, folder, upstream.port, callers))
         print(f"start: {megabytes(settled(rig))} MB resident", flush=True)
         quarters = []
         for number in range(1, 5):
@@ -112,11 +113,11 @@ def settled(rig: Rig) -> int:
     return proc_usage.resident_bytes(rig.process.pid)
 
 
-def idle_connections(count: int, first: bytes, folder: Path) -> float:
+def idle_connections(program: Program, count: int, first: bytes, folder: Path) -> float:
     """Bytes that a fresh gateway needs for each of `count` connections that sent `first` and no more."""
     with ExitStack() as stack:
         upstream = stack.enter_context(bench_rigs.streaming_upstream(folder, tokens=1, rate=1))
-        rig = stack.enter_context(bench_rigs.gateway(folder, upstream.port, Callers(0, 0)))
+        rig = stack.enter_context(bench_rigs.gateway(program, folder, upstream.port, Callers(0, 0)))
         for _ in range(_WARM):
             connect(rig.port, _HEALTH).close()
         bench_wrk.check_answer(rig, bench_wrk.Load(bench_wrk.chat()))

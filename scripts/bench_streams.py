@@ -19,6 +19,7 @@ import bench_report
 import bench_rigs
 import proc_usage
 import processes
+from bench_program import Candidates
 from bench_rigs import BenchError, Callers, Rig
 
 _SAMPLE_EVERY = 0.25
@@ -60,12 +61,12 @@ class Round(NamedTuple):
     load_cores: float  # what the load program took of one core
 
 
-def run(nginx: str, streams: Streams, rounds: int, seconds: int) -> str:
+def run(candidates: Candidates, streams: Streams, rounds: int, seconds: int) -> str:
     """Starts everything, measures in turn, stops everything; the table of medians."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatgpt-platform-bench-")))
         upstream = stack.enter_context(bench_rigs.streaming_upstream(folder, streams.tokens, streams.rate))
-        rigs = rigs_before(stack, nginx, folder, upstream, callers(streams, rounds * seconds + 1))
+        rigs = rigs_before(stack, candidates, folder, upstream, callers(streams, rounds * seconds + 1))
         for rig in rigs:
             measure(rig, streams, 1, folder)  # to warm up
         measured: dict[str, list[Round]] = {rig.name: [] for rig in rigs}
@@ -88,11 +89,13 @@ def callers(streams: Streams, seconds: int) -> Callers:
     return Callers(streams.addresses, round(streams.count * (seconds / lifetime + 2)))
 
 
-def rigs_before(stack: ExitStack, nginx: str, folder: Path, upstream: Rig, callers: Callers) -> list[Rig]:
+def rigs_before(
+    stack: ExitStack, candidates: Candidates, folder: Path, upstream: Rig, callers: Callers
+) -> list[Rig]:
     """nginx and the gateway, running until the stack ends."""
     return [
-        stack.enter_context(bench_rigs.nginx_proxy(nginx, folder, upstream.port, buffering=False)),
-        stack.enter_context(bench_rigs.gateway(folder, upstream.port, callers)),
+        stack.enter_context(bench_rigs.nginx_proxy(candidates.nginx, folder, upstream.port, buffering=False)),
+        stack.enter_context(bench_rigs.gateway(candidates.gateway, folder, upstream.port, callers)),
     ]
 
 

@@ -150,8 +150,8 @@ def what_is_missing() -> str:
     """What this machine lacks to compile, as one line each; empty when it lacks nothing."""
     lines = []
     if os.name == "posix":
-        if shutil.which(_compiler()[0]) is None:
-            lines.append(f"{_compiler()[0]} is missing; on Debian and Ubuntu: apt install gcc libc6-dev")
+        if not _compiler():
+            lines.append("the C compiler is missing; on Debian and Ubuntu: apt install gcc libc6-dev")
         if not has_headers():
             lines.append(NO_HEADERS)
     elif not _has_build_tools():
@@ -165,8 +165,10 @@ def has_headers() -> bool:
 
 
 def _compiler() -> list[str]:
-    """The command that setuptools compiles with, where it is no Windows."""
-    return shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
+    """The command that compiles, if it is no Windows: $CC, else what Python was made with; [] if none is there."""
+    wanted = [os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc"]
+    commands = (shlex.split(str(command)) for command in wanted if command)
+    return next((command for command in commands if shutil.which(command[0])), [])
 
 
 def _has_build_tools() -> bool:
@@ -207,11 +209,9 @@ def _toolchain() -> dict[str, object]:
 
 
 def _compiler_version() -> str:
-    if os.name != "posix":
+    if os.name != "posix" or not _compiler():
         return ""
-    with contextlib.suppress(OSError):
-        return subprocess.run([*_compiler(), "--version"], capture_output=True, text=True, check=False).stdout
-    return ""
+    return subprocess.run([*_compiler(), "--version"], capture_output=True, text=True, check=False).stdout
 
 
 def _stamped(folder: Path) -> str:
@@ -249,10 +249,13 @@ def _compile(plan: Plan, target: Path) -> None:
         "toolchain": json.dumps(_toolchain()),
         "configuration": str(environment.ROOT / "pyproject.toml"),
     }
+    # Twice with the same sources gives the same C: sets of texts would come in another order each time.
+    given = {"PYTHONHASHSEED": "1", "PYTHONPATH": "", "MYPYPATH": ""}
+    if compiler := _compiler():
+        given["CC"] = shlex.join(compiler)
     done = subprocess.run(
         [sys.executable, str(CHILD)],
-        # Twice with the same sources gives the same C: sets of texts would come in another order each time.
-        env=os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": "", "MYPYPATH": ""},
+        env=os.environ | given,
         input=json.dumps(task),
         capture_output=True,
         encoding="utf-8",

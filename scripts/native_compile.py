@@ -5,6 +5,9 @@ on its input: `root`, where `package` lies; `sources`, which of its modules; `wo
 `target`, for the native modules; `configuration`, mypy's; `toolchain`, what tells one compiler from another.
 """
 
+import environment  # noqa: F401 - stands first: it turns away a Python that is too old
+
+# isort: split
 import hashlib
 import json
 import os
@@ -49,7 +52,7 @@ def main() -> None:
         target_dir="c",
     )
     for extension in extensions:
-        extension.extra_compile_args += quiet()
+        extension.extra_compile_args += more_options()
     setuptools.setup(
         name=task["package"],
         packages=[],
@@ -74,9 +77,12 @@ def put_sources(root: Path, work: Path, package: str) -> None:
     shutil.copytree(root / package, work / package, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def quiet() -> list[str]:
-    """What goes behind mypyc's own options: a warning of some other compiler's is no error."""
-    return [] if os.name == "nt" else ["-w", "-Wno-error"]
+def more_options() -> list[str]:
+    """What goes behind mypyc's own options."""
+    if os.name == "nt":
+        return []
+    # Another compiler's warning is no error. The modules' functions call each other directly, not by their names.
+    return ["-w", "-Wno-error", "-fvisibility=hidden"]
 
 
 class OnAllCores(build_ext):

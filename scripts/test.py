@@ -2,6 +2,7 @@
 
     python3 scripts/test.py                        everything but the artefacts
     python3 scripts/test.py tests/limits -k store  the checks, then pytest with these arguments
+    python3 scripts/test.py --native               compiles the inner packages (scripts/native.py) and tests them
     python3 scripts/test.py --packaging            builds the executable and tests it, the image, the unit
 
 $CHATGPT_EXECUTABLE names a file that is tested in place of one that is built. The last line is pytest's own. The
@@ -23,6 +24,7 @@ import sys
 from pathlib import Path
 
 import check
+import native
 
 NODE = environment.ROOT / "tests" / "node"
 BUILD = environment.ROOT / "scripts" / "build.py"
@@ -62,13 +64,30 @@ def provide_executable() -> int:
 
 
 def workers() -> list[str]:
-    """For the whole suite, half of which is waiting: pytest's option for two processes a core, up to four."""
-    return [] if sys.argv[1:] else ["-n", str(min(2 * (os.cpu_count() or 1), 4))]
+    """For whole suites, half of which is waiting: pytest's option for two processes a core, up to four."""
+    return [] if set(sys.argv[1:]) - {"--native"} else ["-n", str(min(2 * (os.cpu_count() or 1), 4))]
+
+
+def native_options(folder: Path) -> list[str]:
+    """What makes pytest import the package from the folder; and the tests of the native packages, if no others."""
+    paths = f"pythonpath={folder.relative_to(environment.ROOT).as_posix()} tests scripts"
+    names = sorted({name.partition("/")[0] for name in native.PACKAGES})
+    of_packages = [f"tests/{name}" for name in names if Path(environment.ROOT, "tests", name).is_dir()]
+    return ["-o", paths, *(of_packages if sys.argv[1:] == ["--native"] else [])]
 
 
 def main() -> int:
     environment.enter("dev")
-    if "--packaging" in sys.argv:
+    package, options = environment.ROOT, workers()
+    if "--native" in sys.argv:
+        checked = 0
+        try:
+            package = native.make()
+        except native.NativeError as error:
+            print(error, file=sys.stderr)
+            return 1
+        options += native_options(package)
+    elif "--packaging" in sys.argv:
         checked = provide_executable()
         if checked != 0:
             return checked
@@ -84,11 +103,11 @@ def main() -> int:
             "-m",
             "pytest",
             *(["-rs"] if "--packaging" in sys.argv else []),
-            *workers(),
+            *options,
             *sys.argv[1:],
         ],
         cwd=environment.ROOT,
-        env=os.environ | {"PYTHONPATH": str(environment.ROOT), "FAILED_CHECKS": "yes" if checked else ""},
+        env=os.environ | {"PYTHONPATH": str(package), "FAILED_CHECKS": "yes" if checked else ""},
         check=False,
     )
     return tests.returncode or checked

@@ -1,6 +1,7 @@
 """For all tests: asserts in the helpers explain themselves as those in the tests do."""
 
 import asyncio
+import importlib
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -20,9 +21,28 @@ PACKAGING = Path(__file__).parent / "packaging"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--packaging``: the tests of what is built, and only these. ``--no-skips``: all of them."""
+    """``--packaging``: the tests of what is built, and only these. ``--no-skips``: all of them. ``--native``: what
+    is tested is compiled; ``scripts/test.py`` sees to it."""
     parser.addoption("--packaging", action="store_true", help="test the built executable, image and unit")
     parser.addoption("--no-skips", action="store_true", help="a test that is skipped fails")
+    parser.addoption("--native", action="store_true", help="test the native modules: through scripts/test.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Green tests of the wrong modules would tell nothing."""
+    if config.getoption("--native"):
+        file = str(importlib.import_module("chatgpt_platform.gateway.gateway").__file__)
+        if file.endswith(".py"):
+            raise pytest.UsageError(f"--native: {file} is not native; run scripts/test.py --native")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--native``, skip what is marked as ``interpreted``; the mark may say why."""
+    if config.getoption("--native"):
+        for item in items:
+            if mark := item.get_closest_marker("interpreted"):
+                why = mark.args[0] if mark.args else "replaces what native modules do not let be replaced"
+                item.add_marker(pytest.mark.skip(reason=f"interpreted: {why}"))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
@@ -28,7 +29,8 @@ _MODELS_KNOWN: Final = 64
 _ALL: Final = ("*",)
 
 
-class Item(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Item:
     """An allowance with what it is about. ``unit``: tokens or dollars (``in_money``). ``text``: as the owner wrote
     it. ``loud_at``: from how much on, once it is spent, the owner may be told."""
 

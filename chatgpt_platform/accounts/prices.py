@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -23,7 +24,8 @@ REMEMBERED: Final = 4096
 _LONGEST_NAME: Final = 256  # as in a rule; a longer one is no model's, and is not looked for
 
 
-class Price(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Price:
     """Picodollars a token. ``cached_input``: for tokens of the prompt that the upstream had cached."""
 
     input: int

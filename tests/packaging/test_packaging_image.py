@@ -32,7 +32,7 @@ from support.simulated import KEY, simulated
 from support.tools import Unavailable
 
 # What python:3.11-bookworm has of all that the build needs.
-BUILD_PACKAGES: Final = ("python3", "python3-venv", "libpython3.11", "gcc", "libc6-dev", "ca-certificates")
+BUILD_PACKAGES: Final = ("python3", "python3-venv", "libpython3.11-dev", "gcc", "libc6-dev", "ca-certificates")
 COMMIT: Final = "0123456789ab"
 USER: Final = "65532:65532"
 PATIENCE: Final = 30.0

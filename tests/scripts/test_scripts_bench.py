@@ -28,9 +28,25 @@ def test_each_mode_has_its_numbers() -> None:
     assert bench.parse(["ledger"]).rows == 10_000_000
 
 
+@pytest.mark.parametrize("mode", ["calls", "streams", "soak", "growth"])
+def test_each_mode_measures_native_modules_unless_it_is_told_otherwise(mode: str) -> None:
+    usual = bench.parse([mode])
+    assert (usual.interpreted, usual.program) == (False, None)
+    assert bench.parse([mode, "--interpreted"]).interpreted
+    assert bench.parse([mode, "--program", sys.executable]).program == Path(sys.executable)
+
+
 @pytest.mark.parametrize(
     "line",
-    [["walk"], ["soak", "--calls", "0"], ["--rounds", "few"], ["--addresses", "-1"], ["growth", "--body"]],
+    [
+        ["walk"],
+        ["soak", "--calls", "0"],
+        ["--rounds", "few"],
+        ["--addresses", "-1"],
+        ["growth", "--body"],
+        ["--program", "/nonexistent"],
+        ["--interpreted", "--program", sys.executable],
+    ],
 )
 def test_a_wrong_command_line_ends_it(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

@@ -11,6 +11,7 @@ import pytest
 import build
 import bundle
 import environment
+import native
 import selftest
 
 
@@ -33,15 +34,42 @@ def test_what_is_missing_is_told_with_its_package(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: 0)
     monkeypatch.setattr(ssl, "OPENSSL_VERSION_INFO", (1, 1, 1, 23, 15))
-    shared, openssl, compiler, binutils = build.what_is_missing().splitlines()
+    monkeypatch.setattr(native, "has_headers", lambda: False)
+    shared, openssl, compiler, binutils, headers = build.what_is_missing().splitlines()
     assert "--enable-shared" in shared
     assert "OpenSSL 3" in openssl
     assert compiler.endswith("apt install gcc libc6-dev")
     assert binutils.endswith("apt install binutils")
+    assert headers.endswith("apt install python3-dev")
+    assert headers not in build.what_is_missing(interpreted=True)  # then the launcher alone is compiled
     monkeypatch.undo()
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: 1)
     assert build.what_is_missing() == ""
+
+
+def test_on_windows_a_compiler_is_optional(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(native, "make", lambda: tmp_path)
+    monkeypatch.setattr(native, "what_is_missing", lambda: "the C compiler is missing: install it")
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert build.native_modules() is None
+    assert capsys.readouterr().out == (
+        "The executable is made of plain Python, which is slower: the C compiler is missing: install it\n"
+    )
+    monkeypatch.setattr(native, "what_is_missing", lambda: "")
+    assert build.native_modules() == tmp_path
+
+
+def test_modules_that_do_not_compile_fail_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Path:
+        raise native.NativeError("the reason")
+
+    monkeypatch.setattr(native, "make", make)
+    monkeypatch.setattr(native, "what_is_missing", lambda: "")
+    with pytest.raises(build.BuildError, match="the reason"):
+        build.native_modules()
 
 
 def test_the_commit_that_is_given_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """scripts/test.py: Node packages are installed once, a failure of npm is told; what is built and tested."""
 
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -90,8 +93,12 @@ class Runs:
     def __init__(self) -> None:
         self.commands: list[list[str]] = []
         self.codes: list[int] = []
+        self.paths: list[str] = []
 
-    def run(self, command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, command: list[str], env: Mapping[str, str] | None = None, **_: object
+    ) -> subprocess.CompletedProcess[bytes]:
+        self.paths += [env["PYTHONPATH"]] if env else []
         self.commands.append([str(word) for word in command[1:]])
         return subprocess.CompletedProcess(command, self.codes.pop(0))
 
@@ -138,6 +145,87 @@ def test_an_executable_that_is_given_and_missing_is_one_line(
     assert script.main() == 2
     assert runs.commands == []
     assert capsys.readouterr().err == "CHATGPT_EXECUTABLE=dist/misspelt: no such file; leave it out to build one\n"
+
+
+def test_native_modules_are_compiled_and_come_before_the_checkout(
+    script: ModuleType, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script.native, "make", lambda: script.environment.ROOT / "build" / "native")
+    monkeypatch.setattr(script.sys, "argv", ["test.py", "--native", "tests/limits"])
+    runs.codes = [0]
+    assert script.main() == 0
+    first = ["-m", "pytest", "-o", "pythonpath=build/native tests scripts"]
+    assert runs.commands == [[*first, "--native", "tests/limits"]]
+    assert runs.paths == [str(script.environment.ROOT / "build" / "native")]
+
+
+def test_alone_native_tests_all_that_is_compiled(
+    script: ModuleType, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script.native, "make", lambda: script.environment.ROOT / "build" / "native")
+    monkeypatch.setattr(script.sys, "argv", ["test.py", "--native"])
+    runs.codes = [1]
+    assert script.main() == 1
+    (command,) = runs.commands
+    assert "-n" in command
+    assert {"tests/access", "tests/gateway", "tests/observe", "tests/web"} < set(command)
+
+
+def test_what_does_not_compile_is_not_tested(
+    script: ModuleType, runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def make() -> Path:
+        raise script.native.NativeError("the reason")
+
+    monkeypatch.setattr(script.native, "make", make)
+    monkeypatch.setattr(script.sys, "argv", ["test.py", "--native"])
+    assert script.main() == 1
+    assert runs.commands == []
+    assert capsys.readouterr().err == "the reason\n"
+
+
+def test_the_checkout_is_not_taken_for_native() -> None:
+    command = [sys.executable, "-m", "pytest", "--native", "tests/limits/test_limits_bucket.py"]
+    done = subprocess.run(
+        command, cwd=environment.ROOT, env=os.environ | {"PYTHONPATH": ""},
+        capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "gateway.py is not native; run scripts/test.py --native" in done.stderr
+
+
+INTERPRETED = """
+import pytest
+
+@pytest.mark.interpreted
+def test_one(): ...
+
+@pytest.mark.interpreted("it hands in a fake")
+def test_two(): ...
+
+def test_three(): ...
+"""
+
+
+@pytest.mark.parametrize(("options", "ended"), [([], "3 passed"), (["--native"], "1 passed, 2 skipped")])
+def test_what_holds_in_plain_python_alone_is_skipped_natively(
+    tmp_path: Path, options: list[str], ended: str
+) -> None:
+    """The conftest stands with a package of its own, whose gateway is an extension by its name."""
+    (tmp_path / "tests").mkdir()
+    shutil.copy(environment.ROOT / "tests" / "conftest.py", tmp_path / "tests")
+    shutil.copy(environment.ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "tests" / "test_it.py").write_text(INTERPRETED, "utf-8")
+    package = tmp_path / "chatgpt_platform" / "gateway"
+    package.mkdir(parents=True)
+    (package / "gateway.py").write_text("__file__ = 'gateway.so'\n", "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rs", *options], cwd=tmp_path, env=os.environ | {"PYTHONPATH": ""},
+        capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+    assert ended in done.stdout, done.stdout
+    if options:
+        assert "interpreted: it hands in a fake" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there these tests run, and change the machine")

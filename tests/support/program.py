@@ -16,7 +16,11 @@ from pathlib import Path
 import requests
 import trustme
 
+import chatgpt_platform
+
 ROOT = Path(__file__).parents[2]
+PACKAGES = Path(chatgpt_platform.__file__).parents[1]
+"""Where the package lies that is tested: the checkout, or among native modules."""
 PATIENCE = 30.0
 _SERVES = re.compile(r"serves (https?)://[^ ]*:(\d+)")
 _KEPT = ("PATH", "SYSTEMROOT", "TEMP", "TMP")
@@ -25,7 +29,7 @@ _KEPT = ("PATH", "SYSTEMROOT", "TEMP", "TMP")
 def environment_of(given: Mapping[str, str]) -> dict[str, str]:
     """An environment with nothing of ours in it but ``given``."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **given}
+    return {**kept, "PYTHONPATH": str(PACKAGES), "PYTHONUTF8": "1", **given}
 
 
 PROGRAM = (sys.executable, "-m", "chatgpt_platform")
