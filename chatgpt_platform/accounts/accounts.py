@@ -247,7 +247,8 @@ class Accounts:
         )  # fmt: skip
 
     def _new_warnings(self) -> Warnings:
-        return Warnings(self._settings.budgets.warn, self._log, self._webhook, self.zone)
+        send = None if self._webhook is None else self._webhook.send
+        return Warnings(self._settings.budgets.warn, self._log, send, self.zone)
 
     def _read_prices(self) -> PriceTable:
         try:

@@ -1,6 +1,6 @@
 """Says, once a period, that a chosen share of a budget has been used: in the log, and to the owner's webhook.
 
-    warnings = Warnings((80, 100), logger, webhook, zone)
+    warnings = Warnings((80, 100), logger, webhook.send, zone)
     warnings.restore(ledger.states("warnings"))
     warnings.note("alice", "5.00/month", spent, amount, "dollars", resets_at)
     ledger.save("warnings", warnings.changes())
@@ -17,12 +17,9 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from chatgpt_platform.accounts.money import dollars
-
-if TYPE_CHECKING:
-    from chatgpt_platform.accounts.webhook import Webhook
 
 FULL: Final = 100
 
@@ -46,6 +43,9 @@ class Told(NamedTuple):
     at: float
 
 
+Send = Callable[[Mapping[str, object]], None]
+"""Takes an event, as ``Webhook.send`` does."""
+
 NOTHING: Final = Told(0, math.inf, 0.0)
 
 
@@ -61,15 +61,15 @@ class Warnings:
     """What the owner has been told. Belongs to one thread."""
 
     def __init__(
-        self, shares: tuple[int, ...], logger: logging.Logger, webhook: Webhook | None, zone: tzinfo | None = None,
+        self, shares: tuple[int, ...], logger: logging.Logger, send: Send | None, zone: tzinfo | None = None,
         *, wall: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        """``shares``: percent; none: nothing is ever told. ``zone``: of the times that are told, None is the
-        machine's own. ``wall``: seconds since the epoch."""
+        """``shares``: percent; none: nothing is ever told. ``send``: the webhook's. ``zone``: of the times that
+        are told, None is the machine's own. ``wall``: seconds since the epoch."""
         self._shares: Final = tuple(sorted({*shares, FULL})) if shares else ()
         self._lowest: Final = self._shares[0] if shares else math.inf
         self._logger: Final = logger
-        self._webhook: Final = webhook
+        self._send: Final = send
         self._zone: Final = zone
         self._wall: Final = wall
         self._told: Final[dict[Budget, Told]] = {}
@@ -134,7 +134,7 @@ class Warnings:
         self._logger.warning(
             "key %s has %s its %s %s: %s of %s %s; %s", key, used, what, text, *told, _outlook(begins, rolling)
         )
-        if self._webhook is None:
+        if self._send is None:
             return
         data = {
             "key": key, "allowance": text, "share": share, "spent": told[0], "amount": told[1], "unit": unit,
@@ -142,7 +142,7 @@ class Warnings:
         }  # fmt: skip
         now = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         kind = "budget.exhausted" if share >= FULL else "budget.share"
-        self._webhook.send({"type": kind, "timestamp": now, "data": data})
+        self._send({"type": kind, "timestamp": now, "data": data})
 
 
 def newly(

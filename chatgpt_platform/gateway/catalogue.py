@@ -51,10 +51,15 @@ def anything(_: str) -> bool:
 class Catalogue:
     """The models of one fleet."""
 
-    def __init__(self, fleet: Fleet, aliases: Mapping[str, str], logger: logging.Logger) -> None:
+    def __init__(
+        self, fleet: Fleet, aliases: Mapping[str, str], logger: logging.Logger, *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """``clock``: seconds."""
         self._fleet: Final = fleet
         self._aliases: Final = aliases
         self._log: Final = logger
+        self._clock: Final = clock
         self._known: Final[dict[Upstream, Models]] = {}
         self._fresh_until = 0.0
         self._renewing: asyncio.Task[None] | None = None
@@ -63,7 +68,7 @@ class Catalogue:
     async def body(self, may_use: Callable[[str], bool] = anything) -> bytes:
         """The list with the owner's keys, as far as a caller ``may_use`` what is on it. Raises Problem and
         FailedAnswer where there is not a single model to tell."""
-        if time.monotonic() >= self._fresh_until:
+        if self._clock() >= self._fresh_until:
             if self._renewing is None:
                 self._renewing = asyncio.create_task(self._renew(), name="list the models")
             await asyncio.wait((self._renewing,))
@@ -86,33 +91,37 @@ class Catalogue:
 
     async def _renew(self) -> None:
         asked = [each for each in self._fleet.upstreams if each.keys and each.dialect.lists_models]
-        self._failure = None
+        failures: list[FailedAnswer | Problem] = []
         try:
             if asked:
-                tasks = [asyncio.create_task(self._learn(each), name=f"models of {each.name}") for each in asked]
+                tasks = [
+                    asyncio.create_task(self._learn(each, failures), name=f"models of {each.name}")
+                    for each in asked
+                ]
                 try:
                     _, late = await asyncio.wait(tasks, timeout=PATIENCE)
-                    if late:
+                    if late and not failures:
                         detail = "an upstream did not list its models in time"
-                        self._failure = self._failure or Problem(Kind.UPSTREAM_TIMEOUT, detail=detail)
+                        failures.append(Problem(Kind.UPSTREAM_TIMEOUT, detail=detail))
                 finally:
                     for task in tasks:
                         task.cancel()
                     await asyncio.wait(tasks)
-            if self._failure is None:
-                self._fresh_until = time.monotonic() + KEPT
+            self._failure = failures[-1] if failures else None
+            if not failures:
+                self._fresh_until = self._clock() + KEPT
             elif self._known:
-                self._fresh_until = time.monotonic() + AGAIN
+                self._fresh_until = self._clock() + AGAIN
         finally:
             self._renewing = None
 
-    async def _learn(self, upstream: Upstream) -> None:
+    async def _learn(self, upstream: Upstream, failures: list[FailedAnswer | Problem]) -> None:
         now = asyncio.get_running_loop().time()
         key = next((each for each in upstream.keys.keys if each.ready_at <= now), upstream.keys.keys[0])
         try:
             self._known[upstream] = await _ask(upstream, key)
         except (FailedAnswer, Problem) as failure:
-            self._failure = failure
+            failures.append(failure)
             self._log.info("%s: its models cannot be listed: %s", upstream.name, failure)
 
     def _of(self, upstream: Upstream) -> Models:

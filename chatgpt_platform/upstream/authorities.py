@@ -62,7 +62,8 @@ def own(file: str) -> ssl.SSLContext:
 
 def has_authorities(made: ssl.SSLContext) -> bool:
     """Whether a context of the system's knows anybody, or may find somebody."""
-    return bool(made.cert_store_stats()["x509_ca"]) or _is_hashed(ssl.get_default_verify_paths().capath)
+    paths = ssl.get_default_verify_paths()._asdict()  # not by their names, whose types leave out None
+    return bool(made.cert_store_stats()["x509_ca"]) or _is_hashed(paths["capath"])
 
 
 def _is_hashed(folder: str | None) -> bool:

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatgpt_platform.accounts.warnings import NOTHING, Told, Warnings, newly
-from chatgpt_platform.accounts.webhook import Webhook
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOVEMBER = datetime(2026, 11, 26, 11, 3, 55, tzinfo=BERLIN).timestamp()
@@ -52,8 +51,7 @@ class Rig:
     def again(self, *shares: int) -> Warnings:
         """After a reload or a restart."""
         logger = logging.getLogger("test.warnings")
-        webhook = cast(Webhook, self.events)
-        self.warnings = Warnings(shares, logger, webhook, self.zone, wall=lambda: self.now)
+        self.warnings = Warnings(shares, logger, self.events.send, self.zone, wall=lambda: self.now)
         return self.warnings
 
     def spend(self, cents: int, amount: int = 500, until: float = DECEMBER, **more: Any) -> list[str]:

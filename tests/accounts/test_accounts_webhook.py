@@ -11,8 +11,16 @@ from typing import Any
 import pytest
 import trustme
 
-from chatgpt_platform.accounts import webhook as module
-from chatgpt_platform.accounts.webhook import TRIES, Webhook, parts_of, pause, signature, signing_key, wait_of
+from chatgpt_platform.accounts.webhook import (
+    QUEUE,
+    TRIES,
+    Webhook,
+    parts_of,
+    pause,
+    signature,
+    signing_key,
+    wait_of,
+)  # fmt: skip
 from support.clock import FakeTimeLoop
 from support.loops import LOOPS, LoopFactory
 from support.receiver import RESET, SILENCE, Hook, Receiver
@@ -312,16 +320,13 @@ def test_a_service_that_is_gone_gets_nothing_more(loop: FakeTimeLoop, caplog: py
     caplog.clear()
 
 
-def test_what_finds_no_room_is_said(
-    loop: FakeTimeLoop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "QUEUE", 2)
+def test_what_finds_no_room_is_said(loop: FakeTimeLoop, caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig(loop, SILENCE)
-    rig.send(1, 2, 3)
+    rig.send(*range(QUEUE + 1))
     rig.hooked(1)
-    assert [line.rpartition(": ")[2] for line in warnings(caplog)] == ["2 others wait already"]
+    assert [line.rpartition(": ")[2] for line in warnings(caplog)] == [f"{QUEUE} others wait already"]
     rig.close()
-    assert len(warnings(caplog)) == 3
+    assert len(warnings(caplog)) == QUEUE + 1
     caplog.clear()
 
 

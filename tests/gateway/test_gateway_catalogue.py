@@ -12,7 +12,7 @@ import pytest
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway import catalogue
-from chatgpt_platform.gateway.catalogue import Catalogue
+from chatgpt_platform.gateway.catalogue import AGAIN, KEPT, Catalogue
 from chatgpt_platform.gateway.forward import FailedAnswer
 from chatgpt_platform.settings.schema import Upstream
 from chatgpt_platform.upstream.fleet import Fleet
@@ -73,7 +73,9 @@ class Told:
 
     def __init__(self, *upstreams: Upstream, aliases: Mapping[str, str] | None = None) -> None:
         self.fleet: Fleet = fleet(*upstreams)
-        self.catalogue = Catalogue(self.fleet, aliases or {}, LOGGER)
+        self.later = 0.0
+        """Seconds that have gone by."""
+        self.catalogue = Catalogue(self.fleet, aliases or {}, LOGGER, clock=lambda: 1000 + self.later)
 
     async def __aenter__(self) -> Told:
         return self
@@ -206,11 +208,13 @@ async def test_one_that_leaves_while_it_waits_spoils_it_for_nobody() -> None:
 
 
 @pytest.mark.gen_test
-async def test_later_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "KEPT", 0.0)
+async def test_later_it_is_asked_for_again() -> None:
     async with Lister(listing("a")) as one, Told(one.upstream("one")) as told:
         assert await told.names() == ["a"]
         one.answer = listing("b")
+        told.later = KEPT - 1
+        assert await told.names() == ["a"]
+        told.later = KEPT
         assert await told.names() == ["b"]
         assert len(one.asked) == 2
 
@@ -242,8 +246,7 @@ async def test_one_that_fails_takes_nothing_from_the_others(failing: str) -> Non
 
 
 @pytest.mark.gen_test
-async def test_it_is_asked_again_before_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "AGAIN", 0.0)
+async def test_it_is_asked_again_before_the_others_are() -> None:
     async with (
         Lister(listing("a")) as one,
         Lister(http("500 Oops", b"{}")) as two,
@@ -251,14 +254,16 @@ async def test_it_is_asked_again_before_the_others_are(monkeypatch: pytest.Monke
     ):
         assert await told.names() == ["a"]
         two.answer = listing("b")
+        told.later = AGAIN - 1
+        assert await told.names() == ["a"]
+        told.later = AGAIN
         assert await told.names() == ["a", "b"]
         assert await told.names() == ["a", "b"]
         assert len(two.asked) == 2
 
 
 @pytest.mark.gen_test
-async def test_what_it_listed_last_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "KEPT", 0.0)
+async def test_what_it_listed_last_is_told() -> None:
     async with (
         Lister(listing("a")) as one,
         Lister(listing("b")) as two,
@@ -266,7 +271,9 @@ async def test_what_it_listed_last_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     ):
         assert await told.names() == ["a", "b"]
         one.answer = two.answer = http("503 Busy", b"{}")
+        told.later = KEPT
         assert await told.names() == ["a", "b"]
+        assert [len(each.asked) for each in (one, two)] == [2, 2]
 
 
 @pytest.mark.gen_test
@@ -298,9 +305,9 @@ async def test_all_refuse() -> None:
         assert (caught.value.kind, caught.value.text) == (Kind.BAD_UPSTREAM, "upstream_unreachable")
 
 
+@pytest.mark.interpreted("replaces constants, which are compiled in")
 @pytest.mark.gen_test
 async def test_one_that_does_not_answer_is_waited_for_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "AGAIN", 0.0)
     async with (
         Lister(http("500 Oops", b"{}")) as mute,
         Lister(listing("a")) as one,
@@ -308,7 +315,7 @@ async def test_one_that_does_not_answer_is_waited_for_for_a_while_only(monkeypat
     ):
         assert await told.names() == ["a"]
         mute.answer = b""
-        monkeypatch.setattr(catalogue, "AGAIN", 3600.0)
+        told.later = AGAIN
         monkeypatch.setattr(catalogue, "PATIENCE", 0.3)
         assert await told.names() == ["a"]
         await mute.left.wait()
@@ -316,6 +323,7 @@ async def test_one_that_does_not_answer_is_waited_for_for_a_while_only(monkeypat
         assert len(mute.asked) == 2, "nor does the next one wait"
 
 
+@pytest.mark.interpreted("replaces constants, which are compiled in")
 @pytest.mark.gen_test
 async def test_one_that_does_not_answer_is_no_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "PATIENCE", 0.3)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
@@ -15,7 +13,9 @@ from chatgpt_platform.gateway.endpoints import Endpoint
 from chatgpt_platform.gateway.source import EventSource
 from chatgpt_platform.gateway.usage import Ending, Tokens, tokens_of
 from chatgpt_platform.observe.access import Record
-from chatgpt_platform.upstream.client import Response
+from chatgpt_platform.upstream import client as upstream
+from chatgpt_platform.upstream.connection import Request
+from chatgpt_platform.upstream.response import Response
 
 BODY = json.dumps(
     {"model": "m", "messages": [{"role": "user", "content": "How many words are in this?"}]}
@@ -26,7 +26,7 @@ TEXT = "Eight words are in what I say here."
 
 def call(endpoint: Endpoint = endpoints.CHAT) -> Call:
     record = Record(0.0, "r", "192.0.2.1", "POST", "/v1/x")
-    client = cast("Client", SimpleNamespace(key=""))
+    client = Client("192.0.2.1", "192.0.2.1", allowed=True)
     call = Call(endpoint, "POST", "", "", {}, client, record, 0.0, HeadNotes())
     call.body = BODY
     return call
@@ -94,7 +94,9 @@ def test_what_has_no_tokens() -> None:
 
 
 def source(pieces: int, size: int, told_at: int = 0) -> EventSource:
-    return cast("EventSource", SimpleNamespace(pieces=pieces, text_bytes=size, told_at=told_at))
+    made = EventSource(response(200), release_long=True)
+    made.pieces, made.text_bytes, made.told_at = pieces, size, told_at
+    return made
 
 
 ALL = estimate.completion_tokens(20, 100)
@@ -154,8 +156,10 @@ def test_a_call_that_was_never_answered() -> None:
 
 
 def response(status: int, kind: str = "") -> Response:
-    fields: Any = {b"content-type": kind.encode()}
-    return cast("Response", SimpleNamespace(status=status, fields=fields, header=fields.get))
+    client = upstream.Client("http://127.0.0.1:9", upstream.Timeouts(1, 1, 1, 1))
+    made = Response(client, Request(b"", b"", False, 0.0), None)
+    made.status, made.fields = status, {b"content-type": kind.encode()}
+    return made
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from itertools import cycle
-from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +13,8 @@ from hypothesis import strategies as st
 
 from chatgpt_platform.gateway.source import EventSource, Pattern
 from chatgpt_platform.gateway.usage import Ending, Tokens
-from chatgpt_platform.upstream.client import Response, Sink
-from chatgpt_platform.upstream.connection import Offer
+from chatgpt_platform.upstream.client import Client, Response, Timeouts
+from chatgpt_platform.upstream.connection import Connection, Request
 from chatgpt_platform.wire import framing
 
 
@@ -113,29 +112,63 @@ def test_a_usage_of_null_tells_nothing() -> None:
     assert found.fits(event("b", usage=None))
 
 
+class Line(asyncio.Transport):
+    """The way to an upstream that only listens."""
+
+    def __init__(self) -> None:
+        super().__init__({"socket": self})
+        self.asked = asyncio.Event()
+
+    def fileno(self) -> int:
+        return -1
+
+    def write(self, data: object) -> None:
+        self.asked.set()
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
 class Scripted:
-    """An answer whose body comes in these pieces."""
+    """An answer whose body comes in these pieces, each a chunk of its own."""
 
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._stopped = False
+    @classmethod
+    async def begin(cls) -> Scripted:
+        """Its head has come."""
+        made, line, loop = cls(), Line(), asyncio.get_running_loop()
+        client = Client("http://127.0.0.1:9", Timeouts(60, 60, 60, 60))
+        made.connection = Connection(client.where, Timeouts(60, 60, 60, 60), client)
+        made.connection.connection_made(line)
+        request = Request(b"GET / HTTP/1.1\r\n\r\n", b"", False, loop.time() + 60)
+        made.connection.send(request, loop.time())
+        await line.asked.wait()
+        made.connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        made.response = Response(client, request, made.connection)
+        assert made.response.take_head()
+        return made
 
-    async def pump(self, sink: Sink, offer: Offer | None = None) -> None:
-        for piece in self._rest():
-            if offer is None or not piece or not offer(framing.chunk(piece)):
-                assert sink(piece) is None
+    def __init__(self) -> None:
+        self.connection: Connection
+        self.response: Response
 
-    async def read(self) -> bytes:
-        return next(self._pieces, b"")
+    def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.connection.data_received(framing.chunk(piece))
 
-    def stop(self) -> None:
-        self._stopped = True
-
-    def _rest(self) -> Iterator[bytes]:
-        for piece in self._pieces:
-            if self._stopped:
-                return
-            yield piece
+    def end(self) -> None:
+        self.connection.data_received(b"0\r\n\r\n")
 
 
 def pumped(
@@ -145,7 +178,6 @@ def pumped(
 
     ``takes``: each piece comes as a chunk of its own; whether the client takes the next one that could go as such.
     """
-    source = EventSource(cast("Response", Scripted(pieces)), release_long=True, without_extra=without_extra)
     blocks: list[bytes] = []
     plain: list[bytes] = []
 
@@ -161,7 +193,17 @@ def pumped(
         take_plain(block)
         return True
 
-    asyncio.run(source.pump(cast("Any", blocks.append), take_plain, None if takes is None else pass_chunk))
+    async def pump() -> EventSource:
+        upstream, loop = await Scripted.begin(), asyncio.get_running_loop()
+        source = EventSource(upstream.response, release_long=True, without_extra=without_extra)
+        for piece in pieces:
+            loop.call_soon(upstream.send, piece)
+        loop.call_soon(upstream.end)
+        await source.pump(blocks.append, take_plain, None if takes is None else pass_chunk)
+        source.close()
+        return source
+
+    source = asyncio.run(pump())
     return b"".join(blocks), plain, source
 
 
@@ -260,8 +302,13 @@ def test_the_usage_is_known_though_its_event_is_taken_out() -> None:
 
 
 def test_a_stream_may_begin_with_the_event_that_is_taken_out() -> None:
-    source = EventSource(cast("Response", Scripted([USAGE, event("a")])), release_long=True, without_extra=True)
-    assert asyncio.run(source.first()) == event("a")
+    async def first() -> bytes:
+        upstream = await Scripted.begin()
+        source = EventSource(upstream.response, release_long=True, without_extra=True)
+        asyncio.get_running_loop().call_soon(upstream.send, USAGE, event("a"))
+        return await source.first()
+
+    assert asyncio.run(first()) == event("a")
 
 
 def test_a_null_usage_with_a_space_is_plain_too() -> None:
@@ -271,15 +318,15 @@ def test_a_null_usage_with_a_space_is_plain_too() -> None:
     assert found.frame == len(spaced) - 1
 
 
-class Left(Scripted):
-    """Its caller left while this was there to be read."""
-
-    def unread(self) -> bytes:
-        return event("b") + event("c") + event("half")[:20]
-
-
 def test_what_came_counts_though_nobody_was_there_to_take_it() -> None:
-    source = EventSource(cast("Response", Left([event("a")])), release_long=False)
-    assert asyncio.run(source.first()) == event("a")
-    source.count_rest()
+    async def left() -> EventSource:
+        upstream = await Scripted.begin()
+        source = EventSource(upstream.response, release_long=False)
+        upstream.send(event("a"))
+        assert await source.first() == event("a")
+        upstream.send(event("b"), event("c"), event("half")[:20])
+        source.count_rest()
+        return source
+
+    source = asyncio.run(left())
     assert (source.pieces, source.text_bytes) == (3, 3)

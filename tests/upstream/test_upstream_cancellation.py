@@ -179,6 +179,7 @@ async def test_closed_by_another_task_while_it_is_read() -> None:
         await asyncio.wait_for(phases.gone.wait(), 5)
 
 
+@pytest.mark.interpreted("replaces a function of ours")
 @pytest.mark.gen_test
 @pytest.mark.parametrize("linger", [False, True])
 async def test_a_whole_answer_closed_before_its_reader_wakes_is_no_end(linger: bool) -> None:

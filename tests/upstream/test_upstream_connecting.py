@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +83,7 @@ def test_checks_are_on_with_own_authorities(tmp_path: Path) -> None:
     assert made.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
+@pytest.mark.interpreted("replaces a function of ours")
 def test_no_authorities_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when no file could be opened just then: the next connection looks again."""
     monkeypatch.setattr(authorities, "has_authorities", lambda _: False)
@@ -131,11 +131,16 @@ async def test_an_address_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
         async def getaddrinfo(*_: Any, **__: Any) -> Any:
             return [(socket.AF_INET, 1, 6, "", ("127.0.0.2" if moved else "127.0.0.1", 0))]
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        async def create_connection(factory: Any, host: str, port: int, **options: Any) -> Any:
+            return await connect(factory, host, new.port if host == "127.0.0.2" else port, **options)
+
+        loop = asyncio.get_running_loop()
+        connect = loop.create_connection
+        monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(loop, "create_connection", create_connection)
         client = Client(f"http://model.example:{old.port}", SLOW)
         assert await ask(client) == b"ok"
         moved = True
-        client._connector._target = replace(client._connector._target, port=new.port)  # type: ignore[misc]
         assert await ask(client) == b"ok"
         assert [len(server.peers) for server in (old, new)] == [1, 1]
         await client.close()
@@ -251,18 +256,18 @@ async def test_a_question_that_was_written_is_not_safe() -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_connection_that_closed_before_the_question_is_safe() -> None:
+async def test_a_connection_that_closed_before_the_question_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     async with RawServer(lambda peer: peer.gone()) as server:
-        client = Client(server.url, SLOW)
-        connect = client._connector.connect
+        loop = asyncio.get_running_loop()
+        connect = loop.create_connection
 
-        async def closes(total: float) -> Any:
-            connection = await connect(total)
-            connection._transport.abort()
-            return connection
+        async def closes(*arguments: Any, **options: Any) -> Any:
+            transport, protocol = await connect(*arguments, **options)
+            transport.abort()
+            return transport, protocol
 
-        client._connector.connect = closes  # type: ignore[method-assign]
-        assert (await problem_of(client)).safe
+        monkeypatch.setattr(loop, "create_connection", closes)
+        assert (await problem_of(Client(server.url, SLOW))).safe
 
 
 # What this machine may run out of.

@@ -234,26 +234,27 @@ async def test_no_error_of_connecting_is_left_unmapped(error: Exception, monkeyp
 @pytest.mark.gen_test
 @pytest.mark.parametrize("error", instances(), ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("data", [b"", HEAD + b"Content-Length: 6\r\n\r\nhalf"])
-async def test_no_error_of_the_transport_is_left_unmapped(error: Exception, data: bytes) -> None:
+async def test_no_error_of_the_transport_is_left_unmapped(
+    error: Exception, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(data)
         await peer.gone()
 
     async with RawServer(script) as server:
-        client = Client(server.url, SLOW)
-        made = []
-        connect = client._connector.connect
+        loop = asyncio.get_running_loop()
+        connect = loop.create_connection
 
-        async def remember(total: float) -> Any:
-            made.append(await connect(total))
-            transport: Any = made[0]._transport
+        async def create_connection(*arguments: Any, **options: Any) -> Any:
+            transport: Any
+            transport, protocol = await connect(*arguments, **options)
             # As a transport reports it: the connection is lost, and this is why.
-            asyncio.get_running_loop().call_later(0.02, transport._force_close, error)
-            return made[0]
+            loop.call_later(0.02, transport._force_close, error)
+            return transport, protocol
 
-        client._connector.connect = remember  # type: ignore[method-assign]
-        problem, read = await problem_of(client)
+        monkeypatch.setattr(loop, "create_connection", create_connection)
+        problem, read = await problem_of(Client(server.url, SLOW))
         assert problem.kind is Kind.BAD_UPSTREAM
         assert read == data[-4:]
         assert type(error).__name__ in problem.detail

@@ -46,6 +46,7 @@ async def test_the_system_watches_each_connection() -> None:
         await client.close()
 
 
+@pytest.mark.interpreted("replaces constants, which are compiled in")
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux's")
 @pytest.mark.gen_test
 async def test_an_upstream_may_take_its_time_with_a_large_question(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +78,7 @@ async def test_an_upstream_may_take_its_time_with_a_large_question(monkeypatch: 
         await client.close()
 
 
+@pytest.mark.interpreted("replaces constants, which are compiled in")
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
 @pytest.mark.gen_test
 @pytest.mark.parametrize("when", ["before the question", "before the answer", "within the answer"])

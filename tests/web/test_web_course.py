@@ -12,17 +12,18 @@ from chatgpt_platform.web.course import Course
 from support.loops import LOOPS, LoopFactory
 
 
-class Driven(Course):
-    """A course that says how its coroutine ended."""
+class Driven:
+    """A course and its coroutine, which says how it ended."""
 
     def __init__(self, work: Callable[[Driven], Coroutine[Any, Any, None]]) -> None:
-        super().__init__()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.steps: list[str] = []
         self._work = work
+        self._course = Course()
+        self.cancel = self._course.cancel
 
     def start(self) -> None:
-        self.run(self._whole())
+        self._course.run(self._whole())
 
     async def _whole(self) -> None:
         try:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import socket
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 import requests
 from tornado.routing import PathMatches, Rule
 
+from chatgpt_platform.gateway import parameters
+from chatgpt_platform.gateway.platform_api import PlatformApi
 from chatgpt_platform.simulator.server import Behaviour
 from chatgpt_platform.web import app, base
 from support.gateway import Running, gateway, wait_until
@@ -161,21 +165,45 @@ def test_hostile_text_in_a_path_stays_on_one_line() -> None:
         assert "\x1b" not in running.output()
 
 
+@pytest.mark.interpreted("replaces functions of ours")
 @pytest.mark.parametrize("step", ["prepare", "reply", "reply_at_once"])
-def test_a_fault_of_the_gateway_is_a_500_without_its_details(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    from chatgpt_platform.gateway.platform_api import PlatformApi
-
-    def broken(*_: object) -> None:
-        raise RuntimeError("inner details")
-
+def test_a_fault_in_a_step_of_the_gateway_is_a_500_too(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     monkeypatch.setattr(PlatformApi, step, broken)
     with gateway() as running:
         running.expected = ["a fault of this gateway"]
         # On an upstream connection of before the reply comes at once, on a new one it is waited for.
         answers = (requests.get(running.url + "/chatgpt", params={"prompt": "x"}) for _ in range(20))
         answer = next(answer for answer in answers if answer.status_code != 200)
-        assert answer.status_code == 500
-        assert "inner details" not in answer.text
-        assert "inner details" in running.output()
-        assert requests.get(running.url + "/healthz").status_code == 200
-        wait_until(lambda: [record["status"] for record in running.records()][-2:] == [500, 200])
+        assert_fault(running, answer)
+
+
+def test_a_fault_of_the_gateway_is_a_500_without_its_details(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(msgspec.structs, "asdict", broken)
+    with gateway() as running:
+        running.expected = ["a fault of this gateway"]
+        answer = requests.post(running.url + "/chatgpt", json={"prompt": "x"})
+        assert_fault(running, answer)
+
+
+def test_where_a_fault_of_the_gateway_is_can_be_read_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(msgspec.structs, "asdict", lambda _: None)
+    with gateway() as running:
+        running.expected = ["a fault of this gateway"]
+        assert requests.post(running.url + "/chatgpt", json={"prompt": "x"}).status_code == 500
+        told = re.search(r"a fault of this gateway: \w+Error: .* \(parameters\.py:(\d+)\)", running.output())
+        assert told is not None
+        line = inspect.getsource(parameters).splitlines()[int(told[1]) - 1]
+        assert "asdict(" in line
+
+
+def broken(*_: object) -> None:
+    raise RuntimeError("inner details")
+
+
+def assert_fault(running: Running, answer: requests.Response) -> None:
+    """It is told, but not to the caller, and the gateway lives on."""
+    assert answer.status_code == 500
+    assert "inner details" not in answer.text
+    assert "inner details" in running.output()
+    assert requests.get(running.url + "/healthz").status_code == 200
+    wait_until(lambda: [record["status"] for record in running.records()][-2:] == [500, 200])

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import msgspec
 import pytest
 import requests
 
 from chatgpt_platform.accounts import tokens
-from chatgpt_platform.gateway.openai_api import OpenAIApi
 from chatgpt_platform.simulator.server import Behaviour
 from support import truth
 from support.gateway import Running, gateway, wait_until
@@ -210,6 +210,6 @@ def test_a_fault_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: o
     def fail(*_: object) -> None:
         raise RuntimeError("provoked")
 
-    monkeypatch.setattr(OpenAIApi, "prepare", fail)
-    (row,) = rows_after(post(), tmp_path, Behaviour(), "a fault of this gateway")
-    assert short(row) == (500, "cut", "alice", CHATS)
+    monkeypatch.setattr(msgspec.structs, "asdict", fail)
+    (row,) = rows_after(post("/chatgpt", json={"prompt": "hi"}), tmp_path, Behaviour(), "a fault of this gateway")
+    assert short(row) == (500, "cut", "alice", "chatgpt")

@@ -101,6 +101,7 @@ def test_a_calls_share_is_written_within_a_moment_while_it_runs(tmp_path: Path) 
         assert '"day":[9,' in written("key")
 
 
+@pytest.mark.interpreted("replaces a function of ours")
 def test_the_timer_outlives_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with gateway(sharing(virtual_key(), directory=tmp_path)) as running:
         running.expected = ["the accounts met a fault of this gateway"]

@@ -10,6 +10,8 @@ import pytest
 from chatgpt_platform.wire import deadline
 from chatgpt_platform.wire.deadline import Deadline
 
+pytestmark = pytest.mark.interpreted("replaces constants, which are compiled in")
+
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,7 @@ def test_what_is_not_remembered(data: bytes) -> None:
     assert last.known is None
 
 
+@pytest.mark.interpreted("replaces a function of ours")
 def test_a_connection_of_ever_different_heads_stops_to_remember(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[bytes] = []
 

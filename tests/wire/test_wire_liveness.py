@@ -66,6 +66,7 @@ async def test_the_system_watches_each_client() -> None:
                 assert [told.getsockopt(socket.IPPROTO_TCP, name) for name in names] == [15, 5, 4]
 
 
+@pytest.mark.interpreted("replaces constants, which are compiled in")
 async def test_where_connections_inherit_nothing_each_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     watched: list[object] = []
     monkeypatch.setattr(liveness, "LINUX", False)
@@ -88,6 +89,7 @@ def test_when_a_peer_has_vanished(info: Told, over: bool) -> None:
     assert liveness.vanished(info, 1.0) is over
 
 
+@pytest.mark.interpreted("takes another system's way, which is not compiled in")
 def test_windows_is_asked_about_no_more_sockets_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its ``select`` as Python has it: at most FD_SETSIZE sockets, at least one."""
 
@@ -133,6 +135,7 @@ async def test_a_client_that_only_reads_slowly_stays() -> None:
         assert call.events == ["complete"]
 
 
+@pytest.mark.interpreted("replaces constants, which are compiled in")
 async def test_many_are_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[object] = []
 
@@ -157,6 +160,7 @@ async def test_many_are_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatc
         await running.deserted()
 
 
+@pytest.mark.interpreted("replaces constants, which are compiled in")
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
 @pytest.mark.parametrize("silence", [False, True], ids=["a stream", "no answer yet"])
