@@ -111,7 +111,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
         schema.migrate(connection, str(path))
-        for table in ("calls", "said", "totals", "hours", "client_totals", "states", "marks"):
+        for table in ("traits", "entries", "said", "totals", "hours", "client_totals", "states", "marks"):
             connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()  # noqa: S608 - reads their first pages
     except BaseException:
         connection.close()

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from chatgpt_platform.ledger import totals
+from chatgpt_platform.ledger import schema, totals
 from chatgpt_platform.ledger.database import connect
 from chatgpt_platform.ledger.totals import CLIENT_TOTALS, CLIENTS, HOUR, HOURS, OF_ROWS, SERVICES, TOTALS, Table
 from chatgpt_platform.ledger.transactions import transaction
@@ -64,7 +64,8 @@ _Filters: TypeAlias = dict[str, str]
 _COST: Final = totals.SUMS.index("cost")
 _MILLION: Final = 10**6
 _NONE: Final = -1
-"""An id below all others."""
+_AFTER_ALL: Final = 2**63 - 1
+"""Ids below and above all others."""
 
 
 def figures(connection: sqlite3.Connection, query: Query, zone: datetime.tzinfo) -> list[Figures]:
@@ -138,11 +139,13 @@ class _Reader:
         yield from self._rows("id > ? AND +time >= ? AND +time < ?", (after, since, until))
 
     def rows_at(self, since: int, until: int, last: int | None) -> Iterator[tuple[str | int, _Sums]]:
-        """From the rows of a time, up to an id."""
-        if last is None:
-            yield from self._rows("time >= ? AND time < ?", (since, until))
-        else:
-            yield from self._rows("time >= ? AND time < ? AND +id <= ?", (since, until, last))
+        """From the rows of a time, up to an id: from those whose ids are near it, and from the odd ones."""
+        end = _AFTER_ALL if last is None else last
+        bounds = (since - schema.EARLY) * _MILLION, min((until + schema.LATE + 1) * _MILLION, end)
+        yield from self._rows(
+            f"id >= ? AND id <= ? AND +time >= ? AND +time < ? AND NOT ({schema.ODD})", (*bounds, since, until)
+        )
+        yield from self._rows(f"time >= ? AND time < ? AND {schema.ODD} AND +id <= ?", (since, until, end))
 
     def _rows(self, condition: str, values: tuple[int, ...]) -> Iterator[tuple[str | int, _Sums]]:
         slot = f"(CAST(time AS INTEGER) - {self._shift}) / {HOUR} * {HOUR} + {self._shift}"
@@ -202,10 +205,13 @@ def _selected(sums: dict[str, str]) -> str:
 
 
 def _bounds(connection: sqlite3.Connection, query: Query, shift: int) -> tuple[int, int]:
-    """``since`` and ``until`` as hours, within those that there is anything of."""
+    """``since`` and ``until`` as hours, within those that there may be anything of."""
+    odd = f"FROM entries WHERE {schema.ODD}"
     slots = connection.execute(
-        "SELECT (SELECT min(slot) FROM hours WHERE span = ?1), (SELECT max(slot) FROM hours WHERE span = ?1), "
-        "(SELECT min(time) FROM calls), (SELECT max(time) FROM calls)", (HOUR,)
+        "SELECT (SELECT min(slot) FROM hours WHERE span = ?1), (SELECT max(slot) FROM hours WHERE span = ?1), "  # noqa: S608
+        "(SELECT min(id) / ?2 - ?3 FROM entries), (SELECT max(id) / ?2 + ?4 FROM entries), "
+        f"(SELECT min(time) {odd}), (SELECT max(time) {odd})",
+        (HOUR, _MILLION, schema.LATE, schema.EARLY),
     ).fetchone()  # fmt: skip
     known = [slot for slot in slots if slot is not None]
     if not known:

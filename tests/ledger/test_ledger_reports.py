@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatgpt_platform.ledger import database, totals
-from chatgpt_platform.ledger.inserting import insert
+from chatgpt_platform.ledger.inserting import insert_calls
 from chatgpt_platform.ledger.reports import By, Figures, Query, connect, figures, pieces
 from chatgpt_platform.ledger.rows import COLUMNS, COST_LIMIT, OUTCOMES, USAGES, Row
 from chatgpt_platform.ledger.totals import CLIENTS, DAY, EIGHT_DAYS, HOUR, SERVICES
+from chatgpt_platform.ledger.traits import Traits
 from chatgpt_platform.ledger.transactions import transaction
 from chatgpt_platform.ledger.trouble import LedgerError
 from chatgpt_platform.ledger.upkeep import roll_up
@@ -88,10 +89,10 @@ def test_any_report_is_the_sum_of_its_rows(
             totals.prepare(connection)
             with transaction(connection):
                 totals.mark(connection, "shift", shift)
-                insert(connection, "calls", rows, 1, pytest.fail)
+                insert_calls(connection, Traits(connection), rows, 1, pytest.fail)
             for kind, count in ((SERVICES, rolled), (CLIENTS, clients)):
                 while count:
-                    count -= roll_up(connection, kind, min(count, 7)) or count
+                    count -= roll_up(connection, [kind], min(count, 7)) or count
             for query in asked:
                 same(connection, rows, query, shift)
         finally:
@@ -174,11 +175,11 @@ def test_sums_stop_before_they_leave_64_bits(tmp_path: Path) -> None:
     try:
         totals.prepare(connection)
         with transaction(connection):
-            insert(connection, "calls", [row(cost=COST_LIMIT)] * 20, 1, pytest.fail)
+            insert_calls(connection, Traits(connection), [row(cost=COST_LIMIT)] * 20, 1, pytest.fail)
         query = Query(*ALWAYS, "model")
         assert figures(connection, query, datetime.UTC)[0].cost == COST_LIMIT * 20  # from the rows
         for kind in (SERVICES, CLIENTS):
-            assert [roll_up(connection, kind, 12) for _ in range(3)] == [12, 8, 0]
+            assert [roll_up(connection, [kind], 12) for _ in range(3)] == [12, 8, 0]
         assert figures(connection, query, datetime.UTC)[0].cost == 9 * 10**18
     finally:
         connection.close()
