@@ -13,8 +13,8 @@ from chatgpt_platform.ledger.retention import Retention
 from chatgpt_platform.ledger.totals import KINDS, Kind
 from chatgpt_platform.ledger.transactions import transaction
 
-LOT: Final = 50_000
-"""Rows to roll up at a time, a fraction of a second's work; more are cheaper a row, and take more memory."""
+LOT: Final = 100_000
+"""Rows to roll up at a time, some 0.2 seconds' work; more are cheaper a row, and longer to add up for reports."""
 PERIOD: Final = 60.0
 """Seconds that rows wait to be rolled up, if they are fewer than a lot. Reports add up what still waits."""
 _NO_END: Final = 2**63 - 1
@@ -52,7 +52,7 @@ def catch_up(connection: sqlite3.Connection) -> bool:
     most = max(marks[kind.mark] for kind in KINDS)
     late = [kind for kind in KINDS if marks[kind.mark] < most]
     if late:
-        roll_up(connection, late, until=most)
+        roll_up(connection, late, LOT, until=most)
     return bool(late)
 
 
@@ -99,7 +99,7 @@ class Upkeep:
             if self._catching_up:
                 return True
         if self._waiting >= LOT or (self._waiting and now >= self._waits_since + PERIOD):
-            self._waiting = self._waiting - LOT if roll_up(connection) == LOT else 0.0
+            self._waiting = self._waiting - LOT if roll_up(connection, KINDS, LOT) == LOT else 0.0
             self._waits_since = now
             return True
         if self._unchecked >= _CHECKED_AFTER or now >= self._checked_at + _CHECKED_EVERY:

@@ -117,6 +117,22 @@ def test_totals_of_a_key_go_even_where_its_rows_went_before(tmp_path: Path) -> N
     assert occurrences(tmp_path, b"ann") == 0
 
 
+def test_calls_that_come_while_it_erases_do_not_lose_what_they_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go with the others, or come with names of their own: none stays behind nameless."""
+    written(tmp_path, row(key="ann"), row(key="bob"))
+    monkeypatch.setattr(erasure, "_lots", lambda _: [])  # all of them came after the last look
+    assert erase(tmp_path, "ann") == 1
+    connection = connect(tmp_path)
+    try:
+        assert connection.execute("SELECT (SELECT count(*) FROM entries), key FROM calls").fetchall() == [
+            (1, "bob")
+        ]
+    finally:
+        connection.close()
+
+
 def test_a_reader_that_holds_a_copy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_COMMAND_PATIENCE", 0.2)
     written(tmp_path, row())
