@@ -33,15 +33,19 @@ class Ledger:
     All methods belong to one thread. None but ``open``, ``settle`` and ``close`` ever waits.
     """
 
-    def __init__(self, directory: Path, keep: float, size: int, shift: int, logger: logging.Logger) -> None:
+    def __init__(
+        self, directory: Path, keep: float, size: int, shift: int, logger: logging.Logger,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:  # fmt: skip
         """``keep``: seconds that rows stay, ``size``: bytes that the file may hold; 0 for no limit.
 
-        ``shift``: seconds behind a whole hour of UTC at which an hour begins in the owner's time zone.
+        ``shift``: seconds behind a whole hour of UTC at which an hour begins in the owner's time zone; ``clock``:
+        when rows are put in, in nanoseconds since the epoch.
         """
         self._logger: Final = logger
         self._store: Final = Store(directory, shift, logger)
         self._retention: Final = Retention(Limits(keep, size))
-        self._writer: Final = Writer(self._store, Upkeep(self._retention), logger)
+        self._writer: Final = Writer(self._store, Upkeep(self._retention), logger, clock)
         self._rows: Final[list[Row]] = []
         self._rest = Batch()
         self._states: dict[str, dict[str, str]] = {}

@@ -16,7 +16,7 @@ from chatgpt_platform.ledger.transactions import transaction
 LOT: Final = 5000
 _SMALLEST_LOT: Final = 50
 _SAID_LOT: Final = 100
-_ROW_BYTES: Final = 256
+_ROW_BYTES: Final = 128
 """What a row takes, indexes and totals included, roughly."""
 _SLACK: Final = 0.98
 """Of the size, down to which a file that is too large is brought."""

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from chatgpt_platform.ledger import trouble
@@ -36,10 +37,11 @@ def states_in(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
 class Writer:
     """``give`` and ``close`` belong to the event loop's thread, all else to the writer's own."""
 
-    def __init__(self, store: Store, upkeep: Upkeep, logger: logging.Logger) -> None:
+    def __init__(self, store: Store, upkeep: Upkeep, logger: logging.Logger, clock: Callable[[], int]) -> None:
         self._store: Final = store
         self._upkeep: Final = upkeep
         self._logger: Final = logger
+        self._clock: Final = clock
         self._changed: Final = threading.Condition()
         self._given = Batch()
         self._pending = Batch()
@@ -150,7 +152,7 @@ class Writer:
             self._traits = traits = Traits(connection)
         with transaction(connection):
             traits.renew()
-            now = time.time_ns() // 1000
+            now = self._clock() // 1000
             # Ids first: a batch whose transaction fails takes new ones.
             first = self._store.next_id(now, len(batch.rows))
             insert_calls(connection, traits, batch.rows, first, unfit.append)
