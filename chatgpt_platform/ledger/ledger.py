@@ -99,7 +99,7 @@ class Ledger:
         read. Before the first row is added."""
         try:
             with closing(connect(self._store.path.parent)) as connection:
-                last = connection.execute("SELECT request_id FROM calls ORDER BY id DESC LIMIT ?", (_LAST_ROWS,))
+                last = connection.execute("SELECT request_id FROM entries ORDER BY id DESC LIMIT ?", (_LAST_ROWS,))
                 return frozenset(request_id for (request_id,) in last).intersection(request_ids)
         except (LedgerError, sqlite3.Error):
             return frozenset()
