@@ -151,8 +151,8 @@ class _Reader:
         slot = f"(CAST(time AS INTEGER) - {self._shift}) / {HOUR} * {HOUR} + {self._shift}"
         yield from self._read(
             f"SELECT {slot if self._by in ('day', 'hour') else self._by}, {_selected(OF_ROWS)} "  # noqa: S608
-            f"FROM calls WHERE {condition}{self._where()} GROUP BY 1",
-            values,
+            f"FROM calls WHERE true{self._where()} AND {condition} GROUP BY 1",  # names first: they hold for few
+            (*self._filters.values(), *values),
         )
 
     def _totals(self, table: Table, span: int, start: int, end: int) -> Iterator[tuple[str | int, _Sums]]:
@@ -168,13 +168,13 @@ class _Reader:
             )
         else:
             source = f"SELECT {name}, {sums} FROM {table.name} WHERE span = ?1 AND slot >= ?2 AND slot < ?3"  # noqa: S608
-        yield from self._read(f"{source}{self._where()} GROUP BY 1", (span, start, end))
+        yield from self._read(f"{source}{self._where()} GROUP BY 1", (span, start, end, *self._filters.values()))
 
     def _where(self) -> str:
         return "".join(f" AND {name} = ?" for name in self._filters)
 
-    def _read(self, statement: str, values: Iterable[int]) -> Iterator[tuple[str | int, _Sums]]:
-        for name, *sums in self._connection.execute(statement, (*values, *self._filters.values())):
+    def _read(self, statement: str, values: Iterable[int | str]) -> Iterator[tuple[str | int, _Sums]]:
+        for name, *sums in self._connection.execute(statement, (*values,)):
             rest = sums.pop()
             sums[_COST] = sums[_COST] * _MILLION + rest
             yield name, tuple(sums)
