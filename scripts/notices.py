@@ -92,6 +92,9 @@ TITLES = {
     "msgspec": "Parts of msgspec",
 }
 
+# Distributions of which the executable holds a part: which one, and where its licence stands among their files.
+PARTS = {"pyinstaller": ("its loader", ""), "mypy": ("what native modules hold of mypyc", "LICENSE")}
+
 _EXTENSION = re.compile(r"\.(?:pyd|abi3\.so|cpython-[\w-]+\.so)$")
 _RULE = "=" * 79
 
@@ -111,8 +114,8 @@ class Section:
 def collect(distributions: Iterable[str], libraries: Iterable[str]) -> str:
     """All notices as one text, this project's own licence first.
 
-    `distributions`: the names of those that are frozen, installed in this environment; PyInstaller, whose
-    loader is in every executable, need not be named. `libraries`: the file names of the shared libraries in
+    `distributions`: the names of those that are frozen, installed in this environment, and mypy where there are
+    native modules; PyInstaller, whose loader is in every executable, need not be named. `libraries`: the file names of the shared libraries in
     the bundle, with or without folders; extension modules among them are welcome. Raises NoticeError.
     """
     names = sorted({canonical(name) for name in distributions})
@@ -217,8 +220,12 @@ def _of_distributions(names: Iterable[str]) -> Iterator[Section]:
         if not texts:
             raise NoticeError(f"{name} is bundled without a licence file of its own: keep it out, or see VENDORED")
         head = f"{found.name} {found.version}"
-        # PyInstaller's own field is a sentence.
-        head += " (its loader)" if name == "pyinstaller" else f", {licences.expression(found) or 'see below'}"
+        if name in PARTS:
+            part, file = PARTS[name]
+            head += f" ({part})"
+            texts = [text for text in texts if file in ("", text[0])]
+        else:
+            head += f", {licences.expression(found) or 'see below'}"
         yield Section(head, texts[0][1])
         for file, text in texts[1:]:
             yield Section(f"{found.name}: {file}", text)

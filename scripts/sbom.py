@@ -74,7 +74,8 @@ def bom(distributions: Iterable[str], libraries: Iterable[str | Path], version: 
     made = Bom(components=[*components.values(), python, loader, *inside, *shared.values(), *crates.values()])
     made.metadata = BomMetaData(component=application, timestamp=_timestamp(commit))
     needed = _direct(found)
-    made.register_dependency(application, [python, loader, *(components[name] for name in needed)])
+    parts = [components[one.name] for one in found if one.name in notices.PARTS]
+    made.register_dependency(application, [python, loader, *parts, *(components[name] for name in needed)])
     made.register_dependency(python, [*inside, *shared.values()])
     for one in found:
         used = [components[name] for name in _required(one.requires or (), names)]

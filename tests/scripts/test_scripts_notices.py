@@ -72,6 +72,14 @@ def test_everything_that_is_frozen_has_its_notice(frozen: list[str]) -> None:
         assert part in text, part
 
 
+def test_of_what_is_there_in_part_the_notice_says_which() -> None:
+    text = notices.collect(["mypy"], [])
+    assert f"mypy {notices.installed('mypy').version} (what native modules hold of mypyc)" in text
+    assert "Jukka Lehtosalo" in text
+    assert "typeshed:" not in text, "its stubs are not in there"
+    assert "mypy" not in notices.collect(["tornado"], [])
+
+
 def test_the_same_input_gives_the_same_text_whatever_its_order(frozen: list[str]) -> None:
     assert notices.collect(reversed(frozen), reversed(LINUX)) == notices.collect(frozen, LINUX)
 
