@@ -38,7 +38,9 @@ def chosen(*, interpreted: bool, executable: Path | None) -> Program:
     command = (sys.executable, "-m", native.PACKAGE)
     if interpreted:
         return Program("plain Python, as the checkout is", command, environment.ROOT)
-    return Program("native modules, as in the executable", command, native.make())
+    # -OO: as the executable's other modules are.
+    optimised = (sys.executable, "-OO", "-m", native.PACKAGE)
+    return Program("native modules, as in the executable", optimised, native.make())
 
 
 def lock(*, interpreted: bool, executable: Path | None) -> str:

@@ -16,6 +16,9 @@ __all__ = ["connect_to_erase", "forget"]
 
 _LOT: Final = 50_000
 """Rows looked through at a time, so that the gateway can write between."""
+_NO_END: Final = 2**63 - 1
+_OF_ENTRIES: Final = {"key": "traits IN (SELECT id FROM traits WHERE key = ?)", "client": "client = ?"}
+"""Which entries are of a name."""
 
 
 def forget(connection: sqlite3.Connection, key: str | None = None, client: str | None = None) -> int:
@@ -31,8 +34,14 @@ def forget(connection: sqlite3.Connection, key: str | None = None, client: str |
         raise ValueError("forget needs a key or a client")
     try:
         totals.prepare(connection)
-        count = sum(_erase_lot(connection, named, after, last) for after, last in _lots(connection))
-        _erase_rest(connection, named)
+        count, seen = 0, -1
+        for after, seen in _lots(connection):
+            with transaction(connection):
+                count += _erase_rows(connection, named, after, seen)
+        with transaction(connection):
+            # With what a gateway has added meanwhile: no row may name traits that go.
+            count += _erase_rows(connection, named, seen, _NO_END)
+            _erase_rest(connection, named)
         _scrub(connection)
     except sqlite3.Error as error:
         raise LedgerError(
@@ -46,7 +55,7 @@ def _lots(connection: sqlite3.Connection) -> Iterator[tuple[int, int]]:
     after = -1
     while True:
         (last,) = connection.execute(
-            "SELECT max(id) FROM (SELECT id FROM calls WHERE id > ? ORDER BY id LIMIT ?)", (after, _LOT)
+            "SELECT max(id) FROM (SELECT id FROM entries WHERE id > ? ORDER BY id LIMIT ?)", (after, _LOT)
         ).fetchone()
         if last is None:
             return
@@ -54,41 +63,41 @@ def _lots(connection: sqlite3.Connection) -> Iterator[tuple[int, int]]:
         after = last
 
 
-def _erase_lot(connection: sqlite3.Connection, named: dict[str, str], after: int, last: int) -> int:
-    condition = f"id > ? AND id <= ? AND {_where(named)}"
+def _erase_rows(connection: sqlite3.Connection, named: dict[str, str], after: int, last: int) -> int:
+    wanted = " AND ".join(_OF_ENTRIES[name] for name in named)
     values: tuple[int | str, ...] = (after, last, *named.values())
-    with transaction(connection):
-        marks = totals.marks(connection)
-        totals.subtract(
-            connection, SERVICES, marks["shift"], f"{condition} AND id <= ?", (*values, marks[SERVICES.mark])
-        )
-        return retention.remove(connection, condition, values)
+    condition = f"id > ? AND id <= ? AND {wanted}"
+    marks = totals.marks(connection)
+    totals.subtract(
+        connection, SERVICES, marks["shift"], f"{condition} AND id <= ?", (*values, marks[SERVICES.mark])
+    )
+    return retention.remove(connection, condition, values)
 
 
 def _erase_rest(connection: sqlite3.Connection, named: dict[str, str]) -> None:
-    with transaction(connection):
-        connection.execute(f"DELETE FROM said WHERE {_where(named)}", (*named.values(),))  # noqa: S608
-        if len(named) > 1:
-            return
-        ((name, value),) = named.items()
-        # A name of several parts is a list, as JSON; that of a key comes first.
+    connection.execute(f"DELETE FROM said WHERE {_where(named)}", (*named.values(),))  # noqa: S608
+    if len(named) > 1:
+        return
+    ((name, value),) = named.items()
+    # A name of several parts is a list, as JSON; that of a key comes first.
+    connection.execute(
+        "DELETE FROM states WHERE CASE WHEN name LIKE '[%' AND json_valid(name) "
+        "THEN json_extract(name, '$[0]') ELSE name END = ?",
+        (value,),
+    )
+    connection.execute(f"DELETE FROM client_totals WHERE {name} = ?", (value,))  # noqa: S608
+    if name == "key":
+        sets = ", ".join(f"{column} = max(hours.{column} - gone.{column}, 0)" for column in SUMS)
+        sums = ", ".join(f"sum({column}) AS {column}" for column in SUMS)
         connection.execute(
-            "DELETE FROM states WHERE CASE WHEN name LIKE '[%' AND json_valid(name) "
-            "THEN json_extract(name, '$[0]') ELSE name END = ?",
+            f"UPDATE hours SET {sets} FROM (SELECT span, slot, model, upstream, {sums} FROM totals "  # noqa: S608
+            "WHERE key = ? GROUP BY 1, 2, 3, 4) AS gone WHERE hours.span = gone.span AND "
+            "hours.slot = gone.slot AND hours.model = gone.model AND hours.upstream = gone.upstream",
             (value,),
         )
-        connection.execute(f"DELETE FROM client_totals WHERE {name} = ?", (value,))  # noqa: S608
-        if name == "key":
-            sets = ", ".join(f"{column} = max(hours.{column} - gone.{column}, 0)" for column in SUMS)
-            sums = ", ".join(f"sum({column}) AS {column}" for column in SUMS)
-            connection.execute(
-                f"UPDATE hours SET {sets} FROM (SELECT span, slot, model, upstream, {sums} FROM totals "  # noqa: S608
-                "WHERE key = ? GROUP BY 1, 2, 3, 4) AS gone WHERE hours.span = gone.span AND "
-                "hours.slot = gone.slot AND hours.model = gone.model AND hours.upstream = gone.upstream",
-                (value,),
-            )
-            connection.execute("DELETE FROM hours WHERE calls <= 0")
-            connection.execute("DELETE FROM totals WHERE key = ?", (value,))
+        connection.execute("DELETE FROM hours WHERE calls <= 0")
+        connection.execute("DELETE FROM totals WHERE key = ?", (value,))
+        connection.execute("DELETE FROM traits WHERE key = ?", (value,))
 
 
 def _scrub(connection: sqlite3.Connection) -> None:

@@ -10,10 +10,11 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from chatgpt_platform.ledger import rows
 from chatgpt_platform.ledger.rows import Row
+from chatgpt_platform.ledger.traits import Traits
 
 SIZES: Final = (512, 64, 8, 1)
 """Rows a statement: few sizes, so that all of them stay prepared."""
@@ -22,21 +23,26 @@ UNFIT: Final = (
     OverflowError, ValueError, TypeError,
 )  # fmt: skip
 """What is raised for the sake of a row, not of the file."""
-_WIDTHS: Final = {"calls": len(rows.COLUMNS), "said": len(rows.SAID_COLUMNS)}
+_WIDTHS: Final = {"entries": 1 + len(rows.ENTRY), "said": len(rows.SAID_COLUMNS)}
+"""Values a row, without its id."""
 
 
-def insert(
-    connection: sqlite3.Connection, table: str, batch: Sequence[Row], first: int, on_unfit: Callable[[str], None]
-) -> None:
-    """Put rows into ``calls`` or ``said`` with the ids from ``first`` on. Inside a transaction.
+def insert_calls(
+    connection: sqlite3.Connection, traits: Traits, batch: Sequence[Row], first: int,
+    on_unfit: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Put rows in with the ids from ``first`` on. Inside a transaction.
 
     A row that does not fit its table is mended if that can be done, else left out, which ``on_unfit`` is told.
     """
-    for start, part in _parts(batch):
-        try:
-            connection.execute(_statement(table, len(part)), [first + start, *chain.from_iterable(part)])
-        except UNFIT:
-            _one_by_one(connection, table, part, first + start, on_unfit)
+    _insert(connection, "entries", traits.entries, batch, first, on_unfit)
+
+
+def insert_said(
+    connection: sqlite3.Connection, batch: Sequence[Row], first: int, on_unfit: Callable[[str], None]
+) -> None:
+    """The same for said texts."""
+    _insert(connection, "said", _flat, batch, first, on_unfit)
 
 
 def save(
@@ -66,19 +72,35 @@ def _parts(batch: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
             start += size
 
 
-def _one_by_one(
-    connection: sqlite3.Connection, table: str, part: Sequence[Row], first: int, on_unfit: Callable[[str], None]
-) -> None:
-    for number, row in enumerate(part, first):
-        for attempt in (row, rows.mended(row)):
-            try:
-                connection.execute(_statement(table, 1), [number, *attempt])
-            except UNFIT as error:
-                reason = str(error)
-            else:
-                break
+def _insert(
+    connection: sqlite3.Connection, table: str, values_of: Callable[[Sequence[Row]], list[Any]],
+    batch: Sequence[Row], first: int, on_unfit: Callable[[str], None],
+) -> None:  # fmt: skip
+    for start, part in _parts(batch):
+        try:
+            connection.execute(_statement(table, len(part)), [first + start, *values_of(part)])
+        except UNFIT:
+            for number, row in enumerate(part, first + start):
+                _insert_one(connection, table, values_of, row, number, on_unfit)
+
+
+def _insert_one(
+    connection: sqlite3.Connection, table: str, values_of: Callable[[Sequence[Row]], list[Any]],
+    row: Row, number: int, on_unfit: Callable[[str], None],
+) -> None:  # fmt: skip
+    reason = ""
+    for attempt in (row, rows.mended(row)):
+        try:
+            connection.execute(_statement(table, 1), [number, *values_of([attempt])])
+        except UNFIT as error:
+            reason = str(error)
         else:
-            on_unfit(reason)
+            return
+    on_unfit(reason)
+
+
+def _flat(part: Sequence[Row]) -> list[Any]:
+    return [*chain.from_iterable(part)]
 
 
 @cache

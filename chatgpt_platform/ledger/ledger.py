@@ -33,15 +33,19 @@ class Ledger:
     All methods belong to one thread. None but ``open``, ``settle`` and ``close`` ever waits.
     """
 
-    def __init__(self, directory: Path, keep: float, size: int, shift: int, logger: logging.Logger) -> None:
+    def __init__(
+        self, directory: Path, keep: float, size: int, shift: int, logger: logging.Logger,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:  # fmt: skip
         """``keep``: seconds that rows stay, ``size``: bytes that the file may hold; 0 for no limit.
 
-        ``shift``: seconds behind a whole hour of UTC at which an hour begins in the owner's time zone.
+        ``shift``: seconds behind a whole hour of UTC at which an hour begins in the owner's time zone; ``clock``:
+        when rows are put in, in nanoseconds since the epoch.
         """
         self._logger: Final = logger
         self._store: Final = Store(directory, shift, logger)
         self._retention: Final = Retention(Limits(keep, size))
-        self._writer: Final = Writer(self._store, Upkeep(self._retention), logger)
+        self._writer: Final = Writer(self._store, Upkeep(self._retention), logger, clock)
         self._rows: Final[list[Row]] = []
         self._rest = Batch()
         self._states: dict[str, dict[str, str]] = {}
@@ -95,7 +99,7 @@ class Ledger:
         read. Before the first row is added."""
         try:
             with closing(connect(self._store.path.parent)) as connection:
-                last = connection.execute("SELECT request_id FROM calls ORDER BY id DESC LIMIT ?", (_LAST_ROWS,))
+                last = connection.execute("SELECT request_id FROM entries ORDER BY id DESC LIMIT ?", (_LAST_ROWS,))
                 return frozenset(request_id for (request_id,) in last).intersection(request_ids)
         except (LedgerError, sqlite3.Error):
             return frozenset()

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from chatgpt_platform.ledger import totals
+from chatgpt_platform.ledger import schema, totals
 from chatgpt_platform.ledger.database import connect
 from chatgpt_platform.ledger.totals import CLIENT_TOTALS, CLIENTS, HOUR, HOURS, OF_ROWS, SERVICES, TOTALS, Table
 from chatgpt_platform.ledger.transactions import transaction
@@ -64,7 +64,8 @@ _Filters: TypeAlias = dict[str, str]
 _COST: Final = totals.SUMS.index("cost")
 _MILLION: Final = 10**6
 _NONE: Final = -1
-"""An id below all others."""
+_AFTER_ALL: Final = 2**63 - 1
+"""Ids below and above all others."""
 
 
 def figures(connection: sqlite3.Connection, query: Query, zone: datetime.tzinfo) -> list[Figures]:
@@ -138,18 +139,20 @@ class _Reader:
         yield from self._rows("id > ? AND +time >= ? AND +time < ?", (after, since, until))
 
     def rows_at(self, since: int, until: int, last: int | None) -> Iterator[tuple[str | int, _Sums]]:
-        """From the rows of a time, up to an id."""
-        if last is None:
-            yield from self._rows("time >= ? AND time < ?", (since, until))
-        else:
-            yield from self._rows("time >= ? AND time < ? AND +id <= ?", (since, until, last))
+        """From the rows of a time, up to an id: from those whose ids are near it, and from the odd ones."""
+        end = _AFTER_ALL if last is None else last
+        bounds = (since - schema.EARLY) * _MILLION, min((until + schema.LATE + 1) * _MILLION, end)
+        yield from self._rows(
+            f"id >= ? AND id <= ? AND +time >= ? AND +time < ? AND NOT ({schema.ODD})", (*bounds, since, until)
+        )
+        yield from self._rows(f"time >= ? AND time < ? AND {schema.ODD} AND +id <= ?", (since, until, end))
 
     def _rows(self, condition: str, values: tuple[int, ...]) -> Iterator[tuple[str | int, _Sums]]:
         slot = f"(CAST(time AS INTEGER) - {self._shift}) / {HOUR} * {HOUR} + {self._shift}"
         yield from self._read(
             f"SELECT {slot if self._by in ('day', 'hour') else self._by}, {_selected(OF_ROWS)} "  # noqa: S608
-            f"FROM calls WHERE {condition}{self._where()} GROUP BY 1",
-            values,
+            f"FROM calls WHERE true{self._where()} AND {condition} GROUP BY 1",  # names first: they hold for few
+            (*self._filters.values(), *values),
         )
 
     def _totals(self, table: Table, span: int, start: int, end: int) -> Iterator[tuple[str | int, _Sums]]:
@@ -165,13 +168,13 @@ class _Reader:
             )
         else:
             source = f"SELECT {name}, {sums} FROM {table.name} WHERE span = ?1 AND slot >= ?2 AND slot < ?3"  # noqa: S608
-        yield from self._read(f"{source}{self._where()} GROUP BY 1", (span, start, end))
+        yield from self._read(f"{source}{self._where()} GROUP BY 1", (span, start, end, *self._filters.values()))
 
     def _where(self) -> str:
         return "".join(f" AND {name} = ?" for name in self._filters)
 
-    def _read(self, statement: str, values: Iterable[int]) -> Iterator[tuple[str | int, _Sums]]:
-        for name, *sums in self._connection.execute(statement, (*values, *self._filters.values())):
+    def _read(self, statement: str, values: Iterable[int | str]) -> Iterator[tuple[str | int, _Sums]]:
+        for name, *sums in self._connection.execute(statement, (*values,)):
             rest = sums.pop()
             sums[_COST] = sums[_COST] * _MILLION + rest
             yield name, tuple(sums)
@@ -202,10 +205,13 @@ def _selected(sums: dict[str, str]) -> str:
 
 
 def _bounds(connection: sqlite3.Connection, query: Query, shift: int) -> tuple[int, int]:
-    """``since`` and ``until`` as hours, within those that there is anything of."""
+    """``since`` and ``until`` as hours, within those that there may be anything of."""
+    odd = f"FROM entries WHERE {schema.ODD}"
     slots = connection.execute(
-        "SELECT (SELECT min(slot) FROM hours WHERE span = ?1), (SELECT max(slot) FROM hours WHERE span = ?1), "
-        "(SELECT min(time) FROM calls), (SELECT max(time) FROM calls)", (HOUR,)
+        "SELECT (SELECT min(slot) FROM hours WHERE span = ?1), (SELECT max(slot) FROM hours WHERE span = ?1), "  # noqa: S608
+        "(SELECT min(id) / ?2 - ?3 FROM entries), (SELECT max(id) / ?2 + ?4 FROM entries), "
+        f"(SELECT min(time) {odd}), (SELECT max(time) {odd})",
+        (HOUR, _MILLION, schema.LATE, schema.EARLY),
     ).fetchone()  # fmt: skip
     known = [slot for slot in slots if slot is not None]
     if not known:

@@ -16,7 +16,7 @@ from chatgpt_platform.ledger.transactions import transaction
 LOT: Final = 5000
 _SMALLEST_LOT: Final = 50
 _SAID_LOT: Final = 100
-_ROW_BYTES: Final = 256
+_ROW_BYTES: Final = 128
 """What a row takes, indexes and totals included, roughly."""
 _SLACK: Final = 0.98
 """Of the size, down to which a file that is too large is brought."""
@@ -67,13 +67,16 @@ def used(connection: sqlite3.Connection) -> int:
 
 
 def remove(connection: sqlite3.Connection, condition: str, values: tuple[int | str, ...]) -> int:
-    """Delete rows and take them out of the totals by client; how many. Inside a transaction."""
+    """Delete rows and take them out of the totals by client; how many. Inside a transaction.
+
+    ``condition``: SQL about ``entries``.
+    """
     marks = totals.marks(connection)
     totals.subtract(
         connection, totals.CLIENTS, marks["shift"], f"{condition} AND id <= ?",
         (*values, marks[totals.CLIENTS.mark]),
     )  # fmt: skip
-    return connection.execute(f"DELETE FROM calls WHERE {condition}", values).rowcount  # noqa: S608
+    return connection.execute(f"DELETE FROM entries WHERE {condition}", values).rowcount  # noqa: S608
 
 
 def _expire(connection: sqlite3.Connection, before: int) -> bool:
@@ -85,8 +88,8 @@ def _expire(connection: sqlite3.Connection, before: int) -> bool:
 
 
 def _remove_denied(connection: sqlite3.Connection, lot: int) -> int:
-    last = _last_of(connection, "outcome = 'denied'", lot)
-    return 0 if last is None else remove(connection, "outcome = 'denied' AND id <= ?", (last,))
+    last = _last_of(connection, "traits < 0", lot)
+    return 0 if last is None else remove(connection, "traits < 0 AND id <= ?", (last,))
 
 
 def _remove_oldest(connection: sqlite3.Connection, lot: int, before: int | None = None) -> int:
@@ -108,7 +111,7 @@ def _last_of(connection: sqlite3.Connection, condition: str, lot: int) -> int | 
     """The last id of the oldest lot of such rows; None without any. Rows that are in no total yet stay."""
     rolled = totals.marks(connection)[totals.SERVICES.mark]
     (last,) = connection.execute(
-        "SELECT max(id) FROM (SELECT id FROM calls "  # noqa: S608
+        "SELECT max(id) FROM (SELECT id FROM entries "  # noqa: S608
         f"WHERE {condition} AND id <= ? ORDER BY id LIMIT ?)",
         (rolled, lot),
     ).fetchone()

@@ -43,8 +43,17 @@ _TYPES: Final = {
     "usage": "TEXT NOT NULL",
 }
 COLUMNS: Final = tuple(_TYPES)
-"""Of a row as it is added; in the table ``calls`` they stand behind ``id``."""
-DECLARATIONS: Final = ", ".join(f"{name} {kind.format(name=name)}" for name, kind in _TYPES.items())
+"""Of a row as it is added; in the view ``calls`` they stand behind ``id``."""
+TRAITS: Final = ("key", "endpoint", "model", "upstream", "status", "priced", "stream", "outcome", "usage")
+"""What many calls have in common: the table ``traits`` holds each set of them once, and a row names its set."""
+ENTRY: Final = tuple(name for name in COLUMNS if name not in TRAITS)
+"""What each call has of its own; in the table ``entries`` behind ``id`` and ``traits``."""
+
+
+def declared(names: tuple[str, ...]) -> str:
+    """SQL that declares these columns."""
+    return ", ".join(f"{name} {_TYPES[name].format(name=name)}" for name in names)
+
 
 SAID_COLUMNS: Final = ("time", "request_id", "key", "client", "prompt", "answer")
 """Of the table ``said``, behind its ``id``."""

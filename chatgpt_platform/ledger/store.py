@@ -99,7 +99,7 @@ class Store:
         """Go on behind the last id, and with the owner's hours."""
         self._recognise(connection)
         marks = totals.marks(connection)
-        for (last,) in connection.execute("SELECT max(id) FROM calls UNION ALL SELECT max(id) FROM said"):
+        for (last,) in connection.execute("SELECT max(id) FROM entries UNION ALL SELECT max(id) FROM said"):
             self._last = max(self._last, last or 0, *marks.values())
         if marks["shift"] != self._shift:
             # The totals of clients are made anew from their rows; the others keep the hours they were made of.

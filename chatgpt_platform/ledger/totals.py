@@ -2,12 +2,13 @@
 
 A slot begins at ``shift`` seconds behind a whole span: the shift is where an hour begins in the owner's time zone,
 so that a day of that zone is made of whole slots. Every table holds one line for each span, slot and names. All
-sums are made by SQLite, in lots: a lot is grouped once, and the result added to each table.
+sums are made by SQLite, in lots: the rows of a lot are grouped once, and all sums are made of the groups.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,10 @@ EIGHT_DAYS: Final = 8 * DAY
 
 _LIMIT: Final = 9 * 10**18
 """Where sums stop, below the end of 64 bits: an upstream that reports nonsense must not stop the account."""
+_SHARES: Final = 3
+_SAMPLE: Final = 1000
+"""Rows of a lot by which it is cut into shares; a smaller lot is not cut."""
+_ABOVE_ALL_TEXTS: Final = b""
 _COST: Final = f"min(sum(cost / 1000000) * 1000000 + sum(cost % 1000000), {_LIMIT})"
 
 SUMS: Final = (
@@ -38,6 +43,38 @@ OF_ROWS: Final = {
     "estimated": "sum(usage = 'estimated')",
 }
 """How each of ``SUMS`` is made of rows."""
+_OF_GROUPS: Final = {
+    "calls": "count(*)",
+    "prompt_tokens": "sum(prompt_tokens)",
+    "cached_tokens": "sum(cached_tokens)",
+    "completion_tokens": "sum(completion_tokens)",
+    "cost": _COST,
+}
+"""What is added up of rows that have all names and traits in common."""
+_OF_LINES: Final = {
+    "calls": "calls",
+    "complete": "calls * (outcome = 'complete')",
+    "client_left": "calls * (outcome = 'client_left')",
+    "upstream_failed": "calls * (outcome = 'upstream_failed')",
+    "denied": "calls * (outcome = 'denied')",
+    "cut": "calls * (outcome = 'cut')",
+    "prompt_tokens": "prompt_tokens",
+    "cached_tokens": "cached_tokens",
+    "completion_tokens": "completion_tokens",
+    "cost": "cost",
+    "unpriced": "calls * (priced = 0)",
+    "estimated": "calls * (usage = 'estimated')",
+}
+"""What a group adds to each of ``SUMS``."""
+_COUNTS: Final = ("calls", "complete", "client_left", "upstream_failed", "denied", "cut", "unpriced", "estimated")
+"""Those of ``SUMS`` that no upstream can drive out of bounds."""
+_TRAITS: Final = "CROSS JOIN traits ON traits.id = lot.traits"
+_BY_CLIENT: Final = f"temp.lot AS lot {_TRAITS}"
+_BY_TRAITS: Final = (
+    f"(SELECT slot, traits, {', '.join(f'sum({name}) AS {name}' for name in _OF_GROUPS if name != 'cost')}, "  # noqa: S608
+    f"{_COST} AS cost FROM temp.lot GROUP BY 2, 1) AS lot {_TRAITS}"
+)
+"""The groups of a lot: all of them, and those that are left without the clients."""
 
 
 @dataclass(frozen=True)
@@ -51,30 +88,23 @@ class Table:
 
 @dataclass(frozen=True)
 class Kind:
-    """Totals that are made of the same groups of rows. ``mark``: in ``marks``, up to which id rows are in them.
-
-    ``lot``: rows to add up at a time, some 0.2 seconds' work; more are cheaper a row, and take more memory.
-    """
+    """Totals that are made together. ``mark``: in ``marks``, up to which id rows are in them; ``groups``: SQL for
+    the groups of a lot that they are made of."""
 
     mark: str
-    lot: int
-    names: tuple[str, ...]
+    groups: str
     tables: tuple[Table, ...]
-
-    @property
-    def span(self) -> int:
-        """Of the groups: the shortest that a table has."""
-        return min(span for table in self.tables for span in table.spans)
 
 
 TOTALS: Final = Table("totals", ("key", "model", "upstream"), (HOUR, DAY, EIGHT_DAYS))
 HOURS: Final = Table("hours", ("model", "upstream"), (HOUR,))
 CLIENT_TOTALS: Final = Table("client_totals", ("key", "client"), (DAY, EIGHT_DAYS))
 
-SERVICES: Final = Kind("rolled", 50_000, TOTALS.names, (TOTALS, HOURS))
+SERVICES: Final = Kind("rolled", _BY_TRAITS, (TOTALS, HOURS))
 """They stay when their rows go."""
-CLIENTS: Final = Kind("clients_rolled", 100_000, CLIENT_TOTALS.names, (CLIENT_TOTALS,))
+CLIENTS: Final = Kind("clients_rolled", _BY_CLIENT, (CLIENT_TOTALS,))
 """They are the sums of the rows that are there."""
+KINDS: Final = (SERVICES, CLIENTS)
 
 
 def marks(connection: sqlite3.Connection) -> dict[str, int]:
@@ -89,68 +119,85 @@ def mark(connection: sqlite3.Connection, name: str, value: int) -> None:
 
 def prepare(connection: sqlite3.Connection) -> None:
     """Make the tables of a lot, in memory, which the rest of this module works with."""
-    for kind in (SERVICES, CLIENTS):
-        names = ", ".join(f"{name} TEXT" for name in kind.names)
-        sums = ", ".join(f"{name} INTEGER" for name in SUMS)
-        connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS lot_{kind.mark} (slot INTEGER, {names}, {sums})")
+    connection.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS lot "
+        f"(slot INTEGER, client TEXT, traits INTEGER, {', '.join(f'{name} INTEGER' for name in _OF_GROUPS)})"
+    )
 
 
-def add(connection: sqlite3.Connection, kind: Kind, shift: int, after: int, last: int) -> None:
+def add(connection: sqlite3.Connection, kinds: Iterable[Kind], shift: int, after: int, last: int) -> None:
     """Add the rows behind the id ``after`` up to ``last`` to the totals. Inside a transaction."""
-    _group(connection, kind, shift, "id > ? AND id <= ?", (after, last))
-    for table in kind.tables:
-        _apply(connection, kind, table, shift, "+")
+    connection.execute("DELETE FROM temp.lot")
+    for first, end in _shares(connection, after, last):
+        _group(connection, shift, "id > ? AND id <= ? AND client >= ? AND client < ?", (after, last, first, end))
+    for kind in kinds:
+        _apply(connection, kind, shift, "")
 
 
 def subtract(
     connection: sqlite3.Connection, kind: Kind, shift: int, condition: str, values: tuple[int | str, ...]
 ) -> None:
-    """Take these rows out of the totals they are in, before they are deleted. Inside a transaction."""
-    _group(connection, kind, shift, condition, values)
-    for table in kind.tables:
-        _apply(connection, kind, table, shift, "-")
-        _remove_empty(connection, kind, table, shift)
+    """Take these rows out of the totals they are in, before they are deleted. Inside a transaction.
+
+    ``condition``: SQL about ``entries``.
+    """
+    connection.execute("DELETE FROM temp.lot")
+    _group(connection, shift, condition, values)
+    _apply(connection, kind, shift, "-")
+    _remove_empty(connection, kind, shift)
+
+
+def _shares(connection: sqlite3.Connection, after: int, last: int) -> Iterator[tuple[str, str | bytes]]:
+    """Cut the clients of a lot, by its first rows, into ranges of as many rows: from the first, below the second.
+
+    SQLite sorts in memory, where a share takes a third of what the lot would; its totals are still made once.
+    """
+    clients = sorted(
+        client
+        for (client,) in connection.execute(
+            "SELECT client FROM entries WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", (after, last, _SAMPLE)
+        )
+    )
+    shares = _SHARES if len(clients) == _SAMPLE else 1
+    edges = [clients[len(clients) * number // shares] for number in range(1, shares)]
+    yield from zip(["", *edges], [*edges, _ABOVE_ALL_TEXTS], strict=True)
 
 
 def _group(
-    connection: sqlite3.Connection, kind: Kind, shift: int, condition: str, values: tuple[int | str, ...]
+    connection: sqlite3.Connection, shift: int, condition: str, values: tuple[int | str | bytes, ...]
 ) -> None:
-    connection.execute(f"DELETE FROM temp.lot_{kind.mark}")  # noqa: S608 - of our own names
+    """Group rows by all that any totals tell apart: the one time that they are sorted."""
     # By what differs most first: it is what rows are compared by.
-    columns = ", ".join(str(number + 1) for number in reversed(range(len(kind.names) + 1)))
     connection.execute(
-        f"INSERT INTO temp.lot_{kind.mark} "  # noqa: S608
-        f"SELECT {_slot('CAST(time AS INTEGER)', kind.span, shift)}, {', '.join(kind.names)}, "
-        f"{_sums(OF_ROWS)} FROM calls WHERE {condition} GROUP BY {columns}",
+        f"INSERT INTO temp.lot SELECT {_slot('CAST(time AS INTEGER)', HOUR, shift)}, client, traits, "  # noqa: S608
+        f"{', '.join(_OF_GROUPS.values())} FROM entries WHERE {condition} GROUP BY 2, 3, 1",
         values,
     )
 
 
-def _apply(connection: sqlite3.Connection, kind: Kind, table: Table, shift: int, sign: str) -> None:
-    names = ", ".join(table.names)
-    columns = ", ".join(str(number + 1) for number in range(len(table.names) + 2))
-    sums = _sums({name: f"sum({name})" for name in SUMS}, "" if sign == "+" else "-")
-    sets = ", ".join(f"{name} = min({name} + excluded.{name}, {_LIMIT})" for name in SUMS)
-    for span in table.spans:
-        connection.execute(
-            f"INSERT INTO {table.name} SELECT {span}, {_slot('slot', span, shift)}, {names}, {sums} "  # noqa: S608
-            f"FROM temp.lot_{kind.mark} WHERE true GROUP BY {columns} "
-            f"ON CONFLICT (span, slot, {names}) DO UPDATE SET {sets}"
-        )
+def _apply(connection: sqlite3.Connection, kind: Kind, shift: int, sign: str) -> None:
+    """Add the groups to the lines that there are, or make lines of them."""
+    sums = ", ".join(sign + expression for expression in _OF_LINES.values())
+    added = {name: f"{name} + excluded.{name}" for name in SUMS}
+    added |= {name: f"min({added[name]}, {_LIMIT})" for name in SUMS if name not in _COUNTS}
+    sets = ", ".join(f"{name} = {value}" for name, value in added.items())
+    for table in kind.tables:
+        names = ", ".join(table.names)
+        for span in table.spans:
+            connection.execute(
+                f"INSERT INTO {table.name} SELECT {span}, {_slot('slot', span, shift)}, {names}, {sums} "  # noqa: S608
+                f"FROM {kind.groups} WHERE true ON CONFLICT (span, slot, {names}) DO UPDATE SET {sets}"
+            )
 
 
-def _remove_empty(connection: sqlite3.Connection, kind: Kind, table: Table, shift: int) -> None:
-    names = ", ".join(table.names)
-    for span in table.spans:
-        connection.execute(
-            f"DELETE FROM {table.name} WHERE calls <= 0 AND (span, slot, {names}) IN "  # noqa: S608
-            f"(SELECT {span}, {_slot('slot', span, shift)}, {names} FROM temp.lot_{kind.mark})"
-        )
-
-
-def _sums(expressions: dict[str, str], sign: str = "") -> str:
-    """SQL for all sums in their order; that of the cost never passes 64 bits on its way."""
-    return ", ".join(sign + expression for expression in (expressions | {"cost": _COST}).values())
+def _remove_empty(connection: sqlite3.Connection, kind: Kind, shift: int) -> None:
+    for table in kind.tables:
+        names = ", ".join(table.names)
+        for span in table.spans:
+            connection.execute(
+                f"DELETE FROM {table.name} WHERE calls <= 0 AND (span, slot, {names}) IN "  # noqa: S608
+                f"(SELECT {span}, {_slot('slot', span, shift)}, {names} FROM {kind.groups})"
+            )
 
 
 def _slot(time: str, span: int, shift: int) -> str:

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from chatgpt_platform.ledger import totals
 from chatgpt_platform.ledger.retention import Retention
-from chatgpt_platform.ledger.totals import CLIENTS, SERVICES, Kind
+from chatgpt_platform.ledger.totals import KINDS, Kind
 from chatgpt_platform.ledger.transactions import transaction
 
-PERIODS: Final = {SERVICES: 10.0, CLIENTS: 3600.0}
+LOT: Final = 100_000
+"""Rows to roll up at a time, some 0.2 seconds' work; more are cheaper a row, and longer to add up for reports."""
+PERIOD: Final = 60.0
 """Seconds that rows wait to be rolled up, if they are fewer than a lot. Reports add up what still waits."""
+_NO_END: Final = 2**63 - 1
 _CHECKED_EVERY: Final = 60.0
 _CHECKED_AFTER: Final = 20_000
 """Seconds, and rows, after which age and size are looked at again."""
 
 
-def roll_up(connection: sqlite3.Connection, kind: Kind, lot: int = 0) -> int:
-    """Roll a lot of rows up, in one transaction with the mark; how many there were. ``lot``: 0 for the usual."""
+def roll_up(
+    connection: sqlite3.Connection, kinds: Sequence[Kind] = KINDS, lot: int = LOT, until: int = _NO_END
+) -> int:
+    """Roll a lot of rows up, in one transaction with the marks; how many there were.
+
+    ``kinds``: totals that are of the same rows by now; ``until``: the last id to be in them.
+    """
     with transaction(connection):
         marks = totals.marks(connection)
-        after = marks[kind.mark]
+        after = marks[kinds[0].mark]
         count, last = connection.execute(
-            "SELECT count(*), max(id) FROM (SELECT id FROM calls WHERE id > ? ORDER BY id LIMIT ?)",
-            (after, lot or kind.lot),
+            "SELECT count(*), max(id) FROM (SELECT id FROM entries WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)",
+            (after, until, lot),
         ).fetchone()
         if count:
-            totals.add(connection, kind, marks["shift"], after, last)
-            totals.mark(connection, kind.mark, last)
+            totals.add(connection, kinds, marks["shift"], after, last)
+        reached = until if count < lot and until < _NO_END else last
+        if reached is not None:
+            for kind in kinds:
+                totals.mark(connection, kind.mark, reached)
     return int(count)
+
+
+def catch_up(connection: sqlite3.Connection) -> bool:
+    """Roll up a lot for totals that are behind the others, since they are made anew; whether there were such."""
+    marks = totals.marks(connection)
+    most = max(marks[kind.mark] for kind in KINDS)
+    late = [kind for kind in KINDS if marks[kind.mark] < most]
+    if late:
+        roll_up(connection, late, LOT, until=most)
+    return bool(late)
 
 
 class Upkeep:
@@ -38,8 +61,9 @@ class Upkeep:
 
     def __init__(self, retention: Retention) -> None:
         self._retention: Final = retention
-        self._waiting: Final = dict.fromkeys(PERIODS, 0)
-        self._waits_since: Final = dict.fromkeys(PERIODS, 0.0)
+        self._waiting = 0.0
+        self._waits_since = 0.0
+        self._catching_up = False
         self._checked_at = 0.0
         self._unchecked = 0
         self._checking = False
@@ -47,41 +71,37 @@ class Upkeep:
 
     def begin(self) -> None:
         """The file was opened: what waits in it is not known."""
-        for kind in PERIODS:
-            self._waiting[kind] = kind.lot
-        self._checking = True
+        self._waiting = math.inf
+        self._catching_up = self._checking = True
 
     def written(self, count: int) -> None:
         """So many rows were put in."""
-        now = time.monotonic()
-        for kind in PERIODS:
-            if not self._waiting[kind]:
-                self._waits_since[kind] = now
-            self._waiting[kind] += count
+        if not self._waiting:
+            self._waits_since = time.monotonic()
+        self._waiting += count
         self._unchecked += count
 
     def rest(self) -> float:
         """Seconds until something is due."""
         now = time.monotonic()
-        if self._checking or self._unchecked >= _CHECKED_AFTER:
+        if self._catching_up or self._checking or self._waiting >= LOT or self._unchecked >= _CHECKED_AFTER:
             return 0.0
         rest = self._checked_at + _CHECKED_EVERY - now
-        for kind, period in PERIODS.items():
-            if self._waiting[kind] >= kind.lot:
-                return 0.0
-            if self._waiting[kind]:
-                rest = min(rest, self._waits_since[kind] + period - now)
+        if self._waiting:
+            rest = min(rest, self._waits_since + PERIOD - now)
         return max(rest, 0.0)
 
     def step(self, connection: sqlite3.Connection) -> bool:
         """Do one piece of what is due, a fraction of a second's work; whether there was any."""
         now = time.monotonic()
-        for kind, period in PERIODS.items():
-            waiting = self._waiting[kind]
-            if waiting >= kind.lot or (waiting and now >= self._waits_since[kind] + period):
-                done = roll_up(connection, kind)
-                self._waiting[kind] = waiting if done == kind.lot else 0
+        if self._catching_up:
+            self._catching_up = catch_up(connection)
+            if self._catching_up:
                 return True
+        if self._waiting >= LOT or (self._waiting and now >= self._waits_since + PERIOD):
+            self._waiting = self._waiting - LOT if roll_up(connection, KINDS, LOT) == LOT else 0.0
+            self._waits_since = now
+            return True
         if self._unchecked >= _CHECKED_AFTER or now >= self._checked_at + _CHECKED_EVERY:
             self._checking = True
         if not self._checking:

@@ -6,12 +6,14 @@ import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from chatgpt_platform.ledger import trouble
 from chatgpt_platform.ledger.batch import Batch
-from chatgpt_platform.ledger.inserting import insert, save
+from chatgpt_platform.ledger.inserting import insert_calls, insert_said, save
 from chatgpt_platform.ledger.store import Store
+from chatgpt_platform.ledger.traits import Traits
 from chatgpt_platform.ledger.transactions import transaction
 from chatgpt_platform.ledger.upkeep import Upkeep
 
@@ -35,14 +37,16 @@ def states_in(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
 class Writer:
     """``give`` and ``close`` belong to the event loop's thread, all else to the writer's own."""
 
-    def __init__(self, store: Store, upkeep: Upkeep, logger: logging.Logger) -> None:
+    def __init__(self, store: Store, upkeep: Upkeep, logger: logging.Logger, clock: Callable[[], int]) -> None:
         self._store: Final = store
         self._upkeep: Final = upkeep
         self._logger: Final = logger
+        self._clock: Final = clock
         self._changed: Final = threading.Condition()
         self._given = Batch()
         self._pending = Batch()
         self._waiting = (0, 0)
+        self._traits: Traits | None = None
         self._closing = False
         self._failures = 0
         self._failing_since_lost = 0
@@ -143,11 +147,16 @@ class Writer:
 
     def _put(self, connection: sqlite3.Connection) -> None:
         batch, unfit = self._pending, list[str]()
+        traits = self._traits
+        if traits is None or traits.connection is not connection:
+            self._traits = traits = Traits(connection)
         with transaction(connection):
-            now = time.time_ns() // 1000
+            traits.renew()
+            now = self._clock() // 1000
             # Ids first: a batch whose transaction fails takes new ones.
-            insert(connection, "calls", batch.rows, self._store.next_id(now, len(batch.rows)), unfit.append)
-            insert(connection, "said", batch.said, self._store.next_id(now, len(batch.said)), unfit.append)
+            first = self._store.next_id(now, len(batch.rows))
+            insert_calls(connection, traits, batch.rows, first, unfit.append)
+            insert_said(connection, batch.said, self._store.next_id(now, len(batch.said)), unfit.append)
             for kind, states in batch.states.items():
                 if states.replaced:
                     connection.execute("DELETE FROM states WHERE kind = ?", (kind,))

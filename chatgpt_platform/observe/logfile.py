@@ -56,6 +56,11 @@ class LogFile:
         """Lines for which there was no room, from the start on."""
         return self._buffer.lost
 
+    @property
+    def failing(self) -> bool:
+        """Whether the file could not be written the last time."""
+        return self._failing
+
     def open(self) -> int:
         """Open the file, making its directory first where there is none; its descriptor. Raises OSError."""
         try:

@@ -24,6 +24,10 @@ _FOREIGN: Final = ("tornado", "asyncio", "concurrent.futures")
 _AT_ONCE: Final = 64
 """Records that become lines together: one after the other costs less than each amid the work of its call."""
 
+_MUCH: Final = 128 * 1024
+"""Bytes of lines that are written without waiting for the timer: megabytes of them would take memory, and their
+places in the processor's cache."""
+
 
 class Logs:
     """The access log and the application log of one configuration.
@@ -48,6 +52,8 @@ class Logs:
         self._files: Final[tuple[LogFile, ...]] = files
         self._access: Final[Sink] = files[0] if files else self._console
         self._records: list[Record] = []
+        self._held = 0
+        """Bytes of lines since the file was written."""
         self._at_once: Final = _AT_ONCE if files else 1  # on the console they stand between other lines
         self._handler: Final = LineHandler((self._console, *files[1:]), redactor, tracebacks=level == "debug")
         self._attach(level)
@@ -71,6 +77,7 @@ class Logs:
     def flush(self) -> None:
         """Put on disk what was written since the last time; for the owner's timer."""
         self._write_records()
+        self._held = 0
         self._access.flush()
         self._handler.flush()
 
@@ -87,8 +94,14 @@ class Logs:
 
     def _write_records(self) -> None:
         records, self._records = self._records, []
-        if records:
-            self._access.write(access.lines(records, self._redactor), len(records))
+        if not records:
+            return
+        lines = access.lines(records, self._redactor)
+        self._access.write(lines, len(records))
+        self._held += len(lines)
+        if self._held >= _MUCH and self._files and not self._files[0].failing:
+            self._held = 0
+            self._access.flush()
 
     def _let_go(self) -> None:
         self._write_records()

@@ -106,7 +106,7 @@ def test_totals_of_a_key_go_even_where_its_rows_went_before(tmp_path: Path) -> N
     try:
         totals.prepare(connection)
         with transaction(connection):
-            assert retention.remove(connection, "key = ?", ("ann",)) == 3
+            assert retention.remove(connection, "traits IN (SELECT id FROM traits WHERE key = ?)", ("ann",)) == 3
     finally:
         connection.close()
     assert lines(tmp_path, "key") == {"ann": 3, "bob": 2}
@@ -115,6 +115,22 @@ def test_totals_of_a_key_go_even_where_its_rows_went_before(tmp_path: Path) -> N
     assert lines(tmp_path, "key") == {"bob": 2}
     assert lines(tmp_path, "model") == {"gpt-4o-mini": 2}
     assert occurrences(tmp_path, b"ann") == 0
+
+
+def test_calls_that_come_while_it_erases_do_not_lose_what_they_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go with the others, or come with names of their own: none stays behind nameless."""
+    written(tmp_path, row(key="ann"), row(key="bob"))
+    monkeypatch.setattr(erasure, "_lots", lambda _: [])  # all of them came after the last look
+    assert erase(tmp_path, "ann") == 1
+    connection = connect(tmp_path)
+    try:
+        assert connection.execute("SELECT (SELECT count(*) FROM entries), key FROM calls").fetchall() == [
+            (1, "bob")
+        ]
+    finally:
+        connection.close()
 
 
 def test_a_reader_that_holds_a_copy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatgpt_platform.ledger import database, totals
-from chatgpt_platform.ledger.inserting import insert
+from chatgpt_platform.ledger import database, schema, totals
+from chatgpt_platform.ledger.inserting import insert_calls
 from chatgpt_platform.ledger.reports import By, Figures, Query, connect, figures, pieces
 from chatgpt_platform.ledger.rows import COLUMNS, COST_LIMIT, OUTCOMES, USAGES, Row
 from chatgpt_platform.ledger.totals import CLIENTS, DAY, EIGHT_DAYS, HOUR, SERVICES
+from chatgpt_platform.ledger.traits import Traits
 from chatgpt_platform.ledger.transactions import transaction
 from chatgpt_platform.ledger.trouble import LedgerError
 from chatgpt_platform.ledger.upkeep import roll_up
@@ -88,10 +89,10 @@ def test_any_report_is_the_sum_of_its_rows(
             totals.prepare(connection)
             with transaction(connection):
                 totals.mark(connection, "shift", shift)
-                insert(connection, "calls", rows, 1, pytest.fail)
+                insert_calls(connection, Traits(connection), rows, 1, pytest.fail)
             for kind, count in ((SERVICES, rolled), (CLIENTS, clients)):
                 while count:
-                    count -= roll_up(connection, kind, min(count, 7)) or count
+                    count -= roll_up(connection, [kind], min(count, 7)) or count
             for query in asked:
                 same(connection, rows, query, shift)
         finally:
@@ -174,11 +175,73 @@ def test_sums_stop_before_they_leave_64_bits(tmp_path: Path) -> None:
     try:
         totals.prepare(connection)
         with transaction(connection):
-            insert(connection, "calls", [row(cost=COST_LIMIT)] * 20, 1, pytest.fail)
+            insert_calls(connection, Traits(connection), [row(cost=COST_LIMIT)] * 20, 1, pytest.fail)
         query = Query(*ALWAYS, "model")
         assert figures(connection, query, datetime.UTC)[0].cost == COST_LIMIT * 20  # from the rows
         for kind in (SERVICES, CLIENTS):
-            assert [roll_up(connection, kind, 12) for _ in range(3)] == [12, 8, 0]
+            assert [roll_up(connection, [kind], 12) for _ in range(3)] == [12, 8, 0]
         assert figures(connection, query, datetime.UTC)[0].cost == 9 * 10**18
     finally:
         connection.close()
+
+
+def test_rows_are_found_whenever_they_were_put_in(tmp_path: Path) -> None:
+    """Those whose ids are near their time by their ids, and the odd ones by an index."""
+    lags = (-HOUR, -2.0, -1.0, -0.9, 0.0, 0.3, 100.0, 3599.9, 3600.0, 3601.0, 5.0 * HOUR, 3.0 * DAY)
+    rows: list[Row] = []
+    connection = database.open_to_write(tmp_path, pytest.fail)
+    try:
+        totals.prepare(connection)
+        with transaction(connection):
+            for hour, lag in itertools.product(range(5), lags):
+                for time in (MIDNIGHT + hour * HOUR + 0.001 * len(rows), MIDNIGHT + hour * HOUR + 3599.5):
+                    rows.append(row(time=time, client=f"c{len(rows) % 2}", model=f"m{len(rows) % 3}"))
+                    number = round((time + lag) * 1e6) + len(rows)
+                    insert_calls(connection, Traits(connection), rows[-1:], number, pytest.fail)
+        (odd,) = connection.execute(f"SELECT count(*) FROM entries WHERE {schema.ODD}").fetchone()
+        assert 30 < odd < len(rows) - 30
+        for since, until in itertools.combinations(range(-1, 7), 2):
+            for by in ("client", "day"):
+                asked = Query(MIDNIGHT + since * HOUR, MIDNIGHT + until * HOUR, by, client="c1", model="m1")
+                same(connection, rows, asked)
+        same(connection, rows, Query(*ALWAYS, "client", model="m1"))
+    finally:
+        connection.close()
+
+
+def test_reports_from_rows_read_no_others(tmp_path: Path) -> None:
+    written(tmp_path, *mixed(50))
+    connection = connect(tmp_path)
+    said: list[str] = []
+    connection.set_trace_callback(said.append)
+    try:
+        figures(connection, Query(MIDNIGHT, MIDNIGHT + DAY, "client", model="a"), datetime.UTC)
+        connection.set_trace_callback(None)
+        asked = [statement for statement in said if "FROM calls" in statement or "FROM entries" in statement]
+        plans = [step for statement in asked for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    finally:
+        connection.close()
+    assert any("SEARCH entries USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in step for step in plans)
+    assert any("SEARCH entries USING INDEX entries_odd (time>? AND time<?)" in step for step in plans)
+    assert not [step for step in plans if step.startswith("SCAN entries") and "INDEX entries_odd" not in step]
+
+
+@pytest.mark.parametrize("clients", [1, 2, 3, 40])
+def test_a_lot_that_is_cut_into_shares_has_the_same_totals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: int
+) -> None:
+    rows = [row(client=f"c{number % clients}", cost=number, key="ab"[number % 2]) for number in range(200)]
+    found = []
+    for sample in (1000, 20):
+        monkeypatch.setattr(totals, "_SAMPLE", sample)
+        directory = tmp_path / str(sample)
+        written(directory, *rows)
+        rolled_up(directory)
+        connection = connect(directory)
+        try:
+            assert connection.execute("SELECT sum(calls) FROM totals WHERE span = 3600").fetchone() == (200,)
+            found.append(connection.execute("SELECT * FROM client_totals").fetchall())
+            same(connection, rows, Query(*ALWAYS, "client"))
+        finally:
+            connection.close()
+    assert found[0] == found[1]

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from chatgpt_platform.ledger import database, retention, totals
-from chatgpt_platform.ledger.inserting import insert
+from chatgpt_platform.ledger import upkeep as upkeep_module
+from chatgpt_platform.ledger.inserting import insert_calls, insert_said
 from chatgpt_platform.ledger.retention import LOT, Limits, Retention, used
 from chatgpt_platform.ledger.rows import Row
 from chatgpt_platform.ledger.totals import CLIENTS, SERVICES
+from chatgpt_platform.ledger.traits import Traits
 from chatgpt_platform.ledger.transactions import transaction
-from chatgpt_platform.ledger.upkeep import Upkeep, roll_up
+from chatgpt_platform.ledger.upkeep import Upkeep, catch_up, roll_up
 from support.ledgers import mixed, row
 
 SECOND = 1_000_000
@@ -31,9 +33,9 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 def put(connection: sqlite3.Connection, rows: list[Row], first: int, *, rolled: bool = True) -> None:
     with transaction(connection):
-        insert(connection, "calls", rows, first, pytest.fail)
+        insert_calls(connection, Traits(connection), rows, first, pytest.fail)
     for kind in (SERVICES, CLIENTS) if rolled else ():
-        while roll_up(connection, kind):
+        while roll_up(connection, [kind]):
             pass
 
 
@@ -56,7 +58,7 @@ def test_rows_go_when_they_are_too_old_and_their_totals_stay(connection: sqlite3
     put(connection, [row(client="old")] * 10, 100 * SECOND)
     put(connection, [row(client="new")] * 5, 200 * SECOND)
     with transaction(connection):
-        insert(connection, "said", [(0.0, "r", "k", "c", "p", "a")] * 250, 90 * SECOND, pytest.fail)
+        insert_said(connection, [(0.0, "r", "k", "c", "p", "a")] * 250, 90 * SECOND, pytest.fail)
     run(connection, Limits(50, 0), now=149)
     assert number(connection, "SELECT count(*) FROM calls") == 15
     run(connection, Limits(50, 0), now=151)
@@ -142,9 +144,44 @@ def test_upkeep_does_what_is_due_and_then_rests(connection: sqlite3.Connection) 
     assert 10 < upkeep.rest() <= 60
     put(connection, [row()] * 500, 2 * SECOND, rolled=False)
     upkeep.written(500)
-    assert 5 < upkeep.rest() <= 10
+    assert 50 < upkeep.rest() <= 60
     assert not upkeep.step(connection)
-    upkeep.written(50_000)
+    upkeep.written(upkeep_module.LOT)
     assert upkeep.rest() == 0
     assert upkeep.step(connection)
     assert number(connection, "SELECT sum(calls) FROM hours") == 1000
+
+
+def test_upkeep_leaves_what_is_less_than_a_lot_for_later(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep_module, "LOT", 100)
+    upkeep = Upkeep(Retention(Limits(0, 0)))
+    while upkeep.step(connection):
+        pass
+    put(connection, [row()] * 250, SECOND, rolled=False)
+    upkeep.written(250)
+    assert [upkeep.step(connection) for _ in range(3)] == [True, True, False]
+    assert number(connection, "SELECT sum(calls) FROM hours") == 200
+    assert 50 < upkeep.rest() <= 60
+
+
+def test_totals_that_are_made_anew_catch_up_with_the_others(connection: sqlite3.Connection) -> None:
+    put(connection, mixed(300), SECOND)
+    before = connection.execute("SELECT * FROM client_totals").fetchall()
+    services = connection.execute("SELECT * FROM totals").fetchall()
+    with transaction(connection):
+        connection.execute("DELETE FROM client_totals")
+        totals.mark(connection, CLIENTS.mark, 0)
+    put(connection, [row(client="later")] * 10, 2 * SECOND, rolled=False)
+    assert catch_up(connection)
+    assert connection.execute("SELECT * FROM client_totals").fetchall() == before
+    assert not catch_up(connection)
+    assert connection.execute("SELECT * FROM totals").fetchall() == services
+    assert roll_up(connection) == 10
+    assert number(connection, "SELECT sum(calls) FROM client_totals WHERE client = 'later'") == 20  # two spans
+    with transaction(connection):  # all rows that were in them are gone
+        totals.mark(connection, CLIENTS.mark, 1)
+        connection.execute("DELETE FROM entries")
+    assert catch_up(connection)
+    assert not catch_up(connection)

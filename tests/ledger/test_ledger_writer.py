@@ -189,7 +189,7 @@ def test_a_fault_of_its_own_does_not_end_it(tmp_path: Path, monkeypatch: pytest.
     with opened(tmp_path, said) as ledger:
         assert put(ledger, "before")
         with monkeypatch.context() as faulty:
-            faulty.delattr("chatgpt_platform.ledger.writer.insert")
+            faulty.delattr("chatgpt_platform.ledger.writer.insert_calls")
             assert not put(ledger, "during", within=0.2)
         assert put(ledger, "after")
     assert requests(tmp_path) == ["before", "during", "after"]

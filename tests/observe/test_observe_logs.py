@@ -333,13 +333,29 @@ def test_lines_are_put_together_in_batches(make: Make, tmp_path: Path) -> None:
     assert shown == [f"r-{number}" for number in range(202)]
 
 
+def test_many_lines_do_not_wait_for_the_timer(make: Make, tmp_path: Path) -> None:
+    logs = make(tmp_path)
+    for number in range(2000):
+        logs.access(record(request_id=f"r-{number}"))
+    written = (tmp_path / "access.log").read_bytes()
+    assert len(written) > 2 * 128 * 1024
+    assert written.endswith(b"\n")
+    logs.flush()
+    shown = [json.loads(line)["request_id"] for line in (tmp_path / "access.log").read_text().splitlines()]
+    assert shown == [f"r-{number}" for number in range(2000)]
+
+
 def test_lines_that_do_not_fit_are_counted_one_by_one(make: Make, tmp_path: Path, out: io.StringIO) -> None:
     logs = make(tmp_path)
+    file = tmp_path / "access.log"
+    file.unlink()
+    file.mkdir()  # so that nothing can be written
     path = "/" + "x" * 500
     for _ in range(10_000):
         logs.access(record(path=path))
+    file.rmdir()
     logs.flush()
-    written = len((tmp_path / "access.log").read_text().splitlines())
+    written = len(file.read_text().splitlines())
     assert 0 < written < 10_000
     assert f"lines lost: {10_000 - written}" in out.getvalue()
     assert logs.lost == 10_000 - written

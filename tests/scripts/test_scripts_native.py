@@ -179,11 +179,11 @@ def test_the_compiler_is_one_that_is_there(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_the_benchmark_measures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(native, "make", lambda: tmp_path)
-    module = (sys.executable, "-m", "chatgpt_platform")
+    module = ("-m", "chatgpt_platform")
     as_shipped = bench_program.chosen(interpreted=False, executable=None)
-    assert (as_shipped.command, as_shipped.path) == (module, tmp_path)
+    assert (as_shipped.command, as_shipped.path) == ((sys.executable, "-OO", *module), tmp_path)
     plain = bench_program.chosen(interpreted=True, executable=None)
-    assert (plain.command, plain.path) == (module, environment.ROOT)
+    assert (plain.command, plain.path) == ((sys.executable, *module), environment.ROOT)
     given = bench_program.chosen(interpreted=False, executable=tmp_path / "program")
     assert given.command == (str(tmp_path / "program"),)
     assert len({as_shipped.about, plain.about, given.about}) == 3

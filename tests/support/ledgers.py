@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from chatgpt_platform.ledger import database, totals
-from chatgpt_platform.ledger.inserting import insert
+from chatgpt_platform.ledger.inserting import insert_calls
 from chatgpt_platform.ledger.ledger import Ledger
 from chatgpt_platform.ledger.rows import COLUMNS, OUTCOMES, USAGES, Row
 from chatgpt_platform.ledger.totals import CLIENTS, SERVICES
+from chatgpt_platform.ledger.traits import Traits
 from chatgpt_platform.ledger.transactions import transaction
 from chatgpt_platform.ledger.upkeep import roll_up
 
@@ -85,11 +86,11 @@ def rolled_up(directory: Path, *later: Row) -> None:
     try:
         totals.prepare(connection)
         for kind in (SERVICES, CLIENTS):
-            while roll_up(connection, kind):
+            while roll_up(connection, [kind]):
                 pass
         (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()
         with transaction(connection):
-            insert(connection, "calls", later, last + 1, pytest.fail)
+            insert_calls(connection, Traits(connection), later, last + 1, pytest.fail)
     finally:
         connection.close()
 
