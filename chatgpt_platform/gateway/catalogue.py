@@ -94,19 +94,7 @@ class Catalogue:
         failures: list[FailedAnswer | Problem] = []
         try:
             if asked:
-                tasks = [
-                    asyncio.create_task(self._learn(each, failures), name=f"models of {each.name}")
-                    for each in asked
-                ]
-                try:
-                    _, late = await asyncio.wait(tasks, timeout=PATIENCE)
-                    if late and not failures:
-                        detail = "an upstream did not list its models in time"
-                        failures.append(Problem(Kind.UPSTREAM_TIMEOUT, detail=detail))
-                finally:
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.wait(tasks)
+                await self._learn_all(asked, failures)
             self._failure = failures[-1] if failures else None
             if not failures:
                 self._fresh_until = self._clock() + KEPT
@@ -114,6 +102,22 @@ class Catalogue:
                 self._fresh_until = self._clock() + AGAIN
         finally:
             self._renewing = None
+
+    async def _learn_all(self, asked: list[Upstream], failures: list[FailedAnswer | Problem]) -> None:
+        tasks = [asyncio.create_task(self._learn(each, failures), name=f"models of {each.name}") for each in asked]
+        cancelled = False
+        try:
+            _, late = await asyncio.wait(tasks, timeout=PATIENCE)
+            if late and not failures:
+                detail = "an upstream did not list its models in time"
+                failures.append(Problem(Kind.UPSTREAM_TIMEOUT, detail=detail))
+        except asyncio.CancelledError:
+            cancelled = True  # no waiting in here: compiled, it would stay what is being handled
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        if cancelled:
+            raise asyncio.CancelledError
 
     async def _learn(self, upstream: Upstream, failures: list[FailedAnswer | Problem]) -> None:
         now = asyncio.get_running_loop().time()

@@ -263,18 +263,19 @@ class Gateway:
                 await response.head()
                 forward.note_head(call, response)
                 reply = await api.reply(call, key, response)
-            except (FailedAnswer, Problem) as failure:
-                call.failure = None
-                if not await self._attempts.again(call, failure):
-                    if _was_sent(failure) and response is not call.refused:
-                        metering.broken_off(call, response)
-                    return self._last_failure(call, failure)
+            except (FailedAnswer, Problem) as error:
+                failure = error  # no waiting in here: compiled, others would meet it as what they are handling
             else:
                 if upstream is not None and upstream in call.unasked:
                     upstream.refuses_usage()
                 if upstream is not None and (reply.stream is None or not upstream.breaker.closed):
                     upstream.answered(key)  # of a stream only the end tells, but for a breaker that waits for news
                 return reply
+            call.failure = None
+            if not await self._attempts.again(call, failure):
+                if _was_sent(failure) and response is not call.refused:
+                    metering.broken_off(call, response)
+                return self._last_failure(call, failure)
 
     def _last_failure(self, call: Call, failure: FailedAnswer | Problem) -> Reply:
         """The Reply to a call that is not sent again. Raises Problem."""

@@ -27,7 +27,8 @@ def answered(call: Call, told: Tokens, body: bytes) -> None:
     record, completion = call.record, told.completion
     if not call.endpoint.metered:
         record.prompt_tokens, record.completion_tokens, record.cached_tokens = told.prompt, completion, told.cached
-        record.usage = NO_USAGE if told == _NOT_TOLD else REPORTED
+        nothing = told.prompt is completion is told.cached is None
+        record.usage = NO_USAGE if nothing else REPORTED
         return
     counted = not completion and not told.prompt and bool(call.endpoint.token_members)
     if counted or (completion is None and call.endpoint.token_members):

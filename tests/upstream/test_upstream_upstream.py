@@ -14,6 +14,7 @@ from chatgpt_platform.settings.secret import Secret
 from chatgpt_platform.upstream.breaker import FAILURES, FIRST
 from chatgpt_platform.upstream.keys import ASIDE, REST, State
 from chatgpt_platform.upstream.upstream import Upstream
+from support.inside import inside
 from support.scripted import Peer, RawServer
 from support.upstreams import upstream
 
@@ -155,7 +156,7 @@ def test_no_line_and_no_repr_holds_a_key(said: list[str]) -> None:
         it.refused(each, 0.0, "401, it was refused")
     asyncio.run(answered(it))
     fail(it, FAILURES)
-    text = "".join([*said, repr(it), repr(vars(it)), repr(it.keys.keys), repr(it.own_key("sk-own"))])
+    text = "".join([*said, repr(it), inside(it), repr(it.keys.keys), repr(it.own_key("sk-own"))])
     assert "sk-" not in text
     assert len(said) == 4
     assert repr(it) == "<Upstream a>"

@@ -263,6 +263,7 @@ def test_a_key_of_the_store_from_its_beginning_to_its_end(api: str, tmp_path: Pa
         assert 0 < spent(running, "carol")["tokens/day"] < 4000
 
 
+@pytest.mark.interpreted("replaces a function of ours")
 def test_a_change_that_cannot_be_read_at_first_is_read_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

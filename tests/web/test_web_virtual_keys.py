@@ -18,6 +18,7 @@ from chatgpt_platform.accounts.keystore import KeyStore
 from chatgpt_platform.simulator.models import MODELS
 from support.fleet import MESSAGES, PATHS, SHAPE_NAMES, SHAPES, ask, calls, fleet, up
 from support.gateway import KEY, Running, gateway, wait_until
+from support.inside import inside
 from support.keyed import ALICE, bearer, sharing, virtual_key
 from support.ways import WAYS as ALL_WAYS
 
@@ -259,7 +260,7 @@ def test_a_key_is_nowhere_but_with_its_holder(tmp_path: Path) -> None:
         running.flush()
         wait_until(lambda: len(running.records()) == 16)
         accounts = running.service.accounts
-        told = running.output() + repr(running.service.settings) + repr(vars(accounts)) + repr(vars(accounts.ring))
+        told = running.output() + repr(running.service.settings) + inside(accounts) + inside(accounts.ring)
         assert Counter(record["key"] for record in running.records()) == {"alice": 9, "bob": 7}
     files = {path.name: path.read_bytes() for path in state.rglob("*") if path.is_file()}
     assert {"ledger.db", "keys.db", "keys.secret"} <= set(files)
