@@ -115,8 +115,9 @@ def collect(distributions: Iterable[str], libraries: Iterable[str]) -> str:
     """All notices as one text, this project's own licence first.
 
     `distributions`: the names of those that are frozen, installed in this environment, and mypy where there are
-    native modules; PyInstaller, whose loader is in every executable, need not be named. `libraries`: the file names of the shared libraries in
-    the bundle, with or without folders; extension modules among them are welcome. Raises NoticeError.
+    native modules; PyInstaller, whose loader is in every executable, need not be named. `libraries`: the file
+    names of the shared libraries in the bundle, with or without folders; extension modules among them are
+    welcome. Raises NoticeError.
     """
     names = sorted({canonical(name) for name in distributions})
     files = sorted({Path(library.replace("\\", "/")).name for library in libraries})
