@@ -11,7 +11,7 @@ from typing import Final
 from chatgpt_platform.ledger import totals
 from chatgpt_platform.ledger.retention import Retention
 from chatgpt_platform.ledger.totals import KINDS, Kind
-from chatgpt_platform.ledger.traits import sweep
+from chatgpt_platform.ledger.traits import Sweep
 from chatgpt_platform.ledger.transactions import transaction
 
 LOT: Final = 100_000
@@ -72,6 +72,7 @@ class Upkeep:
         self._unchecked = 0
         self._checking = False
         self._swept_at = 0.0
+        self._sweeping = Sweep()
         self.begin()
 
     def begin(self) -> None:
@@ -79,6 +80,7 @@ class Upkeep:
         self._waiting = math.inf
         self._catching_up = self._checking = True
         self._swept_at = time.monotonic() + SWEPT_AFTER - SWEPT_EVERY
+        self._sweeping = Sweep()
 
     def written(self, count: int) -> None:
         """So many rows were put in."""
@@ -120,6 +122,6 @@ class Upkeep:
     def _sweep(self, connection: sqlite3.Connection, now: float) -> bool:
         if now < self._swept_at + SWEPT_EVERY:
             return False
-        sweep(connection)
-        self._swept_at = now
+        if not self._sweeping.step(connection):
+            self._swept_at, self._sweeping = now, Sweep()
         return True
