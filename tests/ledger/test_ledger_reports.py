@@ -18,39 +18,17 @@ from hypothesis import strategies as st
 from chatgpt_platform.ledger import database, schema, totals
 from chatgpt_platform.ledger.inserting import insert_calls
 from chatgpt_platform.ledger.reports import By, Figures, Query, connect, figures, pieces
-from chatgpt_platform.ledger.rows import COLUMNS, COST_LIMIT, OUTCOMES, USAGES, Row
+from chatgpt_platform.ledger.rows import COST_LIMIT, OUTCOMES, USAGES, Row
 from chatgpt_platform.ledger.totals import CLIENTS, DAY, EIGHT_DAYS, HOUR, SERVICES
 from chatgpt_platform.ledger.traits import Traits
 from chatgpt_platform.ledger.transactions import transaction
 from chatgpt_platform.ledger.trouble import LedgerError
 from chatgpt_platform.ledger.upkeep import roll_up
-from support.ledgers import MIDNIGHT, mixed, rolled_up, row, written
+from support.ledgers import MIDNIGHT, counted, mixed, rolled_up, row, written
 
 ALWAYS = (-math.inf, math.inf)
 WAYS: tuple[By, ...] = get_args(By)
 ZONES = {0: datetime.UTC, 1800: ZoneInfo("Asia/Kolkata"), 900: ZoneInfo("Asia/Kathmandu")}
-
-
-def counted(rows: Iterable[Row], query: Query, zone: datetime.tzinfo, shift: int) -> dict[str, tuple[int, ...]]:
-    """The same report, by hand."""
-    found: dict[str, list[int]] = {}
-    for values in rows:
-        one: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
-        slot = (int(one["time"]) - shift) // HOUR * HOUR + shift
-        if slot + HOUR <= query.since or slot >= query.until:
-            continue
-        wanted = {"key": query.key, "client": query.client, "model": query.model, "upstream": query.upstream}
-        if any(value is not None and one[name] != value for name, value in wanted.items()):
-            continue
-        moment = datetime.datetime.fromtimestamp(slot, zone)
-        one["day"], one["hour"] = moment.date().isoformat(), moment.isoformat(timespec="minutes")
-        sums = found.setdefault(one[query.by], [0] * len(totals.SUMS))
-        for number, name in enumerate(totals.SUMS):
-            sums[number] += {
-                "calls": 1, "unpriced": not one["priced"], "estimated": one["usage"] == "estimated",
-                **{outcome: one["outcome"] == outcome for outcome in OUTCOMES},
-            }.get(name, one.get(name, 0))  # fmt: skip
-    return {name: tuple(sums) for name, sums in found.items()}
 
 
 def same(connection: Any, rows: Iterable[Row], query: Query, shift: int = 0) -> None:
