@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import sqlite3
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from chatgpt_platform.ledger import schema
-from chatgpt_platform.ledger.trouble import LedgerError, described, is_broken
+from chatgpt_platform.ledger.trouble import LedgerError, NoRoomError, described, is_broken
 
 NAME: Final = "ledger.db"
 COMPANIONS: Final = ("-wal", "-shm")
@@ -135,12 +134,14 @@ def _opened(path: Path, on_older: Callable[[str], None] | None) -> sqlite3.Conne
 
 
 def _tell_older(connection: sqlite3.Connection, path: Path, on_older: Callable[[str], None] | None) -> None:
-    """Raises OSError where the disk has no room for what is to come: it would be filled up first, in vain."""
+    """Raises NoRoomError where the disk would only be filled up, in vain."""
     (count,) = connection.execute("SELECT count(*) FROM calls").fetchone()
     room = count * _ROOM
     if shutil.disk_usage(path.parent).free < room:
-        needed = f"{room // 10**6 + 1} MB more on its disk until it is brought to the format of this version"
-        raise OSError(errno.ENOSPC, f"it needs {needed}")
+        raise NoRoomError(
+            f"bringing it to the format of this version takes {room // 10**6 + 1} MB of its disk for a while; "
+            "make room there"
+        )
     if on_older is not None:
         on_older(
             f"{path} is brought to the format of this version, once; with its {count:,} calls that takes some "

@@ -329,9 +329,8 @@ def test_a_disk_without_room_for_it_is_one_clear_line(first: First, monkeypatch:
         monkeypatch.undo()
         assert ledger.settle(WITHIN)
     assert said.lines[0] == (
-        f"WARNING {first.directory / database.NAME} cannot be written: it needs 1 MB more on its disk until it is "
-        "brought to the format of this version; make room on its disk, or set ledger.size lower; rows wait in "
-        "memory until it can"
+        f"WARNING {first.directory / database.NAME} cannot be written: bringing it to the format of this version "
+        "takes 1 MB of its disk for a while; make room there; rows wait in memory until it can"
     )
     assert [line.split()[0] for line in said.lines] == ["WARNING", "INFO", "WARNING"]
 
