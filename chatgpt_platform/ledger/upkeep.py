@@ -11,6 +11,7 @@ from typing import Final
 from chatgpt_platform.ledger import totals
 from chatgpt_platform.ledger.retention import Retention
 from chatgpt_platform.ledger.totals import KINDS, Kind
+from chatgpt_platform.ledger.traits import Sweep
 from chatgpt_platform.ledger.transactions import transaction
 
 LOT: Final = 100_000
@@ -21,6 +22,9 @@ _NO_END: Final = 2**63 - 1
 _CHECKED_EVERY: Final = 60.0
 _CHECKED_AFTER: Final = 20_000
 """Seconds, and rows, after which age and size are looked at again."""
+SWEPT_AFTER: Final = 3600.0
+SWEPT_EVERY: Final = 24 * 3600.0
+"""Seconds, from the opening on and from then on, after which traits that no row names any more are removed."""
 
 
 def roll_up(
@@ -67,12 +71,16 @@ class Upkeep:
         self._checked_at = 0.0
         self._unchecked = 0
         self._checking = False
+        self._swept_at = 0.0
+        self._sweeping = Sweep()
         self.begin()
 
     def begin(self) -> None:
         """The file was opened: what waits in it is not known."""
         self._waiting = math.inf
         self._catching_up = self._checking = True
+        self._swept_at = time.monotonic() + SWEPT_AFTER - SWEPT_EVERY
+        self._sweeping = Sweep()
 
     def written(self, count: int) -> None:
         """So many rows were put in."""
@@ -86,7 +94,7 @@ class Upkeep:
         now = time.monotonic()
         if self._catching_up or self._checking or self._waiting >= LOT or self._unchecked >= _CHECKED_AFTER:
             return 0.0
-        rest = self._checked_at + _CHECKED_EVERY - now
+        rest = min(self._checked_at + _CHECKED_EVERY, self._swept_at + SWEPT_EVERY) - now
         if self._waiting:
             rest = min(rest, self._waits_since + PERIOD - now)
         return max(rest, 0.0)
@@ -105,8 +113,15 @@ class Upkeep:
         if self._unchecked >= _CHECKED_AFTER or now >= self._checked_at + _CHECKED_EVERY:
             self._checking = True
         if not self._checking:
-            return False
+            return self._sweep(connection, now)
         self._checking = self._retention.step(connection, time.time())
         if not self._checking:
             self._checked_at, self._unchecked = now, 0
         return self._checking
+
+    def _sweep(self, connection: sqlite3.Connection, now: float) -> bool:
+        if now < self._swept_at + SWEPT_EVERY:
+            return False
+        if not self._sweeping.step(connection):
+            self._swept_at, self._sweeping = now, Sweep()
+        return True
