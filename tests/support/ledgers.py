@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import random
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,19 @@ def mixed(count: int, *, days: int = 20, seed: int = 1) -> list[Row]:
         )
         for _ in range(count)
     ]  # fmt: skip
+
+
+def put(connection: sqlite3.Connection, rows: list[Row], first: int, *, rolled: bool = True) -> None:
+    with transaction(connection):
+        insert_calls(connection, Traits(connection), rows, first, pytest.fail)
+    for kind in (SERVICES, CLIENTS) if rolled else ():
+        while roll_up(connection, [kind]):
+            pass
+
+
+def number(connection: sqlite3.Connection, statement: str) -> int:
+    (value,) = connection.execute(statement).fetchone()
+    return int(value or 0)
 
 
 def counted(rows: Iterable[Row], query: Query, zone: datetime.tzinfo, shift: int) -> dict[str, tuple[int, ...]]:
