@@ -1,4 +1,4 @@
-"""Rows are rolled up into totals lot by lot, a share at a time; what happens meanwhile is neither lost nor doubled."""
+"""Rows are rolled up lot by lot, a share at a time; what happens meanwhile is neither lost nor doubled."""
 
 from __future__ import annotations
 
