@@ -90,7 +90,7 @@ def test_totals_that_are_made_anew_catch_up_with_the_others(connection: sqlite3.
 
 
 def test_what_comes_while_a_lot_is_rolled_up_is_not_in_it(connection: sqlite3.Connection) -> None:
-    clients = [f"192.0.2.{number % 100}" for number in range(2000)]
+    clients = [f"192.0.2.{number % 100}" for number in range(8000)]
     put(connection, [row(client=client) for client in clients], SECOND, rolled=False)
     rolling = RollUp(connection)
     shares = 0
@@ -99,8 +99,8 @@ def test_what_comes_while_a_lot_is_rolled_up_is_not_in_it(connection: sqlite3.Co
         put(connection, [row(client="meanwhile")], (2 + shares) * SECOND, rolled=False)
         shares += 1
     assert shares > 1
-    assert rolling.count == 2000
-    assert by_client(connection) == dict.fromkeys(clients, 20)
+    assert rolling.count == 8000
+    assert by_client(connection) == dict.fromkeys(clients, 80)
     assert roll_up(connection) == shares
     assert by_client(connection)["meanwhile"] == shares
 
@@ -108,15 +108,15 @@ def test_what_comes_while_a_lot_is_rolled_up_is_not_in_it(connection: sqlite3.Co
 def test_what_is_erased_while_a_lot_is_rolled_up_is_not_in_it(
     connection: sqlite3.Connection, tmp_path: Path
 ) -> None:
-    clients = [f"192.0.2.{number % 100}" for number in range(2000)]
+    clients = [f"192.0.2.{number % 100}" for number in range(8000)]
     put(connection, [row(client=client) for client in clients], SECOND, rolled=False)
     rolling = RollUp(connection)
     assert rolling.step(connection)
     with closing(erasure.connect_to_erase(tmp_path)) as other:
-        assert erasure.forget(other, client="192.0.2.7") == 20
-        assert erasure.forget(other, client="192.0.2.93") == 20
+        assert erasure.forget(other, client="192.0.2.7") == 80
+        assert erasure.forget(other, client="192.0.2.93") == 80
     while rolling.step(connection):
         pass
-    left = {client: 20 for client in clients if client not in ("192.0.2.7", "192.0.2.93")}
+    left = {client: 80 for client in clients if client not in ("192.0.2.7", "192.0.2.93")}
     assert by_client(connection) == left
-    assert number(connection, "SELECT sum(calls) FROM hours") == 1960
+    assert number(connection, "SELECT sum(calls) FROM hours") == 7840
