@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,7 @@ print(a.twice(200), *sorted({name.partition(".")[0] for name in sys.modules} & {
 try:
     a.twice("x")
 except TypeError:
-    print(traceback.format_exc().count('File "tiny/inner/a.py", line 3'))
+    print(traceback.format_exc().replace(chr(92), "/").count('File "tiny/inner/a.py", line 3'))
 """
 needs_compiler = pytest.mark.skipif(bool(native.what_is_missing()), reason="there is no C compiler, or no headers")
 
@@ -74,7 +75,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 @needs_compiler
 def test_the_native_modules_are_those_that_python_takes(compiled: Plan, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", TELL], cwd=tmp_path, env={"PYTHONPATH": str(compiled.folder)},
+        [sys.executable, "-c", TELL], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(compiled.folder)},
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     suffix = native.SUFFIX.rpartition(".")[2]
@@ -195,7 +196,7 @@ def test_a_module_that_does_not_compile_is_named_and_changes_nothing(
     )
     with pytest.raises(NativeError, match=r"could not be compiled.*INTERPRETED"):
         native.make(plan)
-    assert "tiny/inner/b.py:1: error: " in capsys.readouterr().err
+    assert "tiny/inner/b.py:1: error: " in capsys.readouterr().err.replace("\\", "/")
     assert (plan.folder / "tiny/inner/b.py").read_text("utf-8") == SOURCES["tiny/inner/b.py"]
     assert sorted(file.name for file in plan.folder.parent.iterdir()) == ["native", "native-work"]
 
