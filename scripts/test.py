@@ -69,7 +69,7 @@ def workers() -> list[str]:
 
 
 def native_options(folder: Path) -> list[str]:
-    """What makes pytest import the package from the folder; and the tests of what is native, if no path is given."""
+    """Makes pytest import the package from the folder, and test what is native there if no path is named."""
     paths = f"pythonpath={folder.relative_to(environment.ROOT).as_posix()} tests scripts"
     names = sorted({name.partition("/")[0] for name in native.PACKAGES})
     of_packages = [f"tests/{name}" for name in names if Path(environment.ROOT, "tests", name).is_dir()]
