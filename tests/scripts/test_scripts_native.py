@@ -87,7 +87,7 @@ def test_the_native_modules_are_those_that_python_takes(compiled: Plan, tmp_path
 
 @needs_compiler
 def test_the_same_sources_give_the_same_bytes_elsewhere(compiled: Plan, tmp_path: Path) -> None:
-    other = small(tmp_path / "a" / "longer" / "path")
+    other = small(tmp_path / "a longer" / "päth")
     native.make(other)
     mine, others = native.files_of(compiled.folder), native.files_of(other.folder)
     assert {name: file.read_bytes() for name, file in mine.items()} == {
