@@ -153,7 +153,7 @@ def _gateway(parser: argparse.ArgumentParser) -> None:
 
 def program(text: str) -> Path:
     """A program's path, for argparse."""
-    if not os.access(text, os.X_OK):
+    if not (Path(text).is_file() and os.access(text, os.X_OK)):
         raise argparse.ArgumentTypeError(f"{text} is no program: scripts/build.py makes dist/chatgpt-platform")
     return Path(text)
 

@@ -24,9 +24,11 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import alone
 
 PACKAGE = "chatgpt_platform"
 
@@ -53,6 +55,9 @@ STAMP = "native.json"
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))
 NO_HEADERS = "Python's headers are missing; on Debian and Ubuntu: apt install python3-dev"
 CHILD = Path(__file__).with_name("native_compile.py")
+
+# What decides on the C besides the sources and mypyc: mypy's settings, and which packages' types it reads.
+DECIDING = (environment.ROOT / "pyproject.toml", environment.ROOT / "packaging" / "locks" / "build.txt")
 
 
 class NativeError(Exception):
@@ -116,28 +121,36 @@ def main() -> int:
 
 
 def make(plan: Plan | None = None) -> Path:
-    """Gives the folder that goes first on the path, made or as it was. Raises NativeError, and OSError.
+    """Gives the folder that goes first on the path, made or as it was. Raises NativeError.
 
-    Needs the packages of the lock `build` or `dev`.
+    Needs the packages of the lock `build` or `dev`. Of several at once the first one makes it, the others wait.
     """
     plan = plan or Plan()
-    compiled = _digest(plan, (file for file in plan.files() if _concerns(plan, file)))
-    whole = _digest(plan, plan.files())
-    if _stamped(plan.folder) == whole:
-        return plan.folder
+    try:
+        if _stamped(plan.folder) != _of_all(plan):
+            plan.work.mkdir(parents=True, exist_ok=True)
+            with alone.holding(plan.work / "lock", "The native modules are being compiled already"):
+                _make(plan)
+    except OSError as error:
+        raise NativeError(f"the native modules cannot be made: {error}") from None
+    return plan.folder
+
+
+def _make(plan: Plan) -> None:
+    if _stamped(plan.folder) == _of_all(plan):
+        return  # by now
     modules = plan.work / "modules"
-    if _stamped(modules) != compiled:
+    if _stamped(modules) != _of_modules(plan):
         if missing := what_is_missing():
             raise NativeError(missing)
         print("Compiling the native modules ...", flush=True)
-        with _made_whole(modules, compiled) as beside:
+        with _made_whole(modules, lambda: _of_modules(plan)) as beside:
             _compile(plan, beside)
-    with _made_whole(plan.folder, whole) as beside:
+    with _made_whole(plan.folder, lambda: _of_all(plan)) as beside:
         for file in plan.files():
             (beside / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(plan.root / file, beside / file)
         shutil.copytree(modules, beside, dirs_exist_ok=True, ignore=shutil.ignore_patterns(STAMP))
-    return plan.folder
 
 
 def files_of(folder: Path) -> dict[str, Path]:
@@ -167,8 +180,8 @@ def has_headers() -> bool:
 def _compiler() -> list[str]:
     """The command that compiles, if it is no Windows: $CC, else what Python was made with; [] if none is there."""
     wanted = [os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc"]
-    commands = (shlex.split(str(command)) for command in wanted if command)
-    return next((command for command in commands if shutil.which(command[0])), [])
+    commands = (shlex.split(command or "") for command in wanted)
+    return next((command for command in commands if command and shutil.which(command[0])), [])
 
 
 def _has_build_tools() -> bool:
@@ -187,9 +200,19 @@ def _concerns(plan: Plan, file: Path) -> bool:
     return file.suffix == ".py" and file.parts[1] not in plan.outside
 
 
+def _of_modules(plan: Plan) -> str:
+    """The digest of what native modules are made from."""
+    return _digest(plan, (file for file in plan.files() if _concerns(plan, file)))
+
+
+def _of_all(plan: Plan) -> str:
+    return _digest(plan, plan.files())
+
+
 def _digest(plan: Plan, files: Iterable[Path]) -> str:
     """Of the files, of what is compiled of them, by which versions, and how."""
     described = {
+        "deciding": [hashlib.sha256(file.read_bytes()).hexdigest() for file in DECIDING],
         "files": {file.as_posix(): hashlib.sha256((plan.root / file).read_bytes()).hexdigest() for file in files},
         "compiled": [file.as_posix() for file in plan.sources()],
         "by": _toolchain(),
@@ -222,14 +245,20 @@ def _stamped(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _made_whole(folder: Path, digest: str) -> Iterator[Path]:
-    """A new folder to fill, which then takes the place of `folder`, stamped: there is never half of it."""
+def _made_whole(folder: Path, digest: Callable[[], str]) -> Iterator[Path]:
+    """A new folder to fill, which then takes the place of `folder`, stamped: there is never half of it.
+
+    `digest`: of what it is made from. Raises NativeError where that changes meanwhile.
+    """
+    before = digest()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as place:
         beside = Path(place, "new")
         beside.mkdir()
         yield beside
-        (beside / STAMP).write_text(json.dumps({"digest": digest}) + "\n", "utf-8")
+        if digest() != before:
+            raise NativeError("the sources changed while they were compiled: run it again")
+        (beside / STAMP).write_text(json.dumps({"digest": before}) + "\n", "utf-8")
         if folder.exists():
             try:
                 folder.rename(Path(place, "old"))
@@ -251,8 +280,8 @@ def _compile(plan: Plan, target: Path) -> None:
     }
     # Twice with the same sources gives the same C: sets of texts would come in another order each time.
     given = {"PYTHONHASHSEED": "1", "PYTHONPATH": "", "MYPYPATH": ""}
-    if compiler := _compiler():
-        given["CC"] = shlex.join(compiler)
+    if os.name == "posix":
+        given["CC"] = shlex.join(_compiler())
     done = subprocess.run(
         [sys.executable, str(CHILD)],
         env=os.environ | given,

@@ -53,6 +53,7 @@ def main() -> None:
     )
     for extension in extensions:
         extension.extra_compile_args += more_options()
+        extension.extra_link_args += more_link_options()
     setuptools.setup(
         name=task["package"],
         packages=[],
@@ -83,6 +84,11 @@ def more_options() -> list[str]:
         return []
     # Another compiler's warning is no error. The modules' functions call each other directly, not by their names.
     return ["-w", "-Wno-error", "-fvisibility=hidden"]
+
+
+def more_link_options() -> list[str]:
+    """What goes behind setuptools' own options."""
+    return ["/Brepro"] if os.name == "nt" else []  # there the time would stand in the library
 
 
 class OnAllCores(build_ext):

@@ -69,11 +69,12 @@ def workers() -> list[str]:
 
 
 def native_options(folder: Path) -> list[str]:
-    """What makes pytest import the package from the folder; and the tests of the native packages, if no others."""
+    """Makes pytest import the package from the folder, and test what is native there if no path is named."""
     paths = f"pythonpath={folder.relative_to(environment.ROOT).as_posix()} tests scripts"
     names = sorted({name.partition("/")[0] for name in native.PACKAGES})
     of_packages = [f"tests/{name}" for name in names if Path(environment.ROOT, "tests", name).is_dir()]
-    return ["-o", paths, *(of_packages if sys.argv[1:] == ["--native"] else [])]
+    named = any(Path(environment.ROOT, word.partition("::")[0]).exists() for word in sys.argv[1:])
+    return ["-o", paths, *([] if named else of_packages)]
 
 
 def main() -> int:

@@ -45,6 +45,7 @@ def test_each_mode_measures_native_modules_unless_it_is_told_otherwise(mode: str
         ["--addresses", "-1"],
         ["growth", "--body"],
         ["--program", "/nonexistent"],
+        ["--program", str(Path(sys.executable).parent)],
         ["--interpreted", "--program", sys.executable],
     ],
 )

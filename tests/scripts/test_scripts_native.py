@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +37,7 @@ print(a.twice(200), *sorted({name.partition(".")[0] for name in sys.modules} & {
 try:
     a.twice("x")
 except TypeError:
-    print(traceback.format_exc().count('File "tiny/inner/a.py", line 3'))
+    print(traceback.format_exc().replace(chr(92), "/").count('File "tiny/inner/a.py", line 3'))
 """
 needs_compiler = pytest.mark.skipif(bool(native.what_is_missing()), reason="there is no C compiler, or no headers")
 
@@ -72,7 +75,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 @needs_compiler
 def test_the_native_modules_are_those_that_python_takes(compiled: Plan, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", TELL], cwd=tmp_path, env={"PYTHONPATH": str(compiled.folder)},
+        [sys.executable, "-c", TELL], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(compiled.folder)},
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     suffix = native.SUFFIX.rpartition(".")[2]
@@ -84,7 +87,7 @@ def test_the_native_modules_are_those_that_python_takes(compiled: Plan, tmp_path
 
 @needs_compiler
 def test_the_same_sources_give_the_same_bytes_elsewhere(compiled: Plan, tmp_path: Path) -> None:
-    other = small(tmp_path / "a" / "longer" / "path")
+    other = small(tmp_path / "a longer" / "päth")
     native.make(other)
     mine, others = native.files_of(compiled.folder), native.files_of(other.folder)
     assert {name: file.read_bytes() for name, file in mine.items()} == {
@@ -118,6 +121,64 @@ def test_what_was_not_finished_is_made_anew(plan: Plan, compilations: list[Plan]
 
 
 @needs_compiler
+def test_other_settings_or_packages_compile_again(
+    plan: Plan, compilations: list[Plan], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert {file.name for file in native.DECIDING} == {"pyproject.toml", "build.txt"}
+    changed = tmp_path / "pyproject.toml"
+    changed.write_text(native.DECIDING[0].read_text("utf-8") + "# More.\n", "utf-8")
+    monkeypatch.setattr(native, "DECIDING", (changed, *native.DECIDING[1:]))
+    native.make(plan)
+    assert compilations == [plan]
+
+
+def test_sources_that_change_meanwhile_are_not_taken_for_what_was_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = small(tmp_path)
+
+    def compile_slowly(plan: Plan, target: Path) -> None:
+        (plan.root / "tiny/inner/a.py").write_text("VALUE = 2\n", "utf-8")
+
+    monkeypatch.setattr(native, "what_is_missing", lambda: "")
+    monkeypatch.setattr(native, "_compile", compile_slowly)
+    with pytest.raises(NativeError, match="changed while they were compiled"):
+        native.make(plan)
+    assert [path.name for path in plan.work.iterdir()] == ["lock"]
+    assert not plan.folder.exists()
+
+
+def test_of_two_at_once_one_waits_and_finds_it_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, begun, go_on = small(tmp_path), threading.Event(), threading.Event()
+    compilations: list[Path] = []
+
+    def compile_slowly(plan: Plan, target: Path) -> None:
+        compilations.append(target)
+        begun.set()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr(native, "what_is_missing", lambda: "")
+    monkeypatch.setattr(native, "_compile", compile_slowly)
+    monkeypatch.setattr(time, "sleep", lambda _: go_on.set())
+    first = threading.Thread(target=native.make, args=(plan,))
+    first.start()
+    assert begun.wait(30)
+    native.make(plan)
+    first.join(30)
+    assert len(compilations) == 1
+    assert "The native modules are being compiled already; waiting for it ...\n" in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plan = small(tmp_path)
+    plan.folder.parent.write_text("a file, where the folder should be", "utf-8")
+    with pytest.raises(NativeError, match=f"cannot be made: .*{plan.work.name}"):
+        native.make(plan)
+
+
+@needs_compiler
 def test_another_compiler_compiles_again(
     plan: Plan, compilations: list[Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +196,7 @@ def test_a_module_that_does_not_compile_is_named_and_changes_nothing(
     )
     with pytest.raises(NativeError, match=r"could not be compiled.*INTERPRETED"):
         native.make(plan)
-    assert "tiny/inner/b.py:1: error: " in capsys.readouterr().err
+    assert "tiny/inner/b.py:1: error: " in capsys.readouterr().err.replace("\\", "/")
     assert (plan.folder / "tiny/inner/b.py").read_text("utf-8") == SOURCES["tiny/inner/b.py"]
     assert sorted(file.name for file in plan.folder.parent.iterdir()) == ["native", "native-work"]
 
@@ -174,6 +235,8 @@ def test_the_compiler_is_one_that_is_there(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(shutil, "which", there("clang", "cc"))
     assert native._compiler() == ["clang", "-m64"]
     monkeypatch.setattr(shutil, "which", there("cc"))
+    assert native._compiler() == ["cc"]
+    monkeypatch.setenv("CC", " ")
     assert native._compiler() == ["cc"]
 
 

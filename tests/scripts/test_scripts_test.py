@@ -159,15 +159,16 @@ def test_native_modules_are_compiled_and_come_before_the_checkout(
     assert runs.paths == [str(script.environment.ROOT / "build" / "native")]
 
 
-def test_alone_native_tests_all_that_is_compiled(
-    script: ModuleType, runs: Runs, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("more", [[], ["-x", "-k", "bucket"]])
+def test_native_without_a_path_tests_all_that_is_compiled(
+    script: ModuleType, runs: Runs, monkeypatch: pytest.MonkeyPatch, more: list[str]
 ) -> None:
     monkeypatch.setattr(script.native, "make", lambda: script.environment.ROOT / "build" / "native")
-    monkeypatch.setattr(script.sys, "argv", ["test.py", "--native"])
+    monkeypatch.setattr(script.sys, "argv", ["test.py", "--native", *more])
     runs.codes = [1]
     assert script.main() == 1
     (command,) = runs.commands
-    assert "-n" in command
+    assert ("-n" in command) == (not more)
     assert {"tests/access", "tests/gateway", "tests/observe", "tests/web"} < set(command)
 
 
