@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from chatgpt_platform.gateway.shapes import ExtraEvent
-from chatgpt_platform.upstream.sse import events
+from chatgpt_platform.upstream.sse import events, holds
 
 _NAMES: Final = rb'"(?:content|text|delta|arguments|refusal|reasoning_content|reasoning)"\s*:\s*"'
 _TEXT: Final = re.compile(_NAMES + rb'((?!")[^"\\]*(?:\\.[^"\\]*)*)', re.DOTALL)
@@ -39,7 +39,7 @@ def texts_in(block: bytes) -> tuple[int, int]:
         alone = _TEXT_ALONE.match(block, start)
         if alone is not None and alone[0]:
             return 1, _size(alone[0])
-    if b'"response.' in block and _RESPONSES_EVENT.search(block):
+    if holds(block, b'"response.') and _RESPONSES_EVENT.search(block):
         # Those of the Responses API that end something repeat all of its text.
         block = b"\n".join([event.data for event in events(block) if _is_delta(event.data)])
     texts: list[bytes] = _TEXT.findall(block)
@@ -62,7 +62,7 @@ class Remover:
         if self._half_end:
             self._half_end = False
             block = block.removeprefix(b"\n")
-        if b'"usage"' not in block or not _NO_CHOICES.search(block):
+        if not holds(block, b'"usage"') or not _NO_CHOICES.search(block):
             return block
         kept: list[bytes] = []
         start = 0
@@ -77,7 +77,7 @@ class Remover:
 
 def _size(text: bytes) -> int:
     """Its bytes, were there no escapes: one of six characters stands for three bytes as a rule."""
-    if b"\\" not in text:
+    if not holds(text, b"\\"):
         return len(text)
     escapes = _ESCAPE.findall(text)
     return len(text) - len(escapes) - 2 * escapes.count(b"u")

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from chatgpt_platform.errors import Kind, Problem
-from chatgpt_platform.upstream.sse import Event
+from chatgpt_platform.upstream.sse import Event, holds
 
 _KINDS: Final[Mapping[int, Kind]] = {
     401: Kind.KEY_REFUSED,
@@ -47,7 +47,7 @@ def is_error_object(data: bytes) -> bool:
 
 def may_tell_error(data: bytes) -> bool:
     """A quick look that misses no error: its name may be spelt with escapes."""
-    return b"error" in data or b"\\u00" in data
+    return holds(data, b"error") or holds(data, b"\\u00")
 
 
 def event_status(event: Event) -> int | None:

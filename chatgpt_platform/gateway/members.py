@@ -16,6 +16,7 @@ import msgspec
 
 from chatgpt_platform.errors import Kind, Problem
 from chatgpt_platform.gateway.shapes import ABSENT, ANY_NAME, Name, OpenAIBody, PromptBody, StreamBody
+from chatgpt_platform.upstream.sse import holds
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -158,7 +159,7 @@ def _finder(names: tuple[str, ...]) -> re.Pattern[bytes]:
 
 def _may_hold_doubles(body: bytes, names: tuple[str, ...]) -> bool:
     """Whether a name may be double: without escapes, one that stands there once cannot be."""
-    if b"\\" in body and _ESCAPED_LETTER.search(body):
+    if holds(body, b"\\") and _ESCAPED_LETTER.search(body):
         return True
     found = _finder(names).findall(body)
     return len(found) > 1 and len(found) > len(set(found))

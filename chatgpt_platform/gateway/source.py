@@ -18,7 +18,7 @@ from chatgpt_platform.gateway.blocks import Remover, texts_in
 from chatgpt_platform.gateway.call import PassChunk
 from chatgpt_platform.gateway.failures import event_status, may_tell_error
 from chatgpt_platform.upstream.client import Response, Sink
-from chatgpt_platform.upstream.sse import Event, Framer, events
+from chatgpt_platform.upstream.sse import Event, Framer, events, holds
 from chatgpt_platform.wire.framing import SIZE_LINES
 
 MAX_EVENT: Final = 1024 * 1024
@@ -275,7 +275,7 @@ class EventSource:
         pieces, size = texts_in(block)
         self.pieces += pieces
         self.text_bytes += size if pieces or not self.in_event else len(block)  # the text may go on for long
-        if b'"usage"' in block and _USAGE.search(block):
+        if holds(block, b'"usage"') and _USAGE.search(block):
             self._usage = block
             self.told_at = self.pieces
         borders = block.count(b"\n\n")
@@ -283,7 +283,7 @@ class EventSource:
         self._others += (1 if alone else sum(1 for _ in events(block))) - pieces
         if block.endswith(_DONE):
             self.done = True
-        elif b"[DONE]" in block:
+        elif holds(block, b"[DONE]"):
             self.done = any(event.data == b"[DONE]" for event in events(block))
 
 
