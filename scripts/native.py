@@ -267,8 +267,8 @@ def _made_whole(folder: Path, digest: Callable[[], str]) -> Iterator[Path]:
         beside.rename(folder)
 
 
-def _compile(plan: Plan, target: Path) -> None:
-    """Leaves the native modules of the package in `target`, in the package's layout."""
+def _task(plan: Plan, target: Path) -> str:
+    """What scripts/native_compile.py is given."""
     task = {
         "root": str(plan.root),
         "work": str(plan.work),
@@ -278,6 +278,11 @@ def _compile(plan: Plan, target: Path) -> None:
         "toolchain": json.dumps(_toolchain()),
         "configuration": str(environment.ROOT / "pyproject.toml"),
     }
+    return json.dumps(task)
+
+
+def _compile(plan: Plan, target: Path) -> None:
+    """Leaves the native modules of the package in `target`, in the package's layout."""
     # Twice with the same sources gives the same C: sets of texts would come in another order each time.
     given = {"PYTHONHASHSEED": "1", "PYTHONPATH": "", "MYPYPATH": ""}
     if os.name == "posix":
@@ -285,7 +290,7 @@ def _compile(plan: Plan, target: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(CHILD)],
         env=os.environ | given,
-        input=json.dumps(task),
+        input=_task(plan, target),
         capture_output=True,
         encoding="utf-8",
         errors="replace",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import alone
 import bench_program
 import environment
 import native
@@ -169,6 +170,23 @@ def test_of_two_at_once_one_waits_and_finds_it_done(
     first.join(30)
     assert len(compilations) == 1
     assert "The native modules are being compiled already; waiting for it ...\n" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_what_a_killed_one_left_behind_compiling_is_waited_for(plan: Plan, tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, native.CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    with child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with alone.holding(plan.work / "compiling", ""):
+            child.stdin.write(native._task(plan, tmp_path / "target"))
+            child.stdin.close()
+            assert child.stdout.readline() == "An earlier compilation goes on; waiting for it ...\n"
+            assert not (tmp_path / "target").exists()
+        assert child.wait(60) == 0
+    assert len(list((tmp_path / "target").rglob(f"*{native.SUFFIX}"))) == 3
 
 
 def test_a_place_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
