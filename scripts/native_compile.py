@@ -21,7 +21,7 @@ import setuptools  # stands before mypyc: it brings the distutils that mypyc loo
 from mypyc.build import mypycify
 from setuptools.command.build_ext import build_ext
 
-import alone
+import whole
 
 OPTIMIZE = "2"
 CORES = os.cpu_count() or 1
@@ -32,7 +32,7 @@ def main() -> None:
     work = Path(task["work"])
     work.mkdir(parents=True, exist_ok=True)
     # One whose parent was killed may still be at it.
-    with alone.holding(work / "compiling", "An earlier compilation goes on"):
+    with whole.holding(work / "compiling", "An earlier compilation goes on"):
         put_sources(Path(task["root"]), work, task["package"])
         build(task)
 

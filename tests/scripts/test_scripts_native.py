@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-import alone
 import bench_program
 import environment
 import native
+import whole
 from native import NativeError, Plan
 
 SOURCES = {
@@ -115,7 +115,7 @@ def test_only_what_concerns_them_compiles_them_again(plan: Plan, compilations: l
 def test_what_was_not_finished_is_made_anew(plan: Plan, compilations: list[Plan], folder: str) -> None:
     shutil.rmtree(plan.folder)
     plan.folder.mkdir()
-    (plan.folder.parent / folder / native.STAMP).unlink(missing_ok=True)
+    (plan.folder.parent / folder / whole.STAMP).unlink(missing_ok=True)
     native.make(plan)
     assert (plan.folder / "tiny/inner/a.py").exists()
     assert len(compilations) == (folder != "native")
@@ -143,7 +143,7 @@ def test_sources_that_change_meanwhile_are_not_taken_for_what_was_compiled(
 
     monkeypatch.setattr(native, "what_is_missing", lambda: "")
     monkeypatch.setattr(native, "_compile", compile_slowly)
-    with pytest.raises(NativeError, match="changed while they were compiled"):
+    with pytest.raises(NativeError, match="the sources changed meanwhile"):
         native.make(plan)
     assert [path.name for path in plan.work.iterdir()] == ["lock"]
     assert not plan.folder.exists()
@@ -180,7 +180,7 @@ def test_what_a_killed_one_left_behind_compiling_is_waited_for(plan: Plan, tmp_p
     with child:
         assert child.stdin is not None
         assert child.stdout is not None
-        with alone.holding(plan.work / "compiling", ""):
+        with whole.holding(plan.work / "compiling", ""):
             child.stdin.write(native._task(plan, tmp_path / "target"))
             child.stdin.close()
             assert child.stdout.readline() == "An earlier compilation goes on; waiting for it ...\n"
