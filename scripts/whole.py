@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -52,11 +53,15 @@ def stamp_of(folder: Path) -> str:
 def made(folder: Path, digest: Callable[[], str]) -> Iterator[Path]:
     """A new folder to fill, which then takes the place of `folder`, stamped: there is never half of it.
 
-    `digest`: of what it is made from. Raises FolderError where that changes meanwhile, and OSError.
+    One at a time, which is the caller's care. `digest`: of what it is made from. Raises FolderError where that
+    changes meanwhile, and OSError.
     """
     before = digest()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as place:
+    prefix = f"{folder.name}-unfinished-"
+    for left in folder.parent.glob(f"{prefix}*"):  # by one that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as place:
         beside = Path(place, "new")
         beside.mkdir()
         yield beside

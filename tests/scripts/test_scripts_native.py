@@ -115,10 +115,13 @@ def test_only_what_concerns_them_compiles_them_again(plan: Plan, compilations: l
 def test_what_was_not_finished_is_made_anew(plan: Plan, compilations: list[Plan], folder: str) -> None:
     shutil.rmtree(plan.folder)
     plan.folder.mkdir()
+    left = plan.folder.parent / f"{folder}-unfinished-1"
+    left.mkdir()
     (plan.folder.parent / folder / whole.STAMP).unlink(missing_ok=True)
     native.make(plan)
     assert (plan.folder / "tiny/inner/a.py").exists()
     assert len(compilations) == (folder != "native")
+    assert not left.exists()
 
 
 @needs_compiler
