@@ -1,4 +1,4 @@
-"""Which gateway scripts/bench.py measures: with native modules, as it ships, in plain Python, or an executable."""
+"""Which gateway bench.py, chaos.py and truth.py run: native modules, as it ships, plain Python, an executable."""
 
 import sys
 from dataclasses import dataclass

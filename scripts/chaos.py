@@ -2,6 +2,7 @@
 
     python3 scripts/chaos.py                                     60 seconds, 200 calls a second, a random seed
     python3 scripts/chaos.py --seconds 60 --rate 200 --seed 7    the same weather and the same calls each time
+    python3 scripts/chaos.py --native                            native modules (scripts/native.py), as it ships
     python3 scripts/chaos.py --executable dist/chatgpt-platform  the built program instead of this checkout
 
 The gateway is a real one, a process of its own, with short timeouts; the upstreams are simulators in this
@@ -31,9 +32,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random, SystemRandom
 
+import bench_program
 import bench_report
 import chaos_load
 import chaos_verdict
+import native
 import processes
 
 _SHOWN = 20  # guilty calls
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="chatgpt-platform-chaos-") as name:
             return asyncio.run(run(options, seed, Path(name)))
-    except processes.ProcessError as error:
+    except (native.NativeError, processes.ProcessError) as error:
         print(f"The run failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -61,7 +64,8 @@ async def run(options: argparse.Namespace, seed: int, folder: Path) -> int:
     """Runs it all, prints the report and gives the exit code."""
     import chaos_rig  # noqa: PLC0415 - it needs the packages that environment.enter provides
 
-    rig = chaos_rig.Rig(folder, Random(seed), options.executable)
+    program = bench_program.chosen(interpreted=not options.native, executable=options.executable)
+    rig = chaos_rig.Rig(folder, Random(seed), program)
     planned = chaos_load.plans(options.seconds, options.rate, Random(seed + 1))
     told, left = await rig.run(planned, options.seconds)
     verdict = chaos_verdict.judge(told, rig.arrivals(), rig.weather)
@@ -97,7 +101,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=positive, default=60.0, metavar="S", help="how long calls are made; 60")
     parser.add_argument("--rate", type=positive, default=200.0, metavar="N", help="calls a second; 200")
     parser.add_argument("--seed", type=int, default=None, metavar="N", help="plans the same again; else any")
-    parser.add_argument("--executable", type=Path, default=None, metavar="FILE", help="the built program to test")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--native", action="store_true", help="compile the inner packages, and test them")
+    which.add_argument("--executable", type=Path, default=None, metavar="FILE", help="the built program to test")
     return parser.parse_args(arguments)
 
 

@@ -24,6 +24,7 @@ import trustme
 import chaos_faults
 import proc_usage
 import processes
+from bench_program import Program
 from chaos_faults import Period, Schedule
 from chaos_load import Load, Plan, Told
 from chaos_verdict import Arrival
@@ -53,10 +54,10 @@ _NO_CHANGE_WITHOUT_STREAM = ("no-done",)
 class Rig:
     """One run. `weather`: what it was in fact, in Unix seconds, once the run is over."""
 
-    def __init__(self, folder: Path, random: Random, executable: Path | None = None) -> None:
+    def __init__(self, folder: Path, random: Random, program: Program) -> None:
         self._folder = folder
         self._random = random
-        self._executable = executable
+        self._program = program
         self._simulators: dict[str, Simulator] = {}
         self.weather: list[Schedule] = []
 
@@ -65,12 +66,14 @@ class Rig:
         port = processes.free_port()
         (self._folder / "chatgpt.yaml").write_text(json.dumps(self._settings()), "utf-8")
         output = self._folder / "output.log"
-        command = self._command("--config", str(self._folder / "chatgpt.yaml"), "--port", str(port))
+        flags = ["--host", processes.LOOPBACK, "--port", str(port), "--config", str(self._folder / "chatgpt.yaml")]
+        command = [*self._program.command, "serve", *flags]
+        environment = processes.clean_environment(PYTHONPATH=str(self._program.path))
         schedules = [
             chaos_faults.schedule(name, seconds, self._random, tls=name == _TLS) for name in self._simulators
         ]
         try:
-            with processes.Process(command, self._folder, output, processes.clean_environment()) as gateway:
+            with processes.Process(command, self._folder, output, environment) as gateway:
                 await asyncio.to_thread(gateway.wait_until_ready, port, "/readyz")
                 before = descriptors(gateway.pid)
                 load = Load(port, planned)
@@ -117,12 +120,6 @@ class Rig:
             trusted = {"ca_file": str(ca_file)} if tls else {}
             listed.append({"name": name, "base_url": address, "timeouts": _TIMEOUTS, **trusted, **settings})
         return {**_SETTINGS, "upstreams": listed, "logging": {"directory": str(self._folder / "logs")}}
-
-    def _command(self, *arguments: str) -> list[str]:
-        flags = ["--host", processes.LOOPBACK, *arguments]
-        if self._executable is None:
-            return processes.gateway_command(*flags)
-        return [str(self._executable.resolve()), "serve", *flags]
 
     async def _change(self, schedules: Sequence[Schedule]) -> None:
         """Makes the weather, and writes down when it really changed."""

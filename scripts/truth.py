@@ -3,6 +3,7 @@
     python3 scripts/truth.py                           10,000 calls, a random seed
     python3 scripts/truth.py --calls 10000 --seed 7    the same plan again
     python3 scripts/truth.py --kills 100               the real program, killed a hundred times at random moments
+    python3 scripts/truth.py --native                  either of them with native modules (scripts/native.py)
 
 The calls are streams and JSON on both APIs, with virtual keys of which one has a limit, one too small a budget and
 one few calls at a time; some callers leave; the upstreams are simulators, sound, odd, slow and faulty. Each call
@@ -27,6 +28,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import SystemRandom
 
+import bench_program
+import native
 import processes
 
 SHOWN = 40
@@ -45,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="chatgpt-platform-truth-") as name:
             report, faults = run(options, seed, Path(name))
+    except native.NativeError as error:
+        print(f"The run failed: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 1
@@ -57,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace, seed: int, folder: Path) -> tuple[str, list[str]]:
     """The figures, and what does not agree."""
-    sys.path.insert(0, str(environment.ROOT / "tests"))
+    program = bench_program.chosen(interpreted=not options.native, executable=None)
+    sys.path[:0] = [str(program.path), str(environment.ROOT / "tests")]
     from support import killed, mixed_run  # noqa: PLC0415 - they need what environment.enter provides
 
     if options.kills:
@@ -73,6 +80,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Three accounts of the same calls.")
     parser.add_argument("--calls", type=positive, default=10_000, metavar="N", help="calls of a mixed run; 10,000")
     parser.add_argument("--kills", type=positive, default=0, metavar="N", help="kill the program so often instead")
+    parser.add_argument("--native", action="store_true", help="compile the inner packages, and run them")
     parser.add_argument("--seed", type=int, default=None, metavar="N", help="plans the same again; else any")
     return parser.parse_args(arguments)
 

@@ -55,10 +55,13 @@ _tools_decoder: Final = msgspec.json.Decoder(list[Tool])
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _LIST_OF_NUMBERS: Final = re.compile(rb"\[\s*+[\[0-9]")
 
-# One search for all names costs less than one for each. Within a text the quotes have backslashes.
+# Within a text the quotes have backslashes.
+_REFERRING: Final = (
+    b'"id"', b'"tools"', b'"image_url"', b'"file_id"', b'"file_url"', b'"file_data"', b'"conversation"',
+    b'"previous_response_id"', b'"web_search_options"',
+)  # fmt: skip
 _REFERENCE: Final = re.compile(
-    b'"(?=[cfiptw])(id|tools|image_url|file_id|file_url|file_data|conversation|previous_response_id|web_search_options)"'
-    rb"\s*+:(?!\s*+null\b)"
+    b'"(?=[cfiptw])(%b)"' % b"|".join(_REFERRING).replace(b'"', b"") + rb"\s*+:(?!\s*+null\b)"
 )
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00(4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a])", re.IGNORECASE)
 _FILES: Final = (b"file_id", b"file_url", b"file_data")
@@ -99,7 +102,8 @@ def most_prompt_tokens(body: bytes) -> int:
 
     What the body only refers to is taken to have ``HELD``; a picture has ``IMAGE_MOST``.
     """
-    if _REFERENCE.search(body) is None and (body.find(b"\\") < 0 or body.find(b"\\u00") < 0):
+    named = any(name in body for name in _REFERRING)  # in most there is none of them
+    if not (named and _REFERENCE.search(body)) and (b"\\" not in body or b"\\u00" not in body):
         return len(body) + TEMPLATE
     return _most_with_references(body)
 

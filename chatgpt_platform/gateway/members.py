@@ -152,16 +152,15 @@ def _wrong_type(message: str) -> Problem:
 
 
 @lru_cache(maxsize=8)  # of the few shapes there are
-def _finder(names: tuple[str, ...]) -> re.Pattern[bytes]:
-    return re.compile(b'"(%b)"' % "|".join(names).encode())
+def _quoted(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple([b'"%b"' % name.encode() for name in names])
 
 
 def _may_hold_doubles(body: bytes, names: tuple[str, ...]) -> bool:
     """Whether a name may be double: without escapes, one that stands there once cannot be."""
     if b"\\" in body and _ESCAPED_LETTER.search(body):
         return True
-    found = _finder(names).findall(body)
-    return len(found) > 1 and len(found) > len(set(found))
+    return any(body.count(name) > 1 for name in _quoted(names))
 
 
 def _refuse_duplicates(body: bytes, names: tuple[str, ...]) -> None:

@@ -29,7 +29,8 @@ _LAST_RESPONSES_EVENTS: Final = ("response.completed", "response.incomplete", *_
 _Read = TypeVar("_Read")
 
 
-class Tokens(msgspec.Struct):
+@dataclass(slots=True)
+class Tokens:
     """Tokens as the upstream reported them; None where it did not. ``cached``: of those of the prompt."""
 
     prompt: int | None = None

@@ -18,42 +18,24 @@ COST_LIMIT: Final = 10**18
 """Picodollars of one call at most: a million dollars."""
 TIME_FIRST: Final = 86_400
 TIME_LAST: Final = 10**11
-"""Epoch seconds that a call may have begun at: a clock that was never set is no reason to lose the row."""
+"""Epoch seconds that a call may have begun at: a clock that was never set is no reason to lose the row.
 
-_NUMBER: Final = f"INTEGER NOT NULL CHECK ({{name}} BETWEEN 0 AND {COUNT_LIMIT})"
-# Texts are not compared with what they may be: that would cost a third of all that a row costs.
-_TYPES: Final = {
-    "time": f"REAL NOT NULL CHECK ({{name}} BETWEEN {TIME_FIRST} AND {TIME_LAST})",  # epoch seconds, its start
-    "request_id": "TEXT NOT NULL",
-    "key": "TEXT NOT NULL",  # '': none
-    "client": "TEXT NOT NULL",
-    "endpoint": "TEXT NOT NULL",
-    "model": "TEXT NOT NULL",
-    "upstream": "TEXT NOT NULL",  # '': none
-    "status": "INTEGER NOT NULL",
-    "prompt_tokens": _NUMBER,
-    "cached_tokens": _NUMBER,
-    "completion_tokens": _NUMBER,
-    "cost": f"INTEGER NOT NULL CHECK ({{name}} BETWEEN 0 AND {COST_LIMIT})",  # picodollars
-    "priced": "INTEGER NOT NULL",  # 0: its model has no price
-    "duration_ms": "REAL NOT NULL",
-    "first_byte_ms": "REAL",
-    "stream": "INTEGER NOT NULL",
-    "outcome": "TEXT NOT NULL",
-    "usage": "TEXT NOT NULL",
-}
-COLUMNS: Final = tuple(_TYPES)
-"""Of a row as it is added; in the view ``calls`` they stand behind ``id``."""
+The tables of ``schema`` check all of these bounds."""
+
+COLUMNS: Final = (
+    "time", "request_id", "key", "client", "endpoint", "model", "upstream", "status", "prompt_tokens",
+    "cached_tokens", "completion_tokens", "cost", "priced", "duration_ms", "first_byte_ms", "stream", "outcome",
+    "usage",
+)  # fmt: skip
+"""Of a row as it is added; in the view ``calls`` they stand behind ``id``.
+
+time: epoch seconds, its start; key, upstream: "" for none; cost: picodollars; priced: 0 where there is no price.
+Texts are not compared with what they may be: that would cost a third of all that a row costs.
+"""
 TRAITS: Final = ("key", "endpoint", "model", "upstream", "status", "priced", "stream", "outcome", "usage")
 """What many calls have in common: the table ``traits`` holds each set of them once, and a row names its set."""
 ENTRY: Final = tuple(name for name in COLUMNS if name not in TRAITS)
 """What each call has of its own; in the table ``entries`` behind ``id`` and ``traits``."""
-
-
-def declared(names: tuple[str, ...]) -> str:
-    """SQL that declares these columns."""
-    return ", ".join(f"{name} {_TYPES[name].format(name=name)}" for name in names)
-
 
 SAID_COLUMNS: Final = ("time", "request_id", "key", "client", "prompt", "answer")
 """Of the table ``said``, behind its ``id``."""

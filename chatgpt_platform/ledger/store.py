@@ -32,6 +32,7 @@ class Store:
         self._lock: Final = Lock(directory)
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[_Identity, _Identity] = (None, None)
+        self._told_older_once = False
         self._last = 0
         self._birth = ""
         """What tells the file that was open last from any other."""
@@ -84,7 +85,8 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock.take()
-        connection = database.open_to_write(self._directory, self._told_broken)
+        connection = database.open_to_write(self._directory, self._told_broken, self._told_older)
+        self._told_older_once = False
         try:
             totals.prepare(connection)
             self._adopt(connection)
@@ -120,6 +122,12 @@ class Store:
 
     def _identify(self) -> tuple[_Identity, _Identity]:
         return _of(self.path), _of(self.path.with_name(self.path.name + "-wal"))
+
+    def _told_older(self, sentence: str) -> None:
+        """Once, however often it is tried."""
+        if not self._told_older_once:
+            self._told_older_once = True
+            self._logger.info("%s", sentence)
 
     def _told_broken(self, sentence: str) -> None:
         self._logger.error("%s", sentence)

@@ -19,6 +19,10 @@ class InUseError(LedgerError):
     """Another gateway has the state directory."""
 
 
+class NoRoomError(OSError):
+    """The disk has no room to bring the file to a newer format; the text names the cure."""
+
+
 class ForeignError(sqlite3.DatabaseError):
     """A database, but no ledger."""
 
@@ -50,7 +54,7 @@ def is_broken(error: Exception) -> bool:
 
 def described(error: Exception) -> str:
     """The reason and the cure, as the end of a sentence."""
-    if isinstance(error, LedgerError):
+    if isinstance(error, LedgerError | NoRoomError):
         return str(error)
     if isinstance(error, OSError):
         cure = _SYSTEM_CURES.get(error.errno or 0, "see that state.directory is a directory it can write to")

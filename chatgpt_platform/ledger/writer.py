@@ -47,6 +47,7 @@ class Writer:
         self._pending = Batch()
         self._waiting = (0, 0)
         self._traits: Traits | None = None
+        """Of the connection that the upkeep knows, too."""
         self._closing = False
         self._failures = 0
         self._failing_since_lost = 0
@@ -130,14 +131,19 @@ class Writer:
         """Write what waits, then one piece of upkeep; whether the disk let it."""
         try:
             connection = self._store.connection()
+            traits = self._traits
+            if traits is None or traits.connection is not connection:
+                # Opened anew: it may be another file, with other numbers and other rows that wait in it.
+                self._traits = traits = Traits(connection)
+                self._upkeep.begin()
             if self._unread:
                 self.late = states_in(connection)
                 self._unread = False
                 self._pending.states.clear()  # they were made without these
             if self._pending:
-                self._put(connection)
-            if not self._closing:
-                self._upkeep.step(connection)
+                self._put(connection, traits)
+            if not self._closing and self._upkeep.step(connection):
+                self._traits = Traits(connection)  # some may be gone from the file
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on
             self._failed(error)
             return False
@@ -145,11 +151,8 @@ class Writer:
             self._recovered()
         return True
 
-    def _put(self, connection: sqlite3.Connection) -> None:
+    def _put(self, connection: sqlite3.Connection, traits: Traits) -> None:
         batch, unfit = self._pending, list[str]()
-        traits = self._traits
-        if traits is None or traits.connection is not connection:
-            self._traits = traits = Traits(connection)
         with transaction(connection):
             traits.renew()
             now = self._clock() // 1000
@@ -197,7 +200,6 @@ class Writer:
             self._logger.warning(
                 "%s cannot be moved out of the way: %s", self._store.path, trouble.described(second)
             )
-        self._upkeep.begin()
 
     def _recovered(self) -> None:
         self._failures = 0

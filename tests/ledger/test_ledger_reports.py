@@ -6,6 +6,7 @@ import datetime
 import itertools
 import math
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -17,40 +18,19 @@ from hypothesis import strategies as st
 
 from chatgpt_platform.ledger import database, schema, totals
 from chatgpt_platform.ledger.inserting import insert_calls
+from chatgpt_platform.ledger.ledger import Ledger
 from chatgpt_platform.ledger.reports import By, Figures, Query, connect, figures, pieces
-from chatgpt_platform.ledger.rows import COLUMNS, COST_LIMIT, OUTCOMES, USAGES, Row
+from chatgpt_platform.ledger.rows import COST_LIMIT, OUTCOMES, USAGES, Row
 from chatgpt_platform.ledger.totals import CLIENTS, DAY, EIGHT_DAYS, HOUR, SERVICES
 from chatgpt_platform.ledger.traits import Traits
 from chatgpt_platform.ledger.transactions import transaction
 from chatgpt_platform.ledger.trouble import LedgerError
 from chatgpt_platform.ledger.upkeep import roll_up
-from support.ledgers import MIDNIGHT, mixed, rolled_up, row, written
+from support.ledgers import MIDNIGHT, WITHIN, Said, counted, mixed, rolled_up, row, written
 
 ALWAYS = (-math.inf, math.inf)
 WAYS: tuple[By, ...] = get_args(By)
 ZONES = {0: datetime.UTC, 1800: ZoneInfo("Asia/Kolkata"), 900: ZoneInfo("Asia/Kathmandu")}
-
-
-def counted(rows: Iterable[Row], query: Query, zone: datetime.tzinfo, shift: int) -> dict[str, tuple[int, ...]]:
-    """The same report, by hand."""
-    found: dict[str, list[int]] = {}
-    for values in rows:
-        one: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
-        slot = (int(one["time"]) - shift) // HOUR * HOUR + shift
-        if slot + HOUR <= query.since or slot >= query.until:
-            continue
-        wanted = {"key": query.key, "client": query.client, "model": query.model, "upstream": query.upstream}
-        if any(value is not None and one[name] != value for name, value in wanted.items()):
-            continue
-        moment = datetime.datetime.fromtimestamp(slot, zone)
-        one["day"], one["hour"] = moment.date().isoformat(), moment.isoformat(timespec="minutes")
-        sums = found.setdefault(one[query.by], [0] * len(totals.SUMS))
-        for number, name in enumerate(totals.SUMS):
-            sums[number] += {
-                "calls": 1, "unpriced": not one["priced"], "estimated": one["usage"] == "estimated",
-                **{outcome: one["outcome"] == outcome for outcome in OUTCOMES},
-            }.get(name, one.get(name, 0))  # fmt: skip
-    return {name: tuple(sums) for name, sums in found.items()}
 
 
 def same(connection: Any, rows: Iterable[Row], query: Query, shift: int = 0) -> None:
@@ -209,6 +189,31 @@ def test_rows_are_found_whenever_they_were_put_in(tmp_path: Path) -> None:
         connection.close()
 
 
+def test_a_clock_that_is_set_counts_every_call_once(tmp_path: Path) -> None:
+    """Forward by a day, back by two, and right again: with each row in its hour, in totals and before them."""
+    rows: list[Row] = []
+    now = 0.0
+    ledger = Ledger(tmp_path, 0, 0, 0, Said().logger, lambda: round(now * 1e9))
+    ledger.open()
+    try:
+        for number, error in itertools.product(range(12), (0, DAY, -DAY, 0)):
+            began = MIDNIGHT + 3 * DAY + error + number * 1800.0
+            now = began + 5
+            rows.append(row(time=began, client=f"c{number % 2}", model=f"m{number % 3}"))
+            ledger.add(rows[-1])
+            assert ledger.settle(WITHIN)
+    finally:
+        ledger.close()
+    for _ in range(2):
+        with closing(connect(tmp_path)) as connection:
+            for by, model in itertools.product(WAYS, (None, "m1")):
+                for start in range(-1, 6):
+                    since = MIDNIGHT + start * DAY
+                    same(connection, rows, Query(since, since + DAY, by, model=model))
+                    same(connection, rows, Query(since + HOUR, since + 3 * HOUR, by, model=model))
+        rolled_up(tmp_path)
+
+
 def test_reports_from_rows_read_no_others(tmp_path: Path) -> None:
     written(tmp_path, *mixed(50))
     connection = connect(tmp_path)
@@ -232,7 +237,7 @@ def test_a_lot_that_is_cut_into_shares_has_the_same_totals(
 ) -> None:
     rows = [row(client=f"c{number % clients}", cost=number, key="ab"[number % 2]) for number in range(200)]
     found = []
-    for sample in (1000, 20):
+    for sample in (1000, 2):
         monkeypatch.setattr(totals, "_SAMPLE", sample)
         directory = tmp_path / str(sample)
         written(directory, *rows)

@@ -10,15 +10,10 @@ from pathlib import Path
 import pytest
 
 from chatgpt_platform.ledger import database, retention, totals
-from chatgpt_platform.ledger import upkeep as upkeep_module
-from chatgpt_platform.ledger.inserting import insert_calls, insert_said
+from chatgpt_platform.ledger.inserting import insert_said
 from chatgpt_platform.ledger.retention import LOT, Limits, Retention, used
-from chatgpt_platform.ledger.rows import Row
-from chatgpt_platform.ledger.totals import CLIENTS, SERVICES
-from chatgpt_platform.ledger.traits import Traits
 from chatgpt_platform.ledger.transactions import transaction
-from chatgpt_platform.ledger.upkeep import Upkeep, catch_up, roll_up
-from support.ledgers import mixed, row
+from support.ledgers import mixed, number, put, row
 
 SECOND = 1_000_000
 
@@ -29,19 +24,6 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     totals.prepare(connection)
     yield connection
     connection.close()
-
-
-def put(connection: sqlite3.Connection, rows: list[Row], first: int, *, rolled: bool = True) -> None:
-    with transaction(connection):
-        insert_calls(connection, Traits(connection), rows, first, pytest.fail)
-    for kind in (SERVICES, CLIENTS) if rolled else ():
-        while roll_up(connection, [kind]):
-            pass
-
-
-def number(connection: sqlite3.Connection, statement: str) -> int:
-    (value,) = connection.execute(statement).fetchone()
-    return int(value or 0)
 
 
 def run(connection: sqlite3.Connection, limits: Limits, now: float = 0.0) -> int:
@@ -132,56 +114,3 @@ def test_a_size_below_that_of_the_totals_ends(connection: sqlite3.Connection) ->
 def test_no_limit_removes_nothing(connection: sqlite3.Connection) -> None:
     put(connection, [row()] * 500, SECOND)
     assert run(connection, Limits(0, 0), now=time.time()) == 0
-
-
-def test_upkeep_does_what_is_due_and_then_rests(connection: sqlite3.Connection) -> None:
-    upkeep = Upkeep(Retention(Limits(10**9, 0)))
-    put(connection, [row()] * 500, SECOND, rolled=False)
-    assert upkeep.rest() == 0
-    while upkeep.step(connection):
-        pass
-    assert number(connection, "SELECT sum(calls) FROM hours") == 500
-    assert 10 < upkeep.rest() <= 60
-    put(connection, [row()] * 500, 2 * SECOND, rolled=False)
-    upkeep.written(500)
-    assert 50 < upkeep.rest() <= 60
-    assert not upkeep.step(connection)
-    upkeep.written(upkeep_module.LOT)
-    assert upkeep.rest() == 0
-    assert upkeep.step(connection)
-    assert number(connection, "SELECT sum(calls) FROM hours") == 1000
-
-
-def test_upkeep_leaves_what_is_less_than_a_lot_for_later(
-    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(upkeep_module, "LOT", 100)
-    upkeep = Upkeep(Retention(Limits(0, 0)))
-    while upkeep.step(connection):
-        pass
-    put(connection, [row()] * 250, SECOND, rolled=False)
-    upkeep.written(250)
-    assert [upkeep.step(connection) for _ in range(3)] == [True, True, False]
-    assert number(connection, "SELECT sum(calls) FROM hours") == 200
-    assert 50 < upkeep.rest() <= 60
-
-
-def test_totals_that_are_made_anew_catch_up_with_the_others(connection: sqlite3.Connection) -> None:
-    put(connection, mixed(300), SECOND)
-    before = connection.execute("SELECT * FROM client_totals").fetchall()
-    services = connection.execute("SELECT * FROM totals").fetchall()
-    with transaction(connection):
-        connection.execute("DELETE FROM client_totals")
-        totals.mark(connection, CLIENTS.mark, 0)
-    put(connection, [row(client="later")] * 10, 2 * SECOND, rolled=False)
-    assert catch_up(connection)
-    assert connection.execute("SELECT * FROM client_totals").fetchall() == before
-    assert not catch_up(connection)
-    assert connection.execute("SELECT * FROM totals").fetchall() == services
-    assert roll_up(connection) == 10
-    assert number(connection, "SELECT sum(calls) FROM client_totals WHERE client = 'later'") == 20  # two spans
-    with transaction(connection):  # all rows that were in them are gone
-        totals.mark(connection, CLIENTS.mark, 1)
-        connection.execute("DELETE FROM entries")
-    assert catch_up(connection)
-    assert not catch_up(connection)

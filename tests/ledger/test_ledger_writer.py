@@ -10,14 +10,19 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from chatgpt_platform.ledger import database, writer
+from chatgpt_platform.ledger import database, totals, upkeep, writer
 from chatgpt_platform.ledger import ledger as ledger_module
 from chatgpt_platform.ledger.database import connect
+from chatgpt_platform.ledger.inserting import insert_calls
 from chatgpt_platform.ledger.ledger import Ledger
+from chatgpt_platform.ledger.traits import Traits
+from chatgpt_platform.ledger.transactions import transaction
+from chatgpt_platform.ledger.upkeep import roll_up
 from support.ledgers import WITHIN, Said, opened, row, set_aside, written
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows lets nobody remove or replace an open file")
@@ -138,6 +143,34 @@ def test_a_file_that_is_replaced_is_gone_on_with(tmp_path: Path) -> None:
             (directory / name).unlink()
         assert put(ledger, "after")
     assert requests(directory) == ["from the backup", "after"]
+    assert levels(said) == ["ERROR"]
+
+
+@POSIX
+def test_totals_of_a_file_that_took_its_place_catch_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those by client were behind the others in it: they are not taken for totals of the same rows."""
+    monkeypatch.setattr(upkeep, "PERIOD", 0.05)
+    directory, backup = tmp_path / "state", tmp_path / "backup"
+    with closing(database.open_to_write(backup, pytest.fail)) as connection:
+        totals.prepare(connection)
+        with transaction(connection):
+            insert_calls(connection, Traits(connection), [row(client="early")] * 9, 1, pytest.fail)
+        assert roll_up(connection, [totals.SERVICES]) == 9
+    said = Said()
+    with opened(directory, said) as ledger:
+        assert put(ledger, "before")
+        (backup / "ledger.db").replace(directory / "ledger.db")
+        for name in ("ledger.db-wal", "ledger.db-shm"):
+            (directory / name).unlink()
+        assert put(ledger, "after")
+        deadline = time.monotonic() + WITHIN
+        with closing(connect(directory)) as connection:
+            while min(number for name, number in totals.marks(connection).items() if name != "shift") < 10:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            assert connection.execute("SELECT client, calls FROM client_totals WHERE span = 86400").fetchall() == [
+                ("192.0.2.77", 1), ("early", 9),
+            ]  # fmt: skip
     assert levels(said) == ["ERROR"]
 
 

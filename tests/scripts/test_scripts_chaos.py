@@ -1,5 +1,6 @@
 """scripts/chaos.py, in short: five seconds of it, with no eye on the clock; and its parts that need no gateway."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,13 @@ import pytest
 
 import chaos
 import chaos_rig
+import environment
+import native
+import processes
 from chaos_load import End, Plan, Told
 from chaos_verdict import Arrival
 from chatgpt_platform.simulator.request import Request
+from processes import ProcessError
 
 SEED = "387"  # brings every kind of weather within five seconds
 
@@ -32,6 +37,32 @@ def test_a_wrong_command_line(wrong: list[str], capsys: pytest.CaptureFixture[st
         chaos.parse(wrong)
     assert caught.value.code == 2
     assert wrong[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "path", "command"),
+    [
+        ([], environment.ROOT, [sys.executable, "-m", "chatgpt_platform"]),
+        (["--native"], Path("native"), [sys.executable, "-OO", "-m", "chatgpt_platform"]),
+        (["--executable", "program"], environment.ROOT, [str(Path("program").resolve())]),
+    ],
+)
+def test_the_gateway_that_is_asked_for(
+    flags: list[str], path: Path, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "make", lambda: Path("native"))
+    started: list[tuple[list[str], str]] = []
+
+    def process(command: list[str], folder: Path, log: Path, env: dict[str, str]) -> None:
+        started.append((command, env["PYTHONPATH"]))
+        raise ProcessError("enough")
+
+    monkeypatch.setattr(processes, "Process", process)
+    with pytest.raises(ProcessError, match="enough"):
+        asyncio.run(chaos.run(chaos.parse(flags), 1, tmp_path))
+    ((got, where),) = started
+    assert got[: len(command) + 1] == [*command, "serve"]
+    assert where == str(path)
 
 
 def test_a_story_tells_both_sides() -> None:

@@ -45,3 +45,14 @@ def test_no_cause_is_told(source: str) -> None:
     for each in ast.walk(tree(source)):
         if isinstance(each, ast.Raise) and each.cause is not None:
             assert ast.unparse(each.cause) == "None", each.lineno
+
+
+def test_what_msgspec_reads_stays_interpreted() -> None:
+    """Compiled, its annotations would be lost, and two of them would be equal only if they were one."""
+    found = [
+        each.name
+        for source in SOURCES
+        for each in ast.walk(tree(source))
+        if isinstance(each, ast.ClassDef) and "msgspec.Struct" in map(ast.unparse, each.bases)
+    ]
+    assert found == ["_Line"], "which is only written"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import random
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from chatgpt_platform.ledger import database, totals
 from chatgpt_platform.ledger.inserting import insert_calls
 from chatgpt_platform.ledger.ledger import Ledger
+from chatgpt_platform.ledger.reports import Query
 from chatgpt_platform.ledger.rows import COLUMNS, OUTCOMES, USAGES, Row
 from chatgpt_platform.ledger.totals import CLIENTS, SERVICES
 from chatgpt_platform.ledger.traits import Traits
@@ -50,6 +53,41 @@ def mixed(count: int, *, days: int = 20, seed: int = 1) -> list[Row]:
         )
         for _ in range(count)
     ]  # fmt: skip
+
+
+def put(connection: sqlite3.Connection, rows: list[Row], first: int, *, rolled: bool = True) -> None:
+    with transaction(connection):
+        insert_calls(connection, Traits(connection), rows, first, pytest.fail)
+    for kind in (SERVICES, CLIENTS) if rolled else ():
+        while roll_up(connection, [kind]):
+            pass
+
+
+def number(connection: sqlite3.Connection, statement: str) -> int:
+    (value,) = connection.execute(statement).fetchone()
+    return int(value or 0)
+
+
+def counted(rows: Iterable[Row], query: Query, zone: datetime.tzinfo, shift: int) -> dict[str, tuple[int, ...]]:
+    """What a report over rows should say, by hand: sums by name."""
+    found: dict[str, list[int]] = {}
+    for values in rows:
+        one: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
+        slot = (int(one["time"]) - shift) // totals.HOUR * totals.HOUR + shift
+        if slot + totals.HOUR <= query.since or slot >= query.until:
+            continue
+        wanted = {"key": query.key, "client": query.client, "model": query.model, "upstream": query.upstream}
+        if any(value is not None and one[name] != value for name, value in wanted.items()):
+            continue
+        moment = datetime.datetime.fromtimestamp(slot, zone)
+        one["day"], one["hour"] = moment.date().isoformat(), moment.isoformat(timespec="minutes")
+        sums = found.setdefault(one[query.by], [0] * len(totals.SUMS))
+        for number, name in enumerate(totals.SUMS):
+            sums[number] += {
+                "calls": 1, "unpriced": not one["priced"], "estimated": one["usage"] == "estimated",
+                **{outcome: one["outcome"] == outcome for outcome in OUTCOMES},
+            }.get(name, one.get(name, 0))  # fmt: skip
+    return {name: tuple(sums) for name, sums in found.items()}
 
 
 class Said(logging.Handler):
