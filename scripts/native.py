@@ -13,7 +13,6 @@ same sources give the same bytes, wherever the checkout lies. Needs a C compiler
 import environment  # stands first: it turns away a Python that is too old
 
 # isort: split
-import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -23,12 +22,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import alone
+import whole
 
 PACKAGE = "chatgpt_platform"
 
@@ -51,7 +49,6 @@ INTERPRETED = {
 OUTSIDE = ("__main__.py", "cli", "simulator")
 
 BUILD = environment.ROOT / "build"
-STAMP = "native.json"
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))
 NO_HEADERS = "Python's headers are missing; on Debian and Ubuntu: apt install python3-dev"
 CHILD = Path(__file__).with_name("native_compile.py")
@@ -127,30 +124,30 @@ def make(plan: Plan | None = None) -> Path:
     """
     plan = plan or Plan()
     try:
-        if _stamped(plan.folder) != _of_all(plan):
+        if whole.stamp_of(plan.folder) != _of_all(plan):
             plan.work.mkdir(parents=True, exist_ok=True)
-            with alone.holding(plan.work / "lock", "The native modules are being compiled already"):
+            with whole.holding(plan.work / "lock", "The native modules are being compiled already"):
                 _make(plan)
-    except OSError as error:
+    except (OSError, whole.FolderError) as error:
         raise NativeError(f"the native modules cannot be made: {error}") from None
     return plan.folder
 
 
 def _make(plan: Plan) -> None:
-    if _stamped(plan.folder) == _of_all(plan):
+    if whole.stamp_of(plan.folder) == _of_all(plan):
         return  # by now
     modules = plan.work / "modules"
-    if _stamped(modules) != _of_modules(plan):
+    if whole.stamp_of(modules) != _of_modules(plan):
         if missing := what_is_missing():
             raise NativeError(missing)
         print("Compiling the native modules ...", flush=True)
-        with _made_whole(modules, lambda: _of_modules(plan)) as beside:
+        with whole.made(modules, lambda: _of_modules(plan)) as beside:
             _compile(plan, beside)
-    with _made_whole(plan.folder, lambda: _of_all(plan)) as beside:
+    with whole.made(plan.folder, lambda: _of_all(plan)) as beside:
         for file in plan.files():
             (beside / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(plan.root / file, beside / file)
-        shutil.copytree(modules, beside, dirs_exist_ok=True, ignore=shutil.ignore_patterns(STAMP))
+        shutil.copytree(modules, beside, dirs_exist_ok=True, ignore=shutil.ignore_patterns(whole.STAMP))
 
 
 def files_of(folder: Path) -> dict[str, Path]:
@@ -237,38 +234,8 @@ def _compiler_version() -> str:
     return subprocess.run([*_compiler(), "--version"], capture_output=True, text=True, check=False).stdout
 
 
-def _stamped(folder: Path) -> str:
-    """The digest of what a folder holds; "" where it is not there, or was not finished."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads((folder / STAMP).read_text("utf-8"))["digest"])
-    return ""
-
-
-@contextlib.contextmanager
-def _made_whole(folder: Path, digest: Callable[[], str]) -> Iterator[Path]:
-    """A new folder to fill, which then takes the place of `folder`, stamped: there is never half of it.
-
-    `digest`: of what it is made from. Raises NativeError where that changes meanwhile.
-    """
-    before = digest()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as place:
-        beside = Path(place, "new")
-        beside.mkdir()
-        yield beside
-        if digest() != before:
-            raise NativeError("the sources changed while they were compiled: run it again")
-        (beside / STAMP).write_text(json.dumps({"digest": before}) + "\n", "utf-8")
-        if folder.exists():
-            try:
-                folder.rename(Path(place, "old"))
-            except PermissionError:  # Windows keeps libraries that are in use
-                raise NativeError(f"{folder} is in use: stop what runs from it") from None
-        beside.rename(folder)
-
-
-def _compile(plan: Plan, target: Path) -> None:
-    """Leaves the native modules of the package in `target`, in the package's layout."""
+def _task(plan: Plan, target: Path) -> str:
+    """What scripts/native_compile.py is given."""
     task = {
         "root": str(plan.root),
         "work": str(plan.work),
@@ -278,6 +245,11 @@ def _compile(plan: Plan, target: Path) -> None:
         "toolchain": json.dumps(_toolchain()),
         "configuration": str(environment.ROOT / "pyproject.toml"),
     }
+    return json.dumps(task)
+
+
+def _compile(plan: Plan, target: Path) -> None:
+    """Leaves the native modules of the package in `target`, in the package's layout."""
     # Twice with the same sources gives the same C: sets of texts would come in another order each time.
     given = {"PYTHONHASHSEED": "1", "PYTHONPATH": "", "MYPYPATH": ""}
     if os.name == "posix":
@@ -285,7 +257,7 @@ def _compile(plan: Plan, target: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(CHILD)],
         env=os.environ | given,
-        input=json.dumps(task),
+        input=_task(plan, target),
         capture_output=True,
         encoding="utf-8",
         errors="replace",

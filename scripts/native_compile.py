@@ -21,6 +21,8 @@ import setuptools  # stands before mypyc: it brings the distutils that mypyc loo
 from mypyc.build import mypycify
 from setuptools.command.build_ext import build_ext
 
+import whole
+
 OPTIMIZE = "2"
 CORES = os.cpu_count() or 1
 
@@ -28,9 +30,16 @@ CORES = os.cpu_count() or 1
 def main() -> None:
     task = json.load(sys.stdin)
     work = Path(task["work"])
-    put_sources(Path(task["root"]), work, task["package"])
+    work.mkdir(parents=True, exist_ok=True)
+    # One whose parent was killed may still be at it.
+    with whole.holding(work / "compiling", "An earlier compilation goes on"):
+        put_sources(Path(task["root"]), work, task["package"])
+        build(task)
+
+
+def build(task: dict[str, Any]) -> None:
     # So that C files, and tracebacks, name "chatgpt_platform/gateway/gateway.py"; all that follows is relative.
-    os.chdir(work)
+    os.chdir(task["work"])
     shutil.rmtree("c", ignore_errors=True)
     extensions: list[Any] = mypycify(
         [
@@ -73,7 +82,6 @@ def main() -> None:
 
 def put_sources(root: Path, work: Path, package: str) -> None:
     """A copy of the package's sources in `work`: mypy and setuptools look at what lies around them."""
-    work.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(work / package, ignore_errors=True)
     shutil.copytree(root / package, work / package, ignore=shutil.ignore_patterns("__pycache__"))
 

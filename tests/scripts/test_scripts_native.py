@@ -17,6 +17,7 @@ import pytest
 import bench_program
 import environment
 import native
+import whole
 from native import NativeError, Plan
 
 SOURCES = {
@@ -114,10 +115,13 @@ def test_only_what_concerns_them_compiles_them_again(plan: Plan, compilations: l
 def test_what_was_not_finished_is_made_anew(plan: Plan, compilations: list[Plan], folder: str) -> None:
     shutil.rmtree(plan.folder)
     plan.folder.mkdir()
-    (plan.folder.parent / folder / native.STAMP).unlink(missing_ok=True)
+    left = plan.folder.parent / f"{folder}-unfinished-1"
+    left.mkdir()
+    (plan.folder.parent / folder / whole.STAMP).unlink(missing_ok=True)
     native.make(plan)
     assert (plan.folder / "tiny/inner/a.py").exists()
     assert len(compilations) == (folder != "native")
+    assert not left.exists()
 
 
 @needs_compiler
@@ -142,7 +146,7 @@ def test_sources_that_change_meanwhile_are_not_taken_for_what_was_compiled(
 
     monkeypatch.setattr(native, "what_is_missing", lambda: "")
     monkeypatch.setattr(native, "_compile", compile_slowly)
-    with pytest.raises(NativeError, match="changed while they were compiled"):
+    with pytest.raises(NativeError, match="the sources changed meanwhile"):
         native.make(plan)
     assert [path.name for path in plan.work.iterdir()] == ["lock"]
     assert not plan.folder.exists()
@@ -169,6 +173,23 @@ def test_of_two_at_once_one_waits_and_finds_it_done(
     first.join(30)
     assert len(compilations) == 1
     assert "The native modules are being compiled already; waiting for it ...\n" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_what_a_killed_one_left_behind_compiling_is_waited_for(plan: Plan, tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, native.CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    with child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with whole.holding(plan.work / "compiling", ""):
+            child.stdin.write(native._task(plan, tmp_path / "target"))
+            child.stdin.close()
+            assert child.stdout.readline() == "An earlier compilation goes on; waiting for it ...\n"
+            assert not (tmp_path / "target").exists()
+        assert child.wait(60) == 0
+    assert len(list((tmp_path / "target").rglob(f"*{native.SUFFIX}"))) == 3
 
 
 def test_a_place_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
