@@ -89,7 +89,7 @@ def native_modules() -> Path | None:
     try:
         return native.make()
     except native.NativeError as error:
-        raise BuildError(str(error)) from None
+        raise BuildError(f"{error}; --interpreted makes it of plain Python") from None
 
 
 def build(modules: Path | None) -> Path:
