@@ -76,11 +76,11 @@ class Response:
         connection at once.
         """
         while not self.status:
-            request, connection = self._request, self._connection
-            if request is None:
+            connection = self._connection
+            if self._request is None:  # not in a name of its own: a failure would keep it, and it may be large
                 raise self._let_go()
             if connection is None:
-                self._connection = connection = await self._client.send(request)
+                self._connection = connection = await self._client.send(self._request)
             try:
                 waiter = connection.head()
                 if waiter is not None:

@@ -294,5 +294,9 @@ class Transaction:
             if self.call.credential is not None:
                 self.call.credential.lasting.pop(self.call, None)
             service.finish(self.call, status, self._bytes_out)
+            # What may be large is not kept until the garbage collector looks: these two make circles, and so does
+            # an exception that ended the call.
+            self._pulse = self.call.stream = None
+            self.call.body = b""
             if self._end is not None and not self._end.done():
                 self._end.set_result(None)
