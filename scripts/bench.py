@@ -33,7 +33,6 @@ from pathlib import Path
 
 import bench_calls
 import bench_growth
-import bench_program
 import bench_rigs
 import bench_soak
 import bench_streams
@@ -41,8 +40,8 @@ import bench_wrk
 import native
 import proc_usage
 import processes
-from bench_program import Candidates
-from bench_rigs import BenchError
+import programs
+from bench_rigs import BenchError, Candidates
 
 INSTALL = {
     "nginx": "apt install nginx-light (Debian, Ubuntu), dnf install nginx, or apk add nginx",
@@ -73,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(missing, file=sys.stderr)
         return 1
     which = {"interpreted": options.interpreted, "executable": options.program}
-    environment.enter(bench_program.lock(**which))
+    environment.enter(programs.lock(**which))
     processes.stop_on_signals()
     processes.allow_many_files()
     try:
-        return run(options, Candidates(nginx, bench_program.chosen(**which)))
+        return run(options, Candidates(nginx, programs.chosen(**which)))
     except (BenchError, native.NativeError, processes.ProcessError) as error:
         print(f"The run failed: {error}", file=sys.stderr)
         return 1

@@ -8,8 +8,7 @@ from pathlib import Path
 import bench_report
 import bench_rigs
 import bench_wrk
-from bench_program import Candidates
-from bench_rigs import Callers
+from bench_rigs import Callers, Candidates
 from bench_wrk import Load, Round
 
 # nginx as the upstream answers before a longer body has come, as no model service does.

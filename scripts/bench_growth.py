@@ -16,9 +16,8 @@ import bench_report
 import bench_rigs
 import bench_streams
 import bench_wrk
-from bench_program import Candidates
 from bench_report import megabytes, times
-from bench_rigs import Callers, Rig
+from bench_rigs import Callers, Candidates, Rig
 from bench_streams import Streams
 from bench_wrk import Load
 

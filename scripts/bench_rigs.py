@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import processes
-from bench_program import Program
+from programs import Program
 
 READY_PATH = "/v1/models"
 UNLIMITED = "1000000000"  # a limit that is kept, but never reached
@@ -111,6 +111,14 @@ class Rig:
     name: str
     process: processes.Process
     port: int
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """nginx, which also serves as the upstream, and the gateway that is measured beside it."""
+
+    nginx: str
+    gateway: Program
 
 
 @dataclass(frozen=True)

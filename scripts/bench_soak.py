@@ -19,10 +19,10 @@ import bench_streams
 import bench_wrk
 import proc_usage
 import processes
-from bench_program import Program
 from bench_report import megabytes
 from bench_rigs import BenchError, Callers, Rig
 from bench_streams import Streams
+from programs import Program
 
 MOST_RESIDENT = 60e6
 GROWTH_BYTES, GROWTH_SHARE = 1e6, 0.02  # what counts as no growth: the larger of the two

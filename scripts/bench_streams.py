@@ -19,8 +19,7 @@ import bench_report
 import bench_rigs
 import proc_usage
 import processes
-from bench_program import Candidates
-from bench_rigs import BenchError, Callers, Rig
+from bench_rigs import BenchError, Callers, Candidates, Rig
 
 _SAMPLE_EVERY = 0.25
 _BUSY = 0.8  # of a core: from here on the measuring programs may be what is measured

@@ -32,12 +32,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random, SystemRandom
 
-import bench_program
 import bench_report
 import chaos_load
 import chaos_verdict
 import native
 import processes
+import programs
 
 _SHOWN = 20  # guilty calls
 
@@ -64,7 +64,7 @@ async def run(options: argparse.Namespace, seed: int, folder: Path) -> int:
     """Runs it all, prints the report and gives the exit code."""
     import chaos_rig  # noqa: PLC0415 - it needs the packages that environment.enter provides
 
-    program = bench_program.chosen(interpreted=not options.native, executable=options.executable)
+    program = programs.chosen(interpreted=not options.native, executable=options.executable)
     rig = chaos_rig.Rig(folder, Random(seed), program)
     planned = chaos_load.plans(options.seconds, options.rate, Random(seed + 1))
     told, left = await rig.run(planned, options.seconds)

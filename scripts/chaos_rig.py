@@ -24,11 +24,11 @@ import trustme
 import chaos_faults
 import proc_usage
 import processes
-from bench_program import Program
 from chaos_faults import Period, Schedule
 from chaos_load import Load, Plan, Told
 from chaos_verdict import Arrival
 from chatgpt_platform.simulator.server import Behaviour, Request, Simulator
+from programs import Program
 
 UPSTREAMS: Mapping[str, Mapping[str, object]] = {
     "first": {"api_keys": ["first-1", "first-2", "first-wrong"], "weight": 2},

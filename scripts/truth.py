@@ -28,9 +28,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import SystemRandom
 
-import bench_program
 import native
 import processes
+import programs
 
 SHOWN = 40
 """Differences."""
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace, seed: int, folder: Path) -> tuple[str, list[str]]:
     """The figures, and what does not agree."""
-    program = bench_program.chosen(interpreted=not options.native, executable=None)
+    program = programs.chosen(interpreted=not options.native, executable=None)
     sys.path[:0] = [str(program.path), str(environment.ROOT / "tests")]
     from support import killed, mixed_run  # noqa: PLC0415 - they need what environment.enter provides
 

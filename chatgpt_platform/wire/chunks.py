@@ -17,7 +17,7 @@ _MOST_FRAMING: Final = 16 * 1024
 """Bytes that may come without a byte of content."""
 
 _EMPTY_LINE: Final = b"\r\n\r\n"
-_LET_GO: Final = httptools.HttpRequestParser(None)
+LET_GO: Final = httptools.HttpRequestParser(None)
 """Stands where one was whose callbacks would make a circle with their object."""
 
 _HEAD: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -52,7 +52,7 @@ class Chunks:
             raise BadRequest(400, "it has trailers")
         pieces, self._pieces = self._pieces, []
         if self.complete:
-            self._llhttp = _LET_GO
+            self._llhttp = LET_GO
         elif not pieces:
             self._framing += len(part)
             if self._framing > _MOST_FRAMING:

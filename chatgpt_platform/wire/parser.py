@@ -33,7 +33,7 @@ from typing import Final
 
 import httptools
 
-from chatgpt_platform.wire.chunks import Chunks
+from chatgpt_platform.wire.chunks import LET_GO, Chunks
 from chatgpt_platform.wire.head import BadRequest, Head, Limits, Lines
 from chatgpt_platform.wire.known import Known, LastKnown
 
@@ -58,9 +58,6 @@ _PLAIN_LINES: Final = {b"0": b"POST / HTTP/1.0\r\n", b"1": b"POST / HTTP/1.1\r\n
 _MOST_BLANK: Final = 1024
 """Bytes of empty lines that may stand before a request (RFC 9112, 2.2, speaks of one)."""
 
-
-_LET_GO: Final = httptools.HttpRequestParser(None)
-"""Of a connection that is closed."""
 
 _MOST_MISSES: Final = 3
 """Heads in a row that were not the same again, after which a connection's heads are remembered no more."""
@@ -103,7 +100,7 @@ class RequestParser:
 
     def close(self) -> None:
         """Let llhttp go, whose callback makes a circle with this object."""
-        self._llhttp = _LET_GO
+        self._llhttp = LET_GO
         self._chunks = None
 
     @property

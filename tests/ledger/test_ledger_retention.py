@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from chatgpt_platform.ledger import database, retention, totals
+from chatgpt_platform.ledger import retention
 from chatgpt_platform.ledger.inserting import insert_said
 from chatgpt_platform.ledger.retention import LOT, Limits, Retention, used
 from chatgpt_platform.ledger.transactions import transaction
 from support.ledgers import mixed, number, put, row
 
 SECOND = 1_000_000
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    connection = database.open_to_write(tmp_path, pytest.fail)
-    totals.prepare(connection)
-    yield connection
-    connection.close()
 
 
 def run(connection: sqlite3.Connection, limits: Limits, now: float = 0.0) -> int:

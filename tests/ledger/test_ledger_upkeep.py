@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from chatgpt_platform.ledger import database, erasure, totals
+from chatgpt_platform.ledger import erasure, totals
 from chatgpt_platform.ledger import upkeep as upkeep_module
 from chatgpt_platform.ledger.retention import Limits, Retention
 from chatgpt_platform.ledger.totals import CLIENTS
@@ -18,14 +17,6 @@ from chatgpt_platform.ledger.upkeep import RollUp, Upkeep, catch_up, roll_up
 from support.ledgers import mixed, number, put, row
 
 SECOND = 1_000_000
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    connection = database.open_to_write(tmp_path, pytest.fail)
-    totals.prepare(connection)
-    yield connection
-    connection.close()
 
 
 def by_client(connection: sqlite3.Connection) -> dict[str, int]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-import bench_program
 import environment
 import native
+import programs
 import whole
 from native import NativeError, Plan
 
@@ -264,12 +264,12 @@ def test_the_compiler_is_one_that_is_there(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_the_benchmark_measures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(native, "make", lambda: tmp_path)
     module = ("-m", "chatgpt_platform")
-    as_shipped = bench_program.chosen(interpreted=False, executable=None)
+    as_shipped = programs.chosen(interpreted=False, executable=None)
     assert (as_shipped.command, as_shipped.path) == ((sys.executable, "-OO", *module), tmp_path)
-    plain = bench_program.chosen(interpreted=True, executable=None)
+    plain = programs.chosen(interpreted=True, executable=None)
     assert (plain.command, plain.path) == ((sys.executable, *module), environment.ROOT)
-    given = bench_program.chosen(interpreted=False, executable=tmp_path / "program")
+    given = programs.chosen(interpreted=False, executable=tmp_path / "program")
     assert given.command == (str(tmp_path / "program"),)
     assert len({as_shipped.about, plain.about, given.about}) == 3
-    assert bench_program.lock(interpreted=False, executable=None) == "dev"
-    assert bench_program.lock(interpreted=True, executable=None) == "run"
+    assert programs.lock(interpreted=False, executable=None) == "dev"
+    assert programs.lock(interpreted=True, executable=None) == "run"

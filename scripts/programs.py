@@ -20,14 +20,6 @@ class Program:
     """Where Python is to find the package."""
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """nginx, which also serves as the upstream, and the gateway that is measured beside it."""
-
-    nginx: str
-    gateway: Program
-
-
 def chosen(*, interpreted: bool, executable: Path | None) -> Program:
     """What the options ask for, compiled where it must be. Raises native.NativeError.
 
